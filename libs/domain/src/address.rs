@@ -35,7 +35,10 @@ impl FromStr for Address {
             _ => text,
         };
         if text.is_empty() {
-            return Err(BadInput::missing("", "an address is needed, such as ada@uni.example"));
+            return Err(BadInput::missing(
+                "",
+                "an address is needed, such as ada@uni.example",
+            ));
         }
         let Some((local, domain)) = text.rsplit_once('@') else {
             return bad("not an address: it has no @; write it as ada@uni.example");
@@ -43,11 +46,31 @@ impl FromStr for Address {
         if text.len() > 254 || local.is_empty() || local.len() > 64 {
             return bad("not an address: before the @ 1 to 64 characters, 254 in all");
         }
-        if text.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '"' | '<' | '>' | '(' | ')' | ',' | ';' | ':' | '\\' | '[' | ']')) || local.contains('@') {
-            return bad("not an address: it holds a character that addresses don't have; write it as ada@uni.example");
+        if text.chars().any(|c| {
+            c.is_whitespace()
+                || c.is_control()
+                || matches!(
+                    c,
+                    '"' | '<' | '>' | '(' | ')' | ',' | ';' | ':' | '\\' | '[' | ']'
+                )
+        }) || local.contains('@')
+        {
+            return bad(
+                "not an address: it holds a character that addresses don't have; write it as ada@uni.example",
+            );
         }
-        let label = |l: &str| !l.is_empty() && l.len() <= 63 && !l.starts_with('-') && !l.ends_with('-') && l.chars().all(|c| c.is_alphanumeric() || c == '-');
-        if !domain.split('.').all(label) || local.starts_with('.') || local.ends_with('.') || local.contains("..") {
+        let label = |l: &str| {
+            !l.is_empty()
+                && l.len() <= 63
+                && !l.starts_with('-')
+                && !l.ends_with('-')
+                && l.chars().all(|c| c.is_alphanumeric() || c == '-')
+        };
+        if !domain.split('.').all(label)
+            || local.starts_with('.')
+            || local.ends_with('.')
+            || local.contains("..")
+        {
             return bad("not an address: the part after the @ is a domain such as uni.example");
         }
         Ok(Self(text.to_lowercase()))
@@ -76,7 +99,11 @@ mod tests {
             (".a@uni.example", None),
             ("Ada <ada@uni.example>", None),
         ] {
-            assert_eq!(raw.parse::<Address>().ok().as_ref().map(Address::as_str), want, "{raw}");
+            assert_eq!(
+                raw.parse::<Address>().ok().as_ref().map(Address::as_str),
+                want,
+                "{raw}"
+            );
         }
     }
 }

@@ -21,7 +21,11 @@ impl BadInput {
         if value.chars().count() > SHOWN {
             value = value.chars().take(SHOWN).chain("…".chars()).collect();
         }
-        Self { field: field.into(), value, why: why.into() }
+        Self {
+            field: field.into(),
+            value,
+            why: why.into(),
+        }
     }
 
     /// A fault of a field that was left out.
@@ -32,7 +36,11 @@ impl BadInput {
     /// The same fault, seen from the message that holds the field under `outer`.
     #[must_use]
     pub fn within(mut self, outer: &str) -> Self {
-        self.field = if self.field.is_empty() { outer.to_owned() } else { format!("{outer}.{}", self.field) };
+        self.field = if self.field.is_empty() {
+            outer.to_owned()
+        } else {
+            format!("{outer}.{}", self.field)
+        };
         self
     }
 }
@@ -53,13 +61,26 @@ mod tests {
 
     #[test]
     fn display_names_field_value_and_cure() {
-        let bad = BadInput::new("role", "Autor", "not a calendar role; use Author").within("delegation");
-        assert_eq!(bad.to_string(), "delegation.role: \"Autor\": not a calendar role; use Author");
-        assert_eq!(BadInput::missing("tenant", "name the tenant").to_string(), "tenant: name the tenant");
+        let bad =
+            BadInput::new("role", "Autor", "not a calendar role; use Author").within("delegation");
+        assert_eq!(
+            bad.to_string(),
+            "delegation.role: \"Autor\": not a calendar role; use Author"
+        );
+        assert_eq!(
+            BadInput::missing("tenant", "name the tenant").to_string(),
+            "tenant: name the tenant"
+        );
     }
 
     #[test]
     fn long_values_are_shortened() {
-        assert!(BadInput::new("x", "é".repeat(1000), "too long").value.chars().count() <= 121);
+        assert!(
+            BadInput::new("x", "é".repeat(1000), "too long")
+                .value
+                .chars()
+                .count()
+                <= 121
+        );
     }
 }

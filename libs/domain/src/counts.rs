@@ -12,6 +12,14 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// `accepted` jobs, none of them ended.
+    pub fn accepting(accepted: u64) -> Self {
+        Self {
+            accepted,
+            ..Self::default()
+        }
+    }
+
     /// Jobs that ended so.
     pub fn of(&self, outcome: Outcome) -> u64 {
         self.ended[outcome as usize]
@@ -39,9 +47,19 @@ mod tests {
 
     #[test]
     fn they_add_up() {
-        let mut counts = Counts { accepted: 5, ..Counts::default() };
+        let mut counts = Counts {
+            accepted: 5,
+            ..Counts::default()
+        };
         counts.add(Outcome::Added, 2);
         counts.add(Outcome::Unconfirmed, 1);
-        assert_eq!((counts.of(Outcome::Added), counts.ended(), counts.outstanding()), (2, 3, 2));
+        assert_eq!(
+            (
+                counts.of(Outcome::Added),
+                counts.ended(),
+                counts.outstanding()
+            ),
+            (2, 3, 2)
+        );
     }
 }

@@ -33,7 +33,9 @@ pub fn decide(observed: Observed, wanted: AccessRole, lower_higher: bool) -> Dec
     match observed {
         Observed::Absent => Decision::Add,
         Observed::Present(held) if held.same_as(wanted.rights()) => Decision::Unchanged,
-        Observed::Present(held) if held.includes(wanted.rights()) && !lower_higher => Decision::LeaveHigher,
+        Observed::Present(held) if held.includes(wanted.rights()) && !lower_higher => {
+            Decision::LeaveHigher
+        }
         Observed::Present(from) => Decision::Update { from },
     }
 }
@@ -45,7 +47,9 @@ mod tests {
     #[test]
     fn table() {
         let present = |raw: &str| Observed::Present(raw.parse().unwrap());
-        let update = |raw: &str| Decision::Update { from: raw.parse().unwrap() };
+        let update = |raw: &str| Decision::Update {
+            from: raw.parse().unwrap(),
+        };
         for (observed, lower, want) in [
             (Observed::Absent, false, Decision::Add),
             (present("Author"), false, Decision::Unchanged),
@@ -54,9 +58,17 @@ mod tests {
             (present("None"), false, update("None")),
             (present("Owner"), false, Decision::LeaveHigher),
             (present("Owner"), true, update("Owner")),
-            (present("Contributor,EditAllItems"), false, update("Contributor,EditAllItems")),
+            (
+                present("Contributor,EditAllItems"),
+                false,
+                update("Contributor,EditAllItems"),
+            ),
         ] {
-            assert_eq!(decide(observed, AccessRole::AUTHOR, lower), want, "{observed:?} lower={lower}");
+            assert_eq!(
+                decide(observed, AccessRole::AUTHOR, lower),
+                want,
+                "{observed:?} lower={lower}"
+            );
         }
     }
 }

@@ -77,7 +77,10 @@ fn millis(at: OffsetDateTime) -> u64 {
 fn timed(at: OffsetDateTime, random: Uuid) -> Uuid {
     let mut bytes = *random.as_bytes();
     bytes[..6].copy_from_slice(&millis(at).to_be_bytes()[2..]);
-    uuid::Builder::from_bytes(bytes).with_version(uuid::Version::SortRand).with_variant(uuid::Variant::RFC4122).into_uuid()
+    uuid::Builder::from_bytes(bytes)
+        .with_version(uuid::Version::SortRand)
+        .with_variant(uuid::Variant::RFC4122)
+        .into_uuid()
 }
 
 macro_rules! timed_id {
@@ -101,7 +104,12 @@ impl JobId {
         let hash = Uuid::new_v5(&operation.0, mailbox.0.as_bytes());
         let mut bytes = *hash.as_bytes();
         bytes[..6].copy_from_slice(&operation.0.as_bytes()[..6]);
-        Self(uuid::Builder::from_bytes(bytes).with_version(uuid::Version::Custom).with_variant(uuid::Variant::RFC4122).into_uuid())
+        Self(
+            uuid::Builder::from_bytes(bytes)
+                .with_version(uuid::Version::Custom)
+                .with_variant(uuid::Variant::RFC4122)
+                .into_uuid(),
+        )
     }
 }
 
@@ -109,7 +117,10 @@ impl MailboxId {
     /// The key of a recipient that has no GUID, because the directory doesn't know the name it was
     /// listed by: follows from site and name, so it too is reported once only.
     pub fn of_unknown(site: &str, name: &str) -> Self {
-        Self(Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{site}\n{}", name.to_lowercase()).as_bytes()))
+        Self(Uuid::new_v5(
+            &Uuid::NAMESPACE_OID,
+            format!("{site}\n{}", name.to_lowercase()).as_bytes(),
+        ))
     }
 }
 
@@ -118,7 +129,10 @@ mod tests {
     use super::*;
 
     fn operation(second: i64) -> OperationId {
-        OperationId::new(OffsetDateTime::from_unix_timestamp(second).unwrap(), Uuid::from_u128(77))
+        OperationId::new(
+            OffsetDateTime::from_unix_timestamp(second).unwrap(),
+            Uuid::from_u128(77),
+        )
     }
 
     #[test]
@@ -132,11 +146,23 @@ mod tests {
 
     #[test]
     fn job_ids_follow_from_operation_and_mailbox_and_carry_its_time() {
-        let (op, mailbox) = (operation(1_800_000_000), MailboxId::from_uuid(Uuid::from_u128(5)));
+        let (op, mailbox) = (
+            operation(1_800_000_000),
+            MailboxId::from_uuid(Uuid::from_u128(5)),
+        );
         assert_eq!(JobId::of(op, mailbox), JobId::of(op, mailbox));
-        assert_ne!(JobId::of(op, mailbox), JobId::of(op, MailboxId::from_uuid(Uuid::from_u128(6))));
-        assert_ne!(JobId::of(op, mailbox), JobId::of(operation(1_800_000_001), mailbox));
-        assert_eq!(JobId::of(op, mailbox).as_uuid().as_bytes()[..6], op.as_uuid().as_bytes()[..6]);
+        assert_ne!(
+            JobId::of(op, mailbox),
+            JobId::of(op, MailboxId::from_uuid(Uuid::from_u128(6)))
+        );
+        assert_ne!(
+            JobId::of(op, mailbox),
+            JobId::of(operation(1_800_000_001), mailbox)
+        );
+        assert_eq!(
+            JobId::of(op, mailbox).as_uuid().as_bytes()[..6],
+            op.as_uuid().as_bytes()[..6]
+        );
     }
 
     #[test]

@@ -3,7 +3,6 @@
 //! Values and pure functions only. Nothing here does I/O, waits, reads a clock, or knows how a value
 //! is written on a wire or in a database.
 
-pub mod access;
 pub mod account;
 pub mod address;
 pub mod bad_input;
@@ -21,19 +20,18 @@ pub mod reading;
 pub mod rights;
 pub mod tenant;
 
-pub use access::{Access, AccessState};
-pub use account::{AccountName, AccountSpec, AccountState, CallWindow, Credential, Purpose, SecretRef};
+pub use account::{AccountName, AccountSpec, CallWindow, Credential, Limits, Purpose, SecretRef};
 pub use address::Address;
 pub use bad_input::BadInput;
 pub use counts::Counts;
 pub use decide::{Decision, Observed, decide};
-pub use delegation::{DelegationSpec, Policy, Selector, Trustee};
+pub use delegation::{DelegationSpec, Selector, Trustee};
 pub use id::{DelegationId, JobId, ListId, MailboxId, OperationId};
-pub use job::{Job, Phase, WaitReason};
-pub use mailbox::{Calendar, Listed, Mailbox, Unsuitable};
-pub use name::TenantName;
-pub use operation::{Lane, Operation, OperationKind, OperationState};
+pub use job::{Begin, BeginRefusal, Job, Phase};
+pub use mailbox::{Calendar, Listed, Mailbox};
+pub use name::{Caller, TenantName};
+pub use operation::{Lane, OperationFailure, OperationState};
 pub use outcome::{Detail, Outcome, Reason};
-pub use reading::{Reading, Verdict};
+pub use reading::{Ended, Next, Reading, Waiting, settle};
 pub use rights::{AccessRole, Rights};
 pub use tenant::{MailboxType, SiteKind, SiteSpec, TenantSpec, WritePath};

@@ -9,10 +9,17 @@ pub(crate) fn slug(raw: &str) -> Result<String, BadInput> {
     let name = raw.trim();
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if name.is_empty() {
-        return Err(BadInput::missing("", "a name is needed: lower-case letters, digits and hyphens"));
+        return Err(BadInput::missing(
+            "",
+            "a name is needed: lower-case letters, digits and hyphens",
+        ));
     }
     if name.len() > 63 || !name.chars().all(inner) || name.starts_with('-') || name.ends_with('-') {
-        return Err(BadInput::new("", raw, "a name has 1 to 63 lower-case letters, digits and inner hyphens, such as uni-example"));
+        return Err(BadInput::new(
+            "",
+            raw,
+            "a name has 1 to 63 lower-case letters, digits and inner hyphens, such as uni-example",
+        ));
     }
     Ok(name.to_owned())
 }
@@ -75,8 +82,13 @@ impl FromStr for Caller {
     /// 1 to 200 printable characters.
     fn from_str(raw: &str) -> Result<Self, BadInput> {
         let caller = raw.trim();
-        if caller.is_empty() || caller.chars().count() > 200 || caller.chars().any(char::is_control) {
-            return Err(BadInput::new("caller", raw, "1 to 200 printable characters that say who asks"));
+        if caller.is_empty() || caller.chars().count() > 200 || caller.chars().any(char::is_control)
+        {
+            return Err(BadInput::new(
+                "caller",
+                raw,
+                "1 to 200 printable characters that say who asks",
+            ));
         }
         Ok(Self(caller.to_owned()))
     }
@@ -88,7 +100,16 @@ mod tests {
 
     #[test]
     fn slugs() {
-        for (raw, good) in [("uni", true), (" uni-1 ", true), ("", false), ("-a", false), ("a-", false), ("Uni", false), ("a.b", false), (&"x".repeat(64), false)] {
+        for (raw, good) in [
+            ("uni", true),
+            (" uni-1 ", true),
+            ("", false),
+            ("-a", false),
+            ("a-", false),
+            ("Uni", false),
+            ("a.b", false),
+            (&"x".repeat(64), false),
+        ] {
             assert_eq!(raw.parse::<TenantName>().is_ok(), good, "{raw}");
         }
     }

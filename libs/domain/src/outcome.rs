@@ -113,22 +113,42 @@ impl Reason {
     /// What a person can do about it.
     pub fn advice(self) -> &'static str {
         match self {
-            Self::NotFound => "no recipient has this name: check its spelling, or whether the person has left",
-            Self::NotAMailbox => "this recipient has no calendar: remove it from the list, or exclude it",
+            Self::NotFound => {
+                "no recipient has this name: check its spelling, or whether the person has left"
+            }
+            Self::NotAMailbox => {
+                "this recipient has no calendar: remove it from the list, or exclude it"
+            }
             Self::TypeNotSelected => "add its type to the selector's mailbox_types if it is meant",
             Self::Unlicensed => "assign a licence with an Exchange mailbox plan, then run again",
-            Self::NotProvisioned => "the mailbox never appeared: check its licence in the admin centre, then run again",
-            Self::NoCalendar => "the mailbox has no calendar folder: open it once in Outlook, then run again",
+            Self::NotProvisioned => {
+                "the mailbox never appeared: check its licence in the admin centre, then run again"
+            }
+            Self::NoCalendar => {
+                "the mailbox has no calendar folder: open it once in Outlook, then run again"
+            }
             Self::Ambiguous => "two objects share this name: give one of them another address",
-            Self::OutOfWriteScope => "widen the recipient write scope of the account's role to include this mailbox",
-            Self::TrusteeRefused => "the trustee must be a mail-enabled security group or a mailbox of this organisation",
-            Self::SharingPolicy => "the trustee resolves to an external address: use its address in this organisation",
+            Self::OutOfWriteScope => {
+                "widen the recipient write scope of the account's role to include this mailbox"
+            }
+            Self::TrusteeRefused => {
+                "the trustee must be a mail-enabled security group or a mailbox of this organisation"
+            }
+            Self::SharingPolicy => {
+                "the trustee resolves to an external address: use its address in this organisation"
+            }
             Self::FolderRefused => "this folder takes no permissions: nothing can be granted here",
             Self::Superseded => "look at the later operation; it decides",
-            Self::ReadsLag => "Exchange still shows the old list: run again later, it writes only if needed",
-            Self::ChangedByOthers => "somebody edited the list at the same time: look at it with the user, then run again",
+            Self::ReadsLag => {
+                "Exchange still shows the old list: run again later, it writes only if needed"
+            }
+            Self::ChangedByOthers => {
+                "somebody edited the list at the same time: look at it with the user, then run again"
+            }
             Self::Unavailable => "Exchange did not answer properly: run again later",
-            Self::Rejected => "see the server's own code and text; its request id helps Microsoft's support",
+            Self::Rejected => {
+                "see the server's own code and text; its request id helps Microsoft's support"
+            }
             Self::CancelRequested => "run again to include it",
             Self::OperationFailed => "see the operation's own error",
         }
@@ -148,7 +168,11 @@ pub struct Detail {
 
 impl fmt::Display for Detail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} (request {})", self.server_code, self.server_text, self.request_id)
+        write!(
+            f,
+            "{} {} (request {})",
+            self.server_code, self.server_text, self.request_id
+        )
     }
 }
 
@@ -157,7 +181,11 @@ impl fmt::Display for Detail {
 /// # Errors
 /// The text is neither empty nor one of the words.
 pub fn optional<T: FromStr<Err = BadInput>>(raw: &str) -> Result<Option<T>, BadInput> {
-    if raw.is_empty() { Ok(None) } else { raw.parse().map(Some) }
+    if raw.is_empty() {
+        Ok(None)
+    } else {
+        raw.parse().map(Some)
+    }
 }
 
 #[cfg(test)]

@@ -50,7 +50,12 @@ impl Rights {
     /// item that can be read shows its time and subject too, and being the contact grants nothing.
     fn closure(self) -> u16 {
         let mut bits = self.0 & !0x200;
-        for (holds, includes) in [(0x20, 0x8), (0x40, 0x10), (0x1, FREE_BUSY_SIMPLE | FREE_BUSY_DETAILED), (FREE_BUSY_DETAILED, FREE_BUSY_SIMPLE)] {
+        for (holds, includes) in [
+            (0x20, 0x8),
+            (0x40, 0x10),
+            (0x1, FREE_BUSY_SIMPLE | FREE_BUSY_DETAILED),
+            (FREE_BUSY_DETAILED, FREE_BUSY_SIMPLE),
+        ] {
             if bits & holds != 0 {
                 bits |= includes;
             }
@@ -76,9 +81,16 @@ impl Rights {
         let mut bits = 0;
         for name in names {
             let name = name.trim();
-            let known = ROLES.iter().chain(SINGLE).find(|(known, _)| known.eq_ignore_ascii_case(name));
+            let known = ROLES
+                .iter()
+                .chain(SINGLE)
+                .find(|(known, _)| known.eq_ignore_ascii_case(name));
             let Some((_, more)) = known else {
-                return Err(BadInput::new("", name, "not a calendar role or right; the usual role is Author"));
+                return Err(BadInput::new(
+                    "",
+                    name,
+                    "not a calendar role or right; the usual role is Author",
+                ));
             };
             bits |= more;
         }
@@ -88,11 +100,22 @@ impl Rights {
     /// The names Exchange would show: the role of exactly these rights, else the single rights.
     pub fn names(self) -> Vec<&'static str> {
         // A read right carries the free/busy bits with it on a calendar, and cmdlets mask them off.
-        let bits = if self.0 & 0x1 != 0 { self.0 & !(FREE_BUSY_SIMPLE | FREE_BUSY_DETAILED) } else { self.0 };
-        if let Some((role, _)) = ROLES.iter().find(|(_, role)| role & !0x200 == bits & !0x200) {
+        let bits = if self.0 & 0x1 != 0 {
+            self.0 & !(FREE_BUSY_SIMPLE | FREE_BUSY_DETAILED)
+        } else {
+            self.0
+        };
+        if let Some((role, _)) = ROLES
+            .iter()
+            .find(|(_, role)| role & !0x200 == bits & !0x200)
+        {
             return vec![role];
         }
-        let mut names: Vec<_> = SINGLE.iter().filter(|(_, bit)| bits & bit != 0).map(|(name, _)| *name).collect();
+        let mut names: Vec<_> = SINGLE
+            .iter()
+            .filter(|(_, bit)| bits & bit != 0)
+            .map(|(name, _)| *name)
+            .collect();
         if bits & FREE_BUSY_DETAILED != 0 {
             names.push("LimitedDetails");
         } else if bits & FREE_BUSY_SIMPLE != 0 {
@@ -147,7 +170,14 @@ impl FromStr for AccessRole {
             .map_err(|bad| BadInput::new("", raw, bad.why))?;
         if rights == Rights::NONE {
             let roles: Vec<_> = ROLES[1..].iter().map(|(name, _)| *name).collect();
-            return Err(BadInput::new("", raw, format!("a role is needed: one of {}, or single rights joined by commas", roles.join(", "))));
+            return Err(BadInput::new(
+                "",
+                raw,
+                format!(
+                    "a role is needed: one of {}, or single rights joined by commas",
+                    roles.join(", ")
+                ),
+            ));
         }
         Ok(Self(rights))
     }
@@ -166,7 +196,10 @@ mod tests {
         for (name, _) in ROLES {
             assert_eq!(rights(name).to_string(), *name);
         }
-        assert_eq!(rights("ReadItems,CreateItems").to_string(), "ReadItems,CreateItems");
+        assert_eq!(
+            rights("ReadItems,CreateItems").to_string(),
+            "ReadItems,CreateItems"
+        );
     }
 
     #[test]
@@ -178,11 +211,30 @@ mod tests {
 
     #[test]
     fn order_of_roles() {
-        for (higher, lower) in [("Owner", "PublishingEditor"), ("PublishingEditor", "Editor"), ("Editor", "Author"), ("PublishingAuthor", "Author"), ("Author", "NonEditingAuthor"), ("NonEditingAuthor", "Reviewer"), ("Reviewer", "LimitedDetails"), ("LimitedDetails", "AvailabilityOnly"), ("Author", "Contributor")] {
-            assert!(rights(higher).includes(rights(lower)), "{higher} includes {lower}");
-            assert!(!rights(lower).includes(rights(higher)), "{lower} does not include {higher}");
+        for (higher, lower) in [
+            ("Owner", "PublishingEditor"),
+            ("PublishingEditor", "Editor"),
+            ("Editor", "Author"),
+            ("PublishingAuthor", "Author"),
+            ("Author", "NonEditingAuthor"),
+            ("NonEditingAuthor", "Reviewer"),
+            ("Reviewer", "LimitedDetails"),
+            ("LimitedDetails", "AvailabilityOnly"),
+            ("Author", "Contributor"),
+        ] {
+            assert!(
+                rights(higher).includes(rights(lower)),
+                "{higher} includes {lower}"
+            );
+            assert!(
+                !rights(lower).includes(rights(higher)),
+                "{lower} does not include {higher}"
+            );
         }
-        assert!(!rights("Contributor").includes(rights("Reviewer")) && !rights("Reviewer").includes(rights("Contributor")));
+        assert!(
+            !rights("Contributor").includes(rights("Reviewer"))
+                && !rights("Reviewer").includes(rights("Contributor"))
+        );
     }
 
     #[test]

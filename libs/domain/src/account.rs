@@ -1,0 +1,87 @@
+//! Service accounts: who they are, how they sign in, and what they may use.
+
+use std::time::Duration;
+
+use crate::{name::slug_name, outcome::words};
+
+slug_name!(
+    /// The name of a service account, unique in its site.
+    AccountName
+);
+
+words!(
+    /// What a service account is for.
+    Purpose {
+        /// Reads the directory: lists mailboxes, resolves groups.
+        Reader = "reader",
+        /// Writes permissions: has a pool and a budget.
+        Grantor = "grantor",
+        /// Is in the delegation group; what the timetable product signs in with. No administrative right.
+        Member = "member",
+    }
+);
+
+/// Where a secret is found. The secret itself is read by the process that uses it, and travels nowhere.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum SecretRef {
+    /// The name of an environment variable.
+    Env(String),
+    /// The path of a file; a trailing line break is not part of the secret.
+    File(String),
+}
+
+/// How an account proves who it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Credential {
+    /// A client secret.
+    Secret(SecretRef),
+    /// A certificate: an assertion is signed with its private key.
+    Certificate {
+        /// The RSA private key, PEM (PKCS #8).
+        key: SecretRef,
+        /// The certificate, PEM; its thumbprint names the key.
+        certificate: SecretRef,
+    },
+}
+
+/// So many calls in any window of this length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallWindow {
+    /// Calls allowed. At least 1.
+    pub calls: u32,
+    /// Length of the sliding window. More than zero.
+    pub length: Duration,
+}
+
+/// What an account may use: several limits at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Calls under way at the same moment. At least 1.
+    pub in_flight: u32,
+    /// Calls per sliding window; none means only `in_flight` bounds.
+    pub windows: Vec<CallWindow>,
+}
+
+/// A service account of a site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountSpec {
+    /// Its name.
+    pub name: AccountName,
+    /// What it is for. Not empty.
+    pub purposes: Vec<Purpose>,
+    /// Its app registration's client id.
+    pub client_id: String,
+    /// How it signs in.
+    pub credential: Credential,
+    /// Its budget.
+    pub limits: Limits,
+    /// Concurrency wanted: mailboxes worked on at the same moment. At least 1.
+    pub workers: u32,
+}
+
+impl AccountSpec {
+    /// Whether it has this purpose.
+    pub fn is(&self, purpose: Purpose) -> bool {
+        self.purposes.contains(&purpose)
+    }
+}

@@ -1,0 +1,93 @@
+//! An operation's lane and states.
+
+use crate::{Counts, outcome::words};
+
+words!(
+    /// Which jobs go first.
+    Lane {
+        /// Somebody waits for it: takes the next permit.
+        Interactive = "interactive",
+        /// Everything else.
+        Bulk = "bulk",
+    }
+);
+
+words!(
+    /// Where an operation stands. The last three are final.
+    OperationState {
+        /// Accepted; its mailboxes have not been listed yet.
+        Accepted = "accepted",
+        /// Its mailboxes are being listed; those already listed are being worked on.
+        Listing = "listing",
+        /// All its mailboxes are listed; jobs are outstanding.
+        Running = "running",
+        /// Cancelled by request; jobs that had begun to write are being finished.
+        Cancelling = "cancelling",
+        /// Every job ended, in whatever way.
+        Done = "done",
+        /// It could not be carried out: see its failure.
+        Failed = "failed",
+        /// Cancelled, and nothing of it is running any more.
+        Cancelled = "cancelled",
+    }
+);
+
+words!(
+    /// Why an operation as a whole could not be carried out.
+    OperationFailure {
+        /// The selector chose no mailbox.
+        EmptySelection = "empty_selection",
+        /// The directory knows no such group, or several.
+        GroupNotFound = "group_not_found",
+        /// No object of the directory lies in this organisational unit.
+        OuNotFound = "ou_not_found",
+        /// The directory knows no such administrative unit.
+        AdministrativeUnitNotFound = "administrative_unit_not_found",
+        /// The directory knows no trustee of this address.
+        TrusteeNotFound = "trustee_not_found",
+        /// The trustee is not a mail-enabled security group and has no mailbox.
+        TrusteeNotSecurityPrincipal = "trustee_not_security_principal",
+        /// The reader account was refused: it lacks a right, or its credential is wrong.
+        ReaderRefused = "reader_refused",
+    }
+);
+
+impl OperationState {
+    /// Whether nothing can change it any more.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Done | Self::Failed | Self::Cancelled)
+    }
+
+    /// The state after jobs ended, or the listing did: moves on when nothing is outstanding.
+    #[must_use]
+    pub fn after(self, counts: &Counts) -> Self {
+        match self {
+            Self::Running if counts.outstanding() == 0 => Self::Done,
+            Self::Cancelling if counts.outstanding() == 0 => Self::Cancelled,
+            other => other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Outcome;
+
+    #[test]
+    fn moves_on_when_nothing_is_outstanding() {
+        let mut counts = Counts::accepting(1);
+        assert_eq!(
+            OperationState::Running.after(&counts),
+            OperationState::Running
+        );
+        counts.add(Outcome::Failed, 1);
+        for (from, to) in [
+            (OperationState::Running, OperationState::Done),
+            (OperationState::Cancelling, OperationState::Cancelled),
+            (OperationState::Listing, OperationState::Listing),
+        ] {
+            assert_eq!(from.after(&counts), to);
+        }
+    }
+}

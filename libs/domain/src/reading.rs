@@ -1,0 +1,384 @@
+//! From what a worker read to how the job ends. Workers report readings; outcomes are derived here,
+//! from the first before-image, so that a repeat after a crash still says `added`.
+
+use std::time::Duration;
+
+use crate::{
+    AccessRole, Decision, Detail, Observed, Outcome, Phase, Reason, decide, delays, outcome::words,
+};
+
+words!(
+    /// Why a job waits.
+    Waiting {
+        /// No worker took it in time: it goes back without having been tried.
+        Returned = "returned",
+        /// Tried, and the server wasn't available; an attempt is used up.
+        Retry = "retry",
+        /// The mailbox isn't ready: just licensed, or being moved.
+        Parked = "parked",
+        /// The write doesn't show in reads yet.
+        Proof = "proof",
+        /// The account, or the server, said to slow down, or another write to the mailbox is unsettled.
+        Throttled = "throttled",
+    }
+);
+
+/// What a worker says about one job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reading {
+    /// The entry was read; nothing was written since, by this worker, in this attempt.
+    Seen(Observed),
+    /// The entry was written, and then read.
+    Wrote(Observed),
+    /// Nothing came of it; another attempt may.
+    Retry,
+    /// The mailbox isn't ready.
+    NotReady,
+    /// Nothing was tried; it may be handed out again after this time.
+    Later(Duration),
+    /// Trying again can't help.
+    GaveUp(Reason),
+}
+
+/// What status knows of the job when a reading arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// The right wanted.
+    pub wanted: AccessRole,
+    /// Whether a higher one is lowered.
+    pub lower_higher: bool,
+    /// Nothing is written in this operation.
+    pub validate_only: bool,
+    /// The first before-image, if a write has begun.
+    pub before: Option<Observed>,
+    /// Attempts used up.
+    pub attempts: u32,
+    /// Waits for the mailbox so far.
+    pub parks: u32,
+    /// Re-reads for proof so far.
+    pub proofs: u32,
+    /// Time since the job was accepted.
+    pub age: Duration,
+    /// First wait for a mailbox that isn't ready.
+    pub park_first: Duration,
+    /// Longest wait for it.
+    pub park_limit: Duration,
+}
+
+/// A job that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// How.
+    pub outcome: Outcome,
+    /// Why, unless it simply worked.
+    pub reason: Option<Reason>,
+}
+
+/// What becomes of the job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// It is over.
+    End(Ended),
+    /// It is handed out again.
+    Again {
+        /// Not before so long from now.
+        after: Duration,
+        /// Why it waits.
+        why: Waiting,
+        /// What is next.
+        phase: Phase,
+    },
+}
+
+fn end(outcome: Outcome, reason: impl Into<Option<Reason>>) -> Next {
+    Next::End(Ended {
+        outcome,
+        reason: reason.into(),
+    })
+}
+
+/// Decides what becomes of a job. `roll` in `[0, 1)` spreads retries.
+pub fn settle(known: &Known, reading: &Reading, roll: f64) -> Next {
+    match reading {
+        Reading::Seen(seen) | Reading::Wrote(seen) => match known.before {
+            // A write has begun: whatever is read now is judged against the first before-image.
+            Some(before) => proven(known, before, *seen),
+            None if known.validate_only => end(
+                would_be(decide(*seen, known.wanted, known.lower_higher)),
+                None,
+            ),
+            None => match decide(*seen, known.wanted, known.lower_higher) {
+                Decision::Unchanged => end(Outcome::Unchanged, None),
+                Decision::LeaveHigher => end(Outcome::LeftHigher, None),
+                // Not begun, and yet not as wanted: the write was refused or lost before it began.
+                Decision::Add | Decision::Update { .. } => retry(known, roll),
+            },
+        },
+        Reading::Retry => retry(known, roll),
+        Reading::NotReady if known.age >= known.park_limit => {
+            end(Outcome::Failed, Reason::NotProvisioned)
+        }
+        Reading::NotReady => Next::Again {
+            after: delays::park(known.park_first, known.parks)
+                .min(known.park_limit.saturating_sub(known.age)),
+            why: Waiting::Parked,
+            phase: phase(known),
+        },
+        Reading::Later(after) => Next::Again {
+            after: *after,
+            why: Waiting::Throttled,
+            phase: phase(known),
+        },
+        Reading::GaveUp(reason) => end(refusal(*reason), *reason),
+    }
+}
+
+/// What is next for a job that is handed out again: once a write has begun, nothing ends without a read.
+fn phase(known: &Known) -> Phase {
+    if known.before.is_some() {
+        Phase::Prove
+    } else {
+        Phase::Grant
+    }
+}
+
+fn would_be(decision: Decision) -> Outcome {
+    match decision {
+        Decision::Unchanged => Outcome::Unchanged,
+        Decision::LeaveHigher => Outcome::LeftHigher,
+        Decision::Add => Outcome::Added,
+        Decision::Update { .. } => Outcome::Updated,
+    }
+}
+
+fn proven(known: &Known, before: Observed, seen: Observed) -> Next {
+    let as_wanted = matches!(seen, Observed::Present(held) if held.same_as(known.wanted.rights()));
+    match before {
+        Observed::Absent if as_wanted => end(Outcome::Added, None),
+        Observed::Present(_) if as_wanted => end(Outcome::Updated, None),
+        // Still the old list: the read lags behind the write, or the write never happened.
+        before if before == seen => match delays::PROOF.get(known.proofs as usize) {
+            Some(after) => Next::Again {
+                after: *after,
+                why: Waiting::Proof,
+                phase: Phase::Prove,
+            },
+            None => end(Outcome::Unconfirmed, Reason::ReadsLag),
+        },
+        _ => end(Outcome::Failed, Reason::ChangedByOthers),
+    }
+}
+
+fn retry(known: &Known, roll: f64) -> Next {
+    if known.attempts + 1 >= delays::ATTEMPTS {
+        return match known.before {
+            Some(_) => end(Outcome::Unconfirmed, Reason::Unavailable),
+            None => end(Outcome::Failed, Reason::Unavailable),
+        };
+    }
+    Next::Again {
+        after: delays::RETRY.delay(known.attempts, roll, None),
+        why: Waiting::Retry,
+        phase: phase(known),
+    }
+}
+
+/// Whether a reason is a refusal, known before anything was tried, or a failure.
+fn refusal(reason: Reason) -> Outcome {
+    match reason {
+        Reason::NotFound
+        | Reason::NotAMailbox
+        | Reason::TypeNotSelected
+        | Reason::Unlicensed
+        | Reason::NoCalendar
+        | Reason::Superseded
+        | Reason::FolderRefused => Outcome::Refused,
+        _ => Outcome::Failed,
+    }
+}
+
+/// How a recipient ends that a listing found unsuitable.
+pub fn unsuitable(reason: Reason) -> Ended {
+    Ended {
+        outcome: refusal(reason),
+        reason: Some(reason),
+    }
+}
+
+/// A reading together with what the server said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// What was read.
+    pub reading: Reading,
+    /// The server's own words; empty where all went well.
+    pub detail: Detail,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known() -> Known {
+        Known {
+            wanted: AccessRole::AUTHOR,
+            lower_higher: false,
+            validate_only: false,
+            before: None,
+            attempts: 0,
+            parks: 0,
+            proofs: 0,
+            age: Duration::ZERO,
+            park_first: Duration::from_secs(300),
+            park_limit: Duration::from_secs(86_400),
+        }
+    }
+
+    fn present(raw: &str) -> Observed {
+        Observed::Present(raw.parse().unwrap())
+    }
+
+    #[test]
+    fn a_repeat_after_a_crash_still_says_added() {
+        // The first worker began, wrote and died; the second reads what the first wrote.
+        let after_crash = Known {
+            before: Some(Observed::Absent),
+            ..known()
+        };
+        assert_eq!(
+            settle(&after_crash, &Reading::Seen(present("Author")), 0.0),
+            end(Outcome::Added, None)
+        );
+        let updated = Known {
+            before: Some(present("Reviewer")),
+            ..known()
+        };
+        assert_eq!(
+            settle(&updated, &Reading::Wrote(present("Author")), 0.0),
+            end(Outcome::Updated, None)
+        );
+    }
+
+    #[test]
+    fn a_stale_read_is_read_again_and_told_from_a_foreign_change() {
+        let written = Known {
+            before: Some(Observed::Absent),
+            ..known()
+        };
+        let waits: Vec<_> = (0..4)
+            .map(|proofs| {
+                settle(
+                    &Known { proofs, ..written },
+                    &Reading::Wrote(Observed::Absent),
+                    0.0,
+                )
+            })
+            .collect();
+        for (wait, secs) in waits.iter().zip([2, 10, 60]) {
+            assert_eq!(
+                *wait,
+                Next::Again {
+                    after: Duration::from_secs(secs),
+                    why: Waiting::Proof,
+                    phase: Phase::Prove
+                }
+            );
+        }
+        assert_eq!(waits[3], end(Outcome::Unconfirmed, Reason::ReadsLag));
+        assert_eq!(
+            settle(&written, &Reading::Wrote(present("Owner")), 0.0),
+            end(Outcome::Failed, Reason::ChangedByOthers)
+        );
+    }
+
+    #[test]
+    fn nothing_that_was_begun_ends_as_failed_without_a_read() {
+        let begun = Known {
+            before: Some(Observed::Absent),
+            ..known()
+        };
+        assert!(matches!(
+            settle(&begun, &Reading::Retry, 0.0),
+            Next::Again {
+                phase: Phase::Prove,
+                why: Waiting::Retry,
+                ..
+            }
+        ));
+        let worn_out = Known {
+            attempts: delays::ATTEMPTS - 1,
+            ..begun
+        };
+        assert_eq!(
+            settle(&worn_out, &Reading::Retry, 0.0),
+            end(Outcome::Unconfirmed, Reason::Unavailable)
+        );
+    }
+
+    #[test]
+    fn waiting_for_a_mailbox_ends_at_the_limit() {
+        let limit = known().park_limit;
+        assert!(matches!(
+            settle(&known(), &Reading::NotReady, 0.0),
+            Next::Again {
+                why: Waiting::Parked,
+                ..
+            }
+        ));
+        assert_eq!(
+            settle(
+                &Known {
+                    age: limit,
+                    ..known()
+                },
+                &Reading::NotReady,
+                0.0
+            ),
+            end(Outcome::Failed, Reason::NotProvisioned)
+        );
+        let Next::Again { after, .. } = settle(
+            &Known {
+                age: limit - Duration::from_secs(5),
+                parks: 9,
+                ..known()
+            },
+            &Reading::NotReady,
+            0.0,
+        ) else {
+            panic!("waits")
+        };
+        assert_eq!(after, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_plan_says_what_would_be_done() {
+        let plan = Known {
+            validate_only: true,
+            ..known()
+        };
+        for (seen, want) in [
+            (Observed::Absent, Outcome::Added),
+            (present("Reviewer"), Outcome::Updated),
+            (present("Author"), Outcome::Unchanged),
+            (present("Owner"), Outcome::LeftHigher),
+        ] {
+            assert_eq!(settle(&plan, &Reading::Seen(seen), 0.0), end(want, None));
+        }
+    }
+
+    #[test]
+    fn throttling_uses_up_no_attempt_whatever_was_used() {
+        let worn_out = Known {
+            attempts: 100,
+            ..known()
+        };
+        let wait = Duration::from_secs(40);
+        assert_eq!(
+            settle(&worn_out, &Reading::Later(wait), 0.0),
+            Next::Again {
+                after: wait,
+                why: Waiting::Throttled,
+                phase: Phase::Grant
+            }
+        );
+    }
+}

@@ -1,0 +1,148 @@
+//! Tenants and their sites.
+
+use std::time::Duration;
+
+use crate::{AccountSpec, BadInput, Purpose, TenantName, outcome::words};
+
+words!(
+    /// Which Exchange organisation of a tenant.
+    SiteKind {
+        /// Exchange Online.
+        Online = "online",
+        /// Exchange Server.
+        Onprem = "onprem",
+    }
+);
+
+words!(
+    /// Which of Exchange Online's interfaces changes permissions.
+    WritePath {
+        /// The Admin API where the organisation has it, else InvokeCommand.
+        Auto = "auto",
+        /// Admin API v2.0.
+        AdminApi = "admin_api",
+        /// InvokeCommand, several mailboxes in one round trip.
+        InvokeCommand = "invoke_command",
+    }
+);
+
+words!(
+    /// Kinds of mailboxes, where a listing tells them apart.
+    MailboxType {
+        /// A person's.
+        User = "user",
+        /// A shared one.
+        Shared = "shared",
+        /// A room's.
+        Room = "room",
+        /// A piece of equipment's.
+        Equipment = "equipment",
+    }
+);
+
+/// One Exchange organisation of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteSpec {
+    /// Which.
+    pub kind: SiteKind,
+    /// The directory's (Entra tenant's) GUID.
+    pub directory_id: String,
+    /// Base URL of the token endpoint, `https://login.microsoftonline.com` by default.
+    pub login_url: String,
+    /// Base URL of Microsoft Graph, `https://graph.microsoft.com` by default.
+    pub graph_url: String,
+    /// Base URL of the administrative interfaces, `https://outlook.office365.com` by default.
+    pub admin_url: String,
+    /// Which interface changes permissions.
+    pub write_path: WritePath,
+    /// First wait for a mailbox that isn't ready; doubles up to an hour. 5 minutes by default.
+    pub park_first: Duration,
+    /// Longest wait for it, from acceptance. 24 hours by default.
+    pub park_limit: Duration,
+    /// Service accounts of the site.
+    pub accounts: Vec<AccountSpec>,
+}
+
+/// One institution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantSpec {
+    /// Its name.
+    pub name: TenantName,
+    /// What people call it.
+    pub display_name: String,
+    /// Its Exchange organisations: one or two, each kind once.
+    pub sites: Vec<SiteSpec>,
+}
+
+impl TenantSpec {
+    /// Faults that no single field shows: sites or accounts named twice, a site without grantor or
+    /// reader, limits of zero.
+    pub fn faults(&self) -> Vec<BadInput> {
+        let mut faults = Vec::new();
+        if self.sites.is_empty() {
+            faults.push(BadInput::missing("site", "a tenant has at least one site"));
+        }
+        for (at, site) in self.sites.iter().enumerate() {
+            let path = format!("site[{at}]");
+            if self.sites[..at].iter().any(|other| other.kind == site.kind) {
+                faults.push(BadInput::new(
+                    format!("{path}.kind"),
+                    site.kind,
+                    "each kind of site may stand once",
+                ));
+            }
+            for purpose in [Purpose::Reader, Purpose::Grantor] {
+                if !site.accounts.iter().any(|account| account.is(purpose)) {
+                    faults.push(BadInput::missing(
+                        format!("{path}.account"),
+                        format!("at least one account with the purpose {purpose} is needed"),
+                    ));
+                }
+            }
+            for (nr, account) in site.accounts.iter().enumerate() {
+                let path = format!("{path}.account[{nr}]");
+                if site.accounts[..nr]
+                    .iter()
+                    .any(|other| other.name == account.name)
+                {
+                    faults.push(BadInput::new(
+                        format!("{path}.name"),
+                        &account.name,
+                        "an account's name may stand once in its site",
+                    ));
+                }
+                for (field, number) in [
+                    ("workers", account.workers),
+                    ("max_in_flight", account.limits.in_flight),
+                ] {
+                    if number == 0 {
+                        faults.push(BadInput::new(
+                            format!("{path}.{field}"),
+                            number,
+                            "at least 1; to stop an account, pause it",
+                        ));
+                    }
+                }
+                for (w, window) in account.limits.windows.iter().enumerate() {
+                    if window.calls == 0 || window.length.is_zero() {
+                        faults.push(BadInput::new(
+                            format!("{path}.window[{w}]"),
+                            format!(
+                                "{} calls in {} s",
+                                window.calls,
+                                window.length.as_secs_f64()
+                            ),
+                            "at least 1 call in more than 0 seconds",
+                        ));
+                    }
+                }
+            }
+        }
+        faults
+    }
+
+    /// Its site of this kind.
+    pub fn site(&self, kind: SiteKind) -> Option<&SiteSpec> {
+        self.sites.iter().find(|site| site.kind == kind)
+    }
+}
