@@ -1,1 +1,15 @@
-//! Placeholder.
+//! The ports to Exchange: what the services ask of it, whichever adapter answers.
+//!
+//! * [`directory`]: who is there (listings, names, trustees); used by the planner.
+//! * [`calendars`]: the calendar's permission list; used by the workers.
+//! * [`error`]: what a refused or failed call means for us, classed once, in the adapter.
+
+pub mod calendars;
+pub mod directory;
+pub mod error;
+
+pub use calendars::{Answer, Ask, CalendarCall, Calendars, Performed};
+pub use directory::{
+    Directory, ListingError, Page, PrincipalKind, Resolved, Selection, TrusteeFound,
+};
+pub use error::{CallError, Meaning, Scope};

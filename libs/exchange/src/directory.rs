@@ -1,0 +1,110 @@
+//! The port to the directory: listings, names and trustees.
+
+use async_trait::async_trait;
+use calgrant_domain::{Address, Listed, MailboxId, MailboxType, OperationFailure};
+
+use crate::CallError;
+
+/// What to list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// Members of a group, nested ones included.
+    Group(Address),
+    /// Everything below an organisational unit.
+    OrganizationalUnit(String),
+    /// Members of an administrative unit.
+    AdministrativeUnit(String),
+    /// Every mailbox.
+    All {
+        /// Of these types.
+        types: Vec<MailboxType>,
+    },
+}
+
+/// A page of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Recipients, suitable or not.
+    pub listed: Vec<Listed>,
+    /// Where to go on; `None` on the last page. Short-lived, so pages are fetched without delay.
+    pub next: Option<String>,
+}
+
+/// What a trustee turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PrincipalKind {
+    /// A mail-enabled security group.
+    SecurityGroup,
+    /// A user with a mailbox.
+    Mailbox,
+}
+
+/// A trustee that can hold rights.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrusteeFound {
+    /// Its immutable id in the directory.
+    pub id: MailboxId,
+    /// Its primary address.
+    pub address: Address,
+    /// What it is.
+    pub kind: PrincipalKind,
+}
+
+/// A name of an uploaded list, looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// The name that was asked for.
+    pub asked: Address,
+    /// What it is; lines are left empty.
+    pub listed: Listed,
+}
+
+/// Why a listing or a look-up came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ListingError {
+    /// A call failed: what to do is in its meaning.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The place to go on from has expired: start again from the first page.
+    #[error("the listing took too long between two pages and must start again")]
+    Expired,
+    /// It can't be carried out: a person must change the request or the directory.
+    #[error("{why}")]
+    Refused {
+        /// The typed reason.
+        failure: OperationFailure,
+        /// What is wrong and what to do, naming the value.
+        why: String,
+    },
+}
+
+/// A reader account's access to the directory. One method call is one server call unless said otherwise.
+#[async_trait]
+pub trait Directory: Send + Sync {
+    /// Signs in, or does nothing while the token is good.
+    ///
+    /// # Errors
+    /// As the sign-in endpoint says.
+    async fn sign_in(&self) -> Result<(), CallError>;
+
+    /// One page of a selection: the first with `from` = `None`. A group or unit is looked up by name first, which is one call more.
+    ///
+    /// # Errors
+    /// The selection doesn't exist, or a call failed.
+    async fn page(&self, selection: &Selection, from: Option<&str>) -> Result<Page, ListingError>;
+
+    /// Looks names up, at most [`Self::lookup_size`] of them, in one round trip; one answer a name.
+    ///
+    /// # Errors
+    /// A call failed.
+    async fn look_up(&self, names: &[Address]) -> Result<Vec<Resolved>, ListingError>;
+
+    /// How many names [`Self::look_up`] takes.
+    fn lookup_size(&self) -> usize;
+
+    /// Finds the trustee and checks that it can hold rights on a folder.
+    ///
+    /// # Errors
+    /// There is none, or it can't.
+    async fn trustee(&self, address: &Address) -> Result<TrusteeFound, ListingError>;
+}
