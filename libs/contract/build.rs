@@ -1,0 +1,16 @@
+//! Compiles the contracts in Rust: no `protoc` is needed.
+
+use std::{env, error::Error, fs, path::Path};
+
+const AREAS: &[&str] = &["provisioning", "status", "fleet", "bus", "ledger"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let root = Path::new("../../proto");
+    println!("cargo:rerun-if-changed={}", root.display());
+    let files: Vec<_> = AREAS.iter().map(|area| root.join(format!("calgrant/{area}/v1/{area}.proto"))).collect();
+    let descriptors = protox::compile(&files, [root])?;
+    let out = env::var("OUT_DIR")?;
+    fs::write(Path::new(&out).join("descriptors.bin"), prost::Message::encode_to_vec(&descriptors))?;
+    tonic_prost_build::configure().compile_fds(descriptors)?;
+    Ok(())
+}
