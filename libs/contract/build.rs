@@ -7,10 +7,16 @@ const AREAS: &[&str] = &["provisioning", "status", "fleet", "bus", "ledger"];
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new("../../proto");
     println!("cargo:rerun-if-changed={}", root.display());
-    let files: Vec<_> = AREAS.iter().map(|area| root.join(format!("calgrant/{area}/v1/{area}.proto"))).collect();
+    let files: Vec<_> = AREAS
+        .iter()
+        .map(|area| root.join(format!("calgrant/{area}/v1/{area}.proto")))
+        .collect();
     let descriptors = protox::compile(&files, [root])?;
     let out = env::var("OUT_DIR")?;
-    fs::write(Path::new(&out).join("descriptors.bin"), prost::Message::encode_to_vec(&descriptors))?;
+    fs::write(
+        Path::new(&out).join("descriptors.bin"),
+        prost::Message::encode_to_vec(&descriptors),
+    )?;
     tonic_prost_build::configure().compile_fds(descriptors)?;
     Ok(())
 }

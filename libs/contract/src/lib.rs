@@ -3,7 +3,17 @@
 //! Generated types stop here and at each service's edge: decisions see domain values only. A missing or
 //! unreadable field becomes a [`BadInput`](calgrant_domain::BadInput) that names it.
 
-#[allow(missing_docs, clippy::all, clippy::allow_attributes, clippy::doc_markdown, unreachable_pub, unused_qualifications, reason = "generated")]
+pub mod bus;
+
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::allow_attributes,
+    clippy::doc_markdown,
+    unreachable_pub,
+    unused_qualifications,
+    reason = "generated"
+)]
 pub mod pb {
     /// Everything that was compiled, for server reflection.
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

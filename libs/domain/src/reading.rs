@@ -79,7 +79,7 @@ pub struct Ended {
 pub enum Next {
     /// It is over.
     End(Ended),
-    /// It is handed out again.
+    /// It is handed out again. [`Phase::Grant`] begins with a read, so nothing that was begun ends without one.
     Again {
         /// Not before so long from now.
         after: Duration,
@@ -122,23 +122,14 @@ pub fn settle(known: &Known, reading: &Reading, roll: f64) -> Next {
             after: delays::park(known.park_first, known.parks)
                 .min(known.park_limit.saturating_sub(known.age)),
             why: Waiting::Parked,
-            phase: phase(known),
+            phase: Phase::Grant,
         },
         Reading::Later(after) => Next::Again {
             after: *after,
             why: Waiting::Throttled,
-            phase: phase(known),
+            phase: Phase::Grant,
         },
         Reading::GaveUp(reason) => end(refusal(*reason), *reason),
-    }
-}
-
-/// What is next for a job that is handed out again: once a write has begun, nothing ends without a read.
-fn phase(known: &Known) -> Phase {
-    if known.before.is_some() {
-        Phase::Prove
-    } else {
-        Phase::Grant
     }
 }
 
@@ -179,7 +170,7 @@ fn retry(known: &Known, roll: f64) -> Next {
     Next::Again {
         after: delays::RETRY.delay(known.attempts, roll, None),
         why: Waiting::Retry,
-        phase: phase(known),
+        phase: Phase::Grant,
     }
 }
 
@@ -299,7 +290,7 @@ mod tests {
         assert!(matches!(
             settle(&begun, &Reading::Retry, 0.0),
             Next::Again {
-                phase: Phase::Prove,
+                phase: Phase::Grant,
                 why: Waiting::Retry,
                 ..
             }

@@ -1,0 +1,274 @@
+//! Jobs and results as they travel on RabbitMQ, to and from the domain.
+
+use std::time::Duration;
+
+use calgrant_domain::{
+    Address, BadInput, Calendar, Detail, Job, JobId, MailboxId, Observed, OperationId, Reading,
+    reading::Report,
+};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::pb::bus::v1 as pb;
+
+/// A result as status receives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobResult {
+    /// The job.
+    pub job: JobId,
+    /// Its operation.
+    pub operation: OperationId,
+    /// Which handing out it answers.
+    pub delivery: u32,
+    /// What was read; `None` when no worker took the job in time.
+    pub report: Option<Report>,
+    /// The calendar, if it was found on the way.
+    pub calendar: Option<Calendar>,
+    /// The account that did it; empty if none.
+    pub account: String,
+    /// Calls to the server it took.
+    pub calls: u32,
+    /// When it was read, by the worker's clock.
+    pub read_at: OffsetDateTime,
+}
+
+/// The 16 bytes of an id.
+///
+/// # Errors
+/// There are not 16.
+pub fn uuid(field: &str, bytes: &[u8]) -> Result<Uuid, BadInput> {
+    Uuid::from_slice(bytes).map_err(|_| {
+        BadInput::new(
+            field,
+            format!("{} bytes", bytes.len()),
+            "an id has 16 bytes",
+        )
+    })
+}
+
+/// Parses a field, naming it if that fails.
+///
+/// # Errors
+/// As the type says.
+pub fn parse<T: std::str::FromStr<Err = BadInput>>(field: &str, raw: &str) -> Result<T, BadInput> {
+    raw.parse().map_err(|bad: BadInput| bad.within(field))
+}
+
+impl From<&Calendar> for pb::Calendar {
+    fn from(calendar: &Calendar) -> Self {
+        Self {
+            folder_id: calendar.folder_id.clone(),
+            path: calendar.path.clone(),
+        }
+    }
+}
+
+impl From<pb::Calendar> for Calendar {
+    fn from(calendar: pb::Calendar) -> Self {
+        Self {
+            folder_id: calendar.folder_id,
+            path: calendar.path,
+        }
+    }
+}
+
+impl From<Observed> for pb::Observed {
+    fn from(observed: Observed) -> Self {
+        match observed {
+            Observed::Absent => Self::default(),
+            Observed::Present(rights) => Self {
+                present: true,
+                rights: rights.to_string(),
+            },
+        }
+    }
+}
+
+impl TryFrom<pb::Observed> for Observed {
+    type Error = BadInput;
+
+    fn try_from(observed: pb::Observed) -> Result<Self, BadInput> {
+        if observed.present {
+            parse("rights", &observed.rights).map(Self::Present)
+        } else {
+            Ok(Self::Absent)
+        }
+    }
+}
+
+impl From<&Job> for pb::Job {
+    fn from(job: &Job) -> Self {
+        Self {
+            id: job.id.as_uuid().into_bytes().to_vec(),
+            operation: job.operation.as_uuid().into_bytes().to_vec(),
+            tenant: job.tenant.to_string(),
+            site: job.site.to_string(),
+            mailbox: job.mailbox.as_uuid().into_bytes().to_vec(),
+            address: job.address.to_string(),
+            calendar: job.calendar.as_ref().map(Into::into),
+            licensed: job.licensed,
+            trustee: job.trustee.to_string(),
+            role: job.role.to_string(),
+            lower_higher: job.lower_higher,
+            validate_only: job.validate_only,
+            phase: job.phase.to_string(),
+            delivery: job.delivery,
+        }
+    }
+}
+
+impl TryFrom<pb::Job> for Job {
+    type Error = BadInput;
+
+    fn try_from(job: pb::Job) -> Result<Self, BadInput> {
+        Ok(Self {
+            id: JobId::from_uuid(uuid("id", &job.id)?),
+            operation: OperationId::from_uuid(uuid("operation", &job.operation)?),
+            tenant: parse("tenant", &job.tenant)?,
+            site: parse("site", &job.site)?,
+            mailbox: MailboxId::from_uuid(uuid("mailbox", &job.mailbox)?),
+            address: parse::<Address>("address", &job.address)?,
+            calendar: job.calendar.map(Into::into),
+            licensed: job.licensed,
+            trustee: parse("trustee", &job.trustee)?,
+            role: parse("role", &job.role)?,
+            lower_higher: job.lower_higher,
+            validate_only: job.validate_only,
+            phase: parse("phase", &job.phase)?,
+            delivery: job.delivery,
+        })
+    }
+}
+
+/// Milliseconds, as contracts count durations.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl From<&JobResult> for pb::Result {
+    fn from(result: &JobResult) -> Self {
+        use pb::result::Reading as Wire;
+        let detail = result
+            .report
+            .as_ref()
+            .map(|report| report.detail.clone())
+            .unwrap_or_default();
+        Self {
+            job: result.job.as_uuid().into_bytes().to_vec(),
+            operation: result.operation.as_uuid().into_bytes().to_vec(),
+            delivery: result.delivery,
+            server_code: detail.server_code,
+            server_text: detail.server_text,
+            request_id: detail.request_id,
+            calendar: result.calendar.as_ref().map(Into::into),
+            account: result.account.clone(),
+            calls: result.calls,
+            read_at_millis: i64::try_from(result.read_at.unix_timestamp_nanos() / 1_000_000)
+                .unwrap_or(0),
+            reading: Some(match result.report.as_ref().map(|report| &report.reading) {
+                None => Wire::Returned(true),
+                Some(Reading::Seen(seen)) => Wire::Seen((*seen).into()),
+                Some(Reading::Wrote(seen)) => Wire::Wrote((*seen).into()),
+                Some(Reading::Retry) => Wire::Retry(true),
+                Some(Reading::NotReady) => Wire::NotReady(true),
+                Some(Reading::Later(after)) => Wire::Later(millis(*after)),
+                Some(Reading::GaveUp(reason)) => Wire::GaveUp(reason.to_string()),
+            }),
+        }
+    }
+}
+
+impl TryFrom<pb::Result> for JobResult {
+    type Error = BadInput;
+
+    fn try_from(result: pb::Result) -> Result<Self, BadInput> {
+        use pb::result::Reading as Wire;
+        let reading = match result.reading {
+            None => return Err(BadInput::missing("reading", "a result says what was read")),
+            Some(Wire::Returned(_)) => None,
+            Some(Wire::Seen(seen)) => Some(Reading::Seen(
+                seen.try_into()
+                    .map_err(|bad: BadInput| bad.within("seen"))?,
+            )),
+            Some(Wire::Wrote(seen)) => Some(Reading::Wrote(
+                seen.try_into()
+                    .map_err(|bad: BadInput| bad.within("wrote"))?,
+            )),
+            Some(Wire::Retry(_)) => Some(Reading::Retry),
+            Some(Wire::NotReady(_)) => Some(Reading::NotReady),
+            Some(Wire::Later(after)) => Some(Reading::Later(Duration::from_millis(after))),
+            Some(Wire::GaveUp(reason)) => Some(Reading::GaveUp(parse("gave_up", &reason)?)),
+        };
+        let detail = Detail {
+            server_code: result.server_code,
+            server_text: result.server_text,
+            request_id: result.request_id,
+        };
+        Ok(Self {
+            job: JobId::from_uuid(uuid("job", &result.job)?),
+            operation: OperationId::from_uuid(uuid("operation", &result.operation)?),
+            delivery: result.delivery,
+            report: reading.map(|reading| Report { reading, detail }),
+            calendar: result.calendar.map(Into::into),
+            account: result.account,
+            calls: result.calls,
+            read_at: OffsetDateTime::from_unix_timestamp_nanos(
+                i128::from(result.read_at_millis) * 1_000_000,
+            )
+            .map_err(|_| BadInput::new("read_at_millis", result.read_at_millis, "not a time"))?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use calgrant_domain::Reason;
+
+    #[test]
+    fn results_survive_the_bus() {
+        for reading in [
+            None,
+            Some(Reading::Seen(Observed::Absent)),
+            Some(Reading::Wrote(Observed::Present("Author".parse().unwrap()))),
+            Some(Reading::Retry),
+            Some(Reading::NotReady),
+            Some(Reading::Later(Duration::from_millis(1500))),
+            Some(Reading::GaveUp(Reason::Ambiguous)),
+        ] {
+            let result = JobResult {
+                job: JobId::from_uuid(Uuid::from_u128(1)),
+                operation: OperationId::from_uuid(Uuid::from_u128(2)),
+                delivery: 3,
+                report: reading.map(|reading| Report {
+                    reading,
+                    detail: Detail {
+                        server_code: "X".into(),
+                        ..Detail::default()
+                    },
+                }),
+                calendar: Some(Calendar {
+                    folder_id: "id".into(),
+                    path: "\\Kalender".into(),
+                }),
+                account: "sa-1".into(),
+                calls: 4,
+                read_at: OffsetDateTime::from_unix_timestamp(1_800_000_000).unwrap(),
+            };
+            assert_eq!(
+                JobResult::try_from(pb::Result::from(&result)).unwrap(),
+                result
+            );
+        }
+    }
+
+    #[test]
+    fn a_message_without_reading_is_refused_by_name() {
+        assert_eq!(
+            JobResult::try_from(pb::Result::default())
+                .unwrap_err()
+                .field,
+            "reading"
+        );
+    }
+}
