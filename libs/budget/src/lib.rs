@@ -63,6 +63,15 @@ impl Budget {
 
     /// Asks for `calls` to start together at `now`. More than [`Self::largest_round`] never may.
     pub fn ask(&mut self, now: Moment, calls: u32) -> Verdict {
+        let verdict = self.look(now, calls);
+        if verdict == Verdict::Go {
+            self.in_flight += calls;
+        }
+        verdict
+    }
+
+    /// What [`Self::ask`] would say; starts nothing.
+    pub fn look(&mut self, now: Moment, calls: u32) -> Verdict {
         self.forget(now);
         if now < self.blocked_until {
             return Verdict::WaitUntil(self.blocked_until);
@@ -89,11 +98,7 @@ impl Budget {
         if self.in_flight + calls > self.limits.in_flight.max(1) {
             return self.wait_for_release();
         }
-        if go_at > now {
-            return Verdict::WaitUntil(go_at);
-        }
-        self.in_flight += calls;
-        Verdict::Go
+        if go_at > now { Verdict::WaitUntil(go_at) } else { Verdict::Go }
     }
 
     /// Calls ended at `now`: they were answered, or never left.

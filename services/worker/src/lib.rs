@@ -1,1 +1,91 @@
-//! Placeholder.
+//! The worker: carries out jobs, one pool of workers per service account, each under its own budget.
+//!
+//! ```text
+//! jobs.<tenant>.<lane> ─▶ intake ─▶ shelf of the site ─▶ pools, one per grantor account
+//!                                                          │ gate (budget) ─▶ round: read, decide,
+//!                                                          │   BeginWrites ─▶ status, write, read back
+//!                                                          ▼
+//!                                                       results ─▶ status; then the job is acked
+//! ```
+//! A job is acked after its result is stored on the broker, so a worker may die at any time. Workers
+//! report readings; what they mean is decided in status.
+
+pub mod config;
+pub mod fleet;
+pub mod gate;
+pub mod intake;
+pub mod ledger;
+pub mod pool;
+pub mod round;
+pub mod shelf;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use anyhow::anyhow;
+use calgrant_bus::Bus;
+use calgrant_domain::{TenantName, TenantSpec};
+use calgrant_runtime::{grpc, shutdown::Tasks, waiting};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tracing::info;
+
+pub use config::Config;
+
+use crate::{fleet::Fleet, ledger::StatusLedger};
+
+/// Longest wait for calls in flight at the end.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Runs the worker until `stop`, then finishes what is in flight.
+///
+/// # Errors
+/// The health address can't be bound, or the URL of status is no URL. An absent status or RabbitMQ is waited for.
+pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+    let tasks = Tasks::new(stop.clone());
+    let (listener, address) = grpc::bind(config.listen).await?;
+    let (health, health_service) = grpc::Health::new();
+    tasks.spawn("health", grpc::serve(listener, Routes::new(health_service), stop.clone()));
+    info!(%address, "worker serves its health at {address}");
+
+    let channel = grpc::channel(&config.status_url).map_err(|fault| anyhow!("{fault}"))?;
+    let ledger = StatusLedger::new(channel, stop.clone());
+    let Some(bus) = waiting::until_ok("RabbitMQ", &stop, || Bus::connect(&config.amqp_url, "worker")).await else { return Ok(()) };
+    health.ready(&[], true).await;
+
+    let (sender, fleet) = watch::channel(Arc::new(Fleet::default()));
+    tasks.spawn("fleet", fleet::follow(ledger.clone(), sender, stop.clone()));
+    supervise(&tasks, &ledger, &bus, fleet, &stop).await;
+
+    health.ready(&[], false).await;
+    let left = tasks.drain(DRAIN).await;
+    bus.close().await;
+    info!(left, "worker stopped");
+    Ok(())
+}
+
+/// Starts a tenant when it appears, starts it anew when it changes, and stops it when it goes.
+async fn supervise(tasks: &Tasks, ledger: &StatusLedger, bus: &Bus, mut fleet: watch::Receiver<Arc<Fleet>>, stop: &CancellationToken) {
+    let mut running: HashMap<TenantName, (TenantSpec, CancellationToken)> = HashMap::new();
+    loop {
+        let now = Arc::clone(&fleet.borrow_and_update());
+        running.retain(|name, (spec, token)| {
+            let same = now.tenants.iter().any(|tenant| tenant.name == *name && tenant == spec);
+            if !same {
+                token.cancel();
+            }
+            same
+        });
+        for tenant in &now.tenants {
+            running.entry(tenant.name.clone()).or_insert_with(|| {
+                let token = stop.child_token();
+                tasks.spawn("tenant", intake::serve(tenant.clone(), ledger.clone(), bus.clone(), fleet.clone(), token.clone()));
+                (tenant.clone(), token)
+            });
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = fleet.changed() => if changed.is_err() { return },
+        }
+    }
+}

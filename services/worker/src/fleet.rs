@@ -1,0 +1,63 @@
+//! Which tenants, sites and accounts there are: asked of status every two seconds, spread to the pools.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use calgrant_contract::pb::ledger::v1::GetFleetResponse;
+use calgrant_domain::{BadInput, TenantSpec};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::ledger::{AccountKey, StatusLedger};
+
+const POLL: Duration = Duration::from_secs(2);
+
+/// The fleet as status knows it.
+#[derive(Debug, Clone, Default)]
+pub struct Fleet {
+    /// Changes with every change.
+    pub version: String,
+    /// Every tenant.
+    pub tenants: Vec<TenantSpec>,
+    /// Accounts that status holds for paused.
+    pub paused: HashSet<AccountKey>,
+}
+
+/// Follows the fleet until `stop`.
+pub async fn follow(ledger: StatusLedger, fleet: watch::Sender<Arc<Fleet>>, stop: CancellationToken) {
+    loop {
+        let version = fleet.borrow().version.clone();
+        match ledger.fleet(&version).await {
+            Ok(answer) if answer.unchanged => {}
+            Ok(answer) => match read(answer) {
+                Ok(read) => {
+                    info!(tenants = read.tenants.len(), paused = read.paused.len(), "the fleet changed");
+                    fleet.send_replace(Arc::new(read));
+                }
+                Err(bad) => warn!(error = %bad, "status sent a fleet that can't be read; keeping the one before"),
+            },
+            Err(status) => warn!(error = status.message(), "status doesn't answer; keeping the fleet as it is"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(POLL) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+fn read(answer: GetFleetResponse) -> Result<Fleet, BadInput> {
+    let mut fleet = Fleet { version: answer.version, ..Fleet::default() };
+    for tenant in answer.tenants {
+        fleet.tenants.push(calgrant_contract::fleet::tenant(tenant).map_err(first)?);
+    }
+    for account in answer.paused {
+        let site = calgrant_contract::fleet::site_kind("site", account.site)?;
+        let name = account.spec.ok_or_else(|| BadInput::missing("spec", "a paused account has a name"))?.name;
+        fleet.paused.insert(AccountKey { tenant: account.tenant.parse()?, site, account: name.parse()? });
+    }
+    Ok(fleet)
+}
+
+fn first(faults: Vec<BadInput>) -> BadInput {
+    faults.into_iter().next().unwrap_or_else(|| BadInput::missing("tenant", "unreadable"))
+}

@@ -1,0 +1,212 @@
+//! The workers of one account: they take what waits at their site, under this account's budget alone.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use calgrant_bus::{Bus, Delivery, Message, Publisher, Queue};
+use calgrant_contract::{bus::JobResult, pb};
+use calgrant_domain::{AccountSpec, Detail, Job, SiteSpec};
+use calgrant_exchange::{Calendars, Scope};
+use calgrant_exchange_online::connect;
+use calgrant_runtime::{clock, shutdown::Tasks};
+use prost::Message as _;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::{
+    fleet::Fleet,
+    gate::Gate,
+    ledger::{AccountKey, StatusLedger},
+    round::{self, Tools},
+    shelf::Shelf,
+};
+
+/// A job in our hands, acked only when its result is stored.
+#[derive(Debug)]
+pub struct Held {
+    /// What to do.
+    pub job: Job,
+    /// What the broker waits to have acked.
+    pub delivery: Delivery,
+}
+
+/// Most mailboxes of one round: as many as a batch of the protocol holds, at the most.
+const LARGEST_ROUND: usize = 20;
+
+/// The workers of one account in this process.
+pub struct Pool {
+    key: AccountKey,
+    site: SiteSpec,
+    account: AccountSpec,
+    gate: Gate,
+    /// The other pools of the site, for a pushback that concerns them all.
+    peers: Mutex<Vec<std::sync::Weak<Pool>>>,
+    shelf: Arc<Shelf<Held>>,
+    ledger: StatusLedger,
+    bus: Bus,
+    state: watch::Sender<State>,
+    stop: CancellationToken,
+}
+
+#[derive(Clone)]
+enum State {
+    Working(Arc<dyn Calendars>),
+    /// Until the credential changes from this, or an operator resumes it.
+    Paused { credential: Option<u64>, recorded_in: Option<String> },
+}
+
+impl Pool {
+    /// A pool that is not running yet.
+    pub fn new(key: AccountKey, site: SiteSpec, account: AccountSpec, shelf: Arc<Shelf<Held>>, ledger: StatusLedger, bus: Bus, stop: CancellationToken) -> Arc<Self> {
+        let gate = Gate::new(account.limits.clone());
+        let state = watch::Sender::new(State::Paused { credential: None, recorded_in: None });
+        Arc::new(Self { key, site, account, gate, peers: Mutex::default(), shelf, ledger, bus, state, stop })
+    }
+
+    /// Tells a site's pools of each other.
+    pub fn introduce(pools: &[Arc<Self>]) {
+        for pool in pools {
+            let peers = pools.iter().filter(|peer| peer.key.site == pool.key.site).map(Arc::downgrade).collect();
+            *pool.peers.lock().unwrap_or_else(PoisonError::into_inner) = peers;
+        }
+    }
+
+    /// Starts its workers.
+    pub fn start(self: &Arc<Self>, tasks: &Tasks, fleet: watch::Receiver<Arc<Fleet>>) {
+        tasks.spawn("account", Arc::clone(self).keep_usable(fleet));
+        // Workers are mailboxes in hand at the same moment; a round holds several.
+        let (workers, round) = (self.account.workers as usize, self.round_size());
+        for _ in 0..workers.div_ceil(round) {
+            tasks.spawn("worker", Arc::clone(self).work());
+        }
+    }
+
+    fn round_size(&self) -> usize {
+        (self.account.workers as usize).min(LARGEST_ROUND).min(self.gate.largest_round() as usize).max(1)
+    }
+
+    async fn work(self: Arc<Self>) {
+        let publisher = self.bus.publisher();
+        loop {
+            let next = tokio::select! {
+                () = self.stop.cancelled() => return,
+                next = self.next() => next,
+            };
+            let (calendars, held) = next;
+            let tools = Tools { calendars: &*calendars, gate: &self.gate, ledger: &self.ledger, account: self.account.name.as_str() };
+            let (jobs, deliveries): (Vec<_>, Vec<_>) = held.into_iter().map(|held| (held.job, held.delivery)).unzip();
+            let (results, signals) = round::carry_out(&tools, jobs).await;
+            if let Some(detail) = signals.pause {
+                self.pause(&detail).await;
+            }
+            if let Some((Scope::Site, wait)) = signals.slow {
+                let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                peers.iter().filter_map(std::sync::Weak::upgrade).for_each(|peer| peer.gate.push_back(wait));
+            }
+            report(&self.bus, &publisher, &self.stop, results.into_iter().zip(deliveries).collect()).await;
+        }
+    }
+
+    /// Waits until the account is usable, its budget open and the publisher free, then takes what waits.
+    async fn next(&self) -> (Arc<dyn Calendars>, Vec<Held>) {
+        loop {
+            let mut state = self.state.subscribe();
+            let calendars = match state.wait_for(|state| matches!(state, State::Working(_))).await.as_deref() {
+                Ok(State::Working(calendars)) => Arc::clone(calendars),
+                _ => std::future::pending().await,
+            };
+            self.gate.open().await;
+            while !self.bus.is_up() {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            tokio::select! {
+                held = self.shelf.take(self.round_size()) => return (calendars, held),
+                // Paused meanwhile, by a colleague.
+                _ = state.wait_for(|state| !matches!(state, State::Working(_))) => {}
+            }
+        }
+    }
+
+    /// Connects the account, and again whenever its credential changes or an operator resumes it.
+    async fn keep_usable(self: Arc<Self>, mut fleet: watch::Receiver<Arc<Fleet>>) {
+        self.connect().await;
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(Duration::from_secs(2)) => {}
+                changed = fleet.changed() => if changed.is_err() { return },
+            }
+            let State::Paused { credential, recorded_in } = self.state.borrow().clone() else { continue };
+            let known = Arc::clone(&fleet.borrow());
+            let listed = known.paused.contains(&self.key);
+            if connect::fingerprint(&self.account.credential) != credential {
+                self.connect().await;
+            } else if listed && recorded_in.is_none() {
+                // From now on, its absence from the list means that an operator resumed it.
+                self.state.send_replace(State::Paused { credential, recorded_in: Some(known.version.clone()) });
+            } else if !listed && recorded_in.is_some() {
+                self.connect().await;
+            }
+        }
+    }
+
+    async fn connect(&self) {
+        match connect::calendars(&self.site, &self.account, clock::now) {
+            Ok(calendars) => {
+                self.ledger.report(&self.key, false, "").await;
+                info!(account = %self.key.account, tenant = %self.key.tenant, "account {} is working", self.key.account);
+                self.state.send_replace(State::Working(calendars));
+            }
+            Err(why) => self.pause(&Detail { server_text: why, ..Detail::default() }).await,
+        }
+    }
+
+    async fn pause(&self, detail: &Detail) {
+        let state = State::Paused { credential: connect::fingerprint(&self.account.credential), recorded_in: None };
+        let was_working = matches!(self.state.send_replace(state), State::Working(_));
+        let reason = format!("{} {} Correct it; the account goes on by itself when its secret changes, or by `calgrant accounts resume`.", detail.server_code, detail.server_text);
+        if was_working {
+            warn!(account = %self.key.account, tenant = %self.key.tenant, code = detail.server_code, request.id = detail.request_id, "account {} is paused", self.key.account);
+        }
+        self.ledger.report(&self.key, true, reason.trim()).await;
+    }
+}
+
+/// Publishes results and acks their jobs, in that order; tries again while the broker is away.
+pub async fn report(bus: &Bus, publisher: &Publisher, stop: &CancellationToken, mut results: Vec<(JobResult, Delivery)>) {
+    while !results.is_empty() {
+        let messages = results.iter().map(|(result, delivery)| Message {
+            body: pb::bus::v1::Result::from(result).encode_to_vec(),
+            message_id: result.job.to_string(),
+            kind: "application/x-protobuf; type=calgrant.bus.v1.Result",
+            traceparent: delivery.traceparent.clone(),
+        });
+        let stored = publisher.publish_all(&Queue::results(), messages.collect()).await;
+        let mut left = Vec::new();
+        for (item, stored) in results.into_iter().zip(stored) {
+            match stored {
+                Ok(()) => {
+                    if let Err(cause) = item.1.ack().await {
+                        // It will be delivered again, and its repeat changes nothing.
+                        warn!(error = %cause, job.id = %item.0.job, "a job was done but couldn't be acked");
+                    }
+                }
+                Err(cause) => {
+                    error!(error = %cause, job.id = %item.0.job, "a result couldn't be published; trying again");
+                    left.push(item);
+                }
+            }
+        }
+        results = left;
+        if !results.is_empty() {
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(if bus.is_up() { 200 } else { 1000 })) => {}
+                // Unacked, they are delivered again.
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! Several mailboxes, one step at a time together: find the calendar, read, decide, begin, write, read back.
+//!
+//! The mailboxes of a round share round trips where the protocol has batches. Each call holds a permit of
+//! its own, each mailbox ends on its own, and nobody waits for another's retry.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use calgrant_contract::bus::JobResult;
+use calgrant_domain::{Begin, BeginRefusal, Calendar, Decision, Detail, Job, Observed, OperationId, Phase, Reading, Reason, decide, reading::Report};
+use calgrant_exchange::{Answer, Ask, CalendarCall, CallError, Calendars, Meaning, Scope};
+use calgrant_runtime::clock;
+
+use crate::gate::Gate;
+
+/// A begin that took longer may be outrun by somebody else's change: read again before writing.
+const BEGIN_STALE: Duration = Duration::from_millis(250);
+/// Wait after a "slow down" that names no time.
+const DEFAULT_PAUSE: Duration = Duration::from_secs(10);
+/// Wait while another job's write to the same mailbox is unsettled.
+const UNSETTLED_WAIT: Duration = Duration::from_secs(3);
+
+/// Where writes are ordered.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// Asks for each whether it may be written; waits while nobody answers. In the order given.
+    async fn begin(&self, begins: Vec<(OperationId, Begin)>) -> Vec<Result<Observed, BeginRefusal>>;
+}
+
+/// What a round needs.
+pub struct Tools<'a> {
+    /// The account's access.
+    pub calendars: &'a dyn Calendars,
+    /// Its budget.
+    pub gate: &'a Gate,
+    /// Where writes are ordered.
+    pub ledger: &'a dyn Ledger,
+    /// Its name, for the record.
+    pub account: &'a str,
+}
+
+/// What a round says besides its results.
+#[derive(Debug, Default)]
+pub struct Signals {
+    /// A person must act on the account.
+    pub pause: Option<Detail>,
+    /// The server said to slow down.
+    pub slow: Option<(Scope, Duration)>,
+}
+
+struct Mailbox {
+    job: Job,
+    calendar: Option<Calendar>,
+    /// Whether the calendar was found in this round, and not known from before.
+    looked_up: bool,
+    seen: Option<Observed>,
+    wrote: bool,
+    answer: Option<Result<Answer, CallError>>,
+    report: Option<Report>,
+    calls: u32,
+}
+
+/// Carries out jobs together. One result for each, in their order.
+pub async fn carry_out(tools: &Tools<'_>, jobs: Vec<Job>) -> (Vec<JobResult>, Signals) {
+    let mailboxes = jobs.into_iter().map(|job| Mailbox { calendar: job.calendar.clone(), looked_up: false, seen: None, wrote: false, answer: None, report: None, calls: 0, job });
+    let mut round = Round { tools, mailboxes: mailboxes.collect(), signals: Signals::default() };
+    round.look().await;
+    round.conclude_reads();
+    round.write().await;
+    round.finish()
+}
+
+struct Round<'a> {
+    tools: &'a Tools<'a>,
+    mailboxes: Vec<Mailbox>,
+    signals: Signals,
+}
+
+impl Round<'_> {
+    /// Finds calendars that aren't known and reads the trustee's entry of every mailbox that isn't concluded.
+    async fn look(&mut self) {
+        // A folder known from before may be gone: it is looked up once.
+        for _ in 0..2 {
+            self.step(|mailbox| mailbox.calendar.is_none().then_some(Ask::FindCalendar)).await;
+            for mailbox in self.open() {
+                match mailbox.answer.take() {
+                    Some(Ok(Answer::Calendar(calendar))) => (mailbox.calendar, mailbox.looked_up) = (Some(calendar), true),
+                    Some(Ok(_)) => mailbox.conclude(Reading::Retry),
+                    Some(Err(error)) => mailbox.fail(error),
+                    None => {}
+                }
+            }
+            self.read().await;
+            if self.open().all(|mailbox| mailbox.calendar.is_some()) {
+                break;
+            }
+        }
+        for mailbox in self.open().filter(|mailbox| mailbox.seen.is_none()) {
+            mailbox.conclude(Reading::Retry);
+        }
+    }
+
+    /// Reads entries not read since `seen` was last cleared.
+    async fn read(&mut self) {
+        self.step(|mailbox| match (&mailbox.calendar, mailbox.seen) {
+            (Some(calendar), None) => Some(Ask::Read { calendar: calendar.clone(), trustee: mailbox.job.trustee.clone() }),
+            _ => None,
+        })
+        .await;
+        for mailbox in self.open() {
+            match mailbox.answer.take() {
+                Some(Ok(Answer::Entry(seen))) => mailbox.seen = Some(seen),
+                Some(Ok(_)) => mailbox.conclude(Reading::Retry),
+                Some(Err(CallError { meaning: Meaning::NoEntry, .. })) => mailbox.seen = Some(Observed::Absent),
+                Some(Err(CallError { meaning: Meaning::FolderGone, .. })) if !mailbox.looked_up => mailbox.calendar = None,
+                Some(Err(error)) => mailbox.fail(error),
+                None => {}
+            }
+        }
+    }
+
+    /// Concludes what needs no write.
+    fn conclude_reads(&mut self) {
+        for mailbox in self.open() {
+            let Some(seen) = mailbox.seen else { continue };
+            let only_look = mailbox.job.validate_only || mailbox.job.phase == Phase::Prove;
+            if only_look || !writes(mailbox.decision(seen)) {
+                mailbox.conclude(Reading::Seen(seen));
+            }
+        }
+    }
+
+    async fn write(&mut self) {
+        self.begin().await;
+        // An entry that appeared or went between read and write: look again and decide anew, once.
+        for _ in 0..2 {
+            self.step(|mailbox| {
+                let (calendar, trustee, role) = (mailbox.calendar.clone()?, mailbox.job.trustee.clone(), mailbox.job.role);
+                match mailbox.decision(mailbox.seen.filter(|_| !mailbox.wrote)?) {
+                    Decision::Add => Some(Ask::Add { calendar, trustee, role }),
+                    Decision::Update { .. } => Some(Ask::Set { calendar, trustee, role }),
+                    Decision::Unchanged | Decision::LeaveHigher => None,
+                }
+            })
+            .await;
+            for mailbox in self.open() {
+                match mailbox.answer.take() {
+                    Some(Ok(_)) => (mailbox.wrote, mailbox.seen) = (true, None),
+                    Some(Err(CallError { meaning: Meaning::EntryExists | Meaning::NoEntry, .. })) => mailbox.seen = None,
+                    // Whether the write was done isn't known: that takes a read.
+                    Some(Err(error)) => mailbox.fail(error),
+                    None => {}
+                }
+            }
+            self.read().await;
+            for mailbox in self.open() {
+                match mailbox.seen {
+                    Some(seen) if mailbox.wrote => mailbox.conclude(Reading::Wrote(seen)),
+                    Some(seen) if !writes(mailbox.decision(seen)) => mailbox.conclude(Reading::Seen(seen)),
+                    _ => {}
+                }
+            }
+        }
+        for mailbox in self.open() {
+            mailbox.conclude(Reading::Retry);
+        }
+    }
+
+    /// Asks for leave to write, and reads again where that took long.
+    async fn begin(&mut self) {
+        let begins: Vec<_> = self.open().filter_map(|mailbox| Some((mailbox.job.operation, Begin { job: mailbox.job.id, before: mailbox.seen? }))).collect();
+        if begins.is_empty() {
+            return;
+        }
+        let asked = clock::instant();
+        let mut answers = self.tools.ledger.begin(begins).await.into_iter();
+        let slow = clock::instant().saturating_duration_since(asked) > BEGIN_STALE;
+        for mailbox in self.open().filter(|mailbox| mailbox.seen.is_some()) {
+            match answers.next() {
+                Some(Ok(_)) if slow => mailbox.seen = None,
+                Some(Ok(_)) => {}
+                // Its end is recorded already; this reading changes nothing.
+                Some(Err(BeginRefusal::Ended)) => mailbox.conclude(Reading::Later(Duration::ZERO)),
+                Some(Err(BeginRefusal::Superseded)) => mailbox.conclude(Reading::GaveUp(Reason::Superseded)),
+                Some(Err(BeginRefusal::Unsettled)) => mailbox.conclude(Reading::Later(UNSETTLED_WAIT)),
+                None => mailbox.conclude(Reading::Retry),
+            }
+        }
+        if slow {
+            self.read().await;
+            for mailbox in self.open() {
+                if let Some(seen) = mailbox.seen.filter(|seen| !writes(mailbox.decision(*seen))) {
+                    mailbox.conclude(Reading::Seen(seen));
+                }
+            }
+        }
+    }
+
+    fn open(&mut self) -> impl Iterator<Item = &mut Mailbox> {
+        self.mailboxes.iter_mut().filter(|mailbox| mailbox.report.is_none())
+    }
+
+    /// Asks something about each mailbox that isn't concluded, and leaves the answers with them.
+    async fn step(&mut self, ask: impl Fn(&Mailbox) -> Option<Ask>) {
+        let mut wanted: Vec<_> = self.open().filter_map(|mailbox| ask(mailbox).map(|ask| (mailbox.job.id, CalendarCall { mailbox: mailbox.job.address.clone(), ask }))).collect();
+        // A refused token is renewed once; then it is the account that is refused.
+        for last in [false, true] {
+            if wanted.is_empty() {
+                return;
+            }
+            let answers = self.perform(wanted.iter().map(|(_, call)| call.clone()).collect()).await;
+            let mut again = Vec::new();
+            for ((job, call), answer) in wanted.into_iter().zip(answers) {
+                let Some(mailbox) = self.mailboxes.iter_mut().find(|mailbox| mailbox.job.id == job) else { continue };
+                mailbox.calls += 1;
+                match answer {
+                    Err(CallError { meaning: Meaning::SignInAgain, .. }) if !last => again.push((job, call)),
+                    Err(CallError { meaning: Meaning::SignInAgain, detail }) => mailbox.answer = Some(Err(CallError { meaning: Meaning::PauseAccount, detail })),
+                    answer => mailbox.answer = Some(answer),
+                }
+            }
+            wanted = again;
+        }
+        for mailbox in &self.mailboxes {
+            match &mailbox.answer {
+                Some(Err(CallError { meaning: Meaning::PauseAccount, detail })) => self.signals.pause = Some(detail.clone()),
+                Some(Err(CallError { meaning: Meaning::WaitUntil { scope, after }, .. })) => {
+                    let (after, longest) = (after.unwrap_or(DEFAULT_PAUSE), self.signals.slow.map_or(Duration::ZERO, |(_, wait)| wait));
+                    self.signals.slow = Some((*scope, after.max(longest)));
+                    // At once, so that the rest of this round waits too.
+                    self.tools.gate.push_back(after);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Performs calls in rounds of what protocol and budget allow, each round with its permits.
+    async fn perform(&self, calls: Vec<CalendarCall>) -> Vec<Result<Answer, CallError>> {
+        let Tools { calendars, gate, .. } = self.tools;
+        // Before the permits, whose time it must not use up.
+        if let Err(error) = calendars.sign_in().await {
+            return calls.iter().map(|_| Err(error.clone())).collect();
+        }
+        let size = calendars.round_size().min(gate.largest_round() as usize).max(1);
+        let rounds = calls.chunks(size).map(|round| async move {
+            let permits = gate.permits(u32::try_from(round.len()).unwrap_or(u32::MAX)).await;
+            let performed = calendars.perform(round.to_vec()).await;
+            permits.done();
+            performed.answers
+        });
+        futures::future::join_all(rounds).await.concat()
+    }
+
+    fn finish(self) -> (Vec<JobResult>, Signals) {
+        let read_at = clock::now();
+        let results = self.mailboxes.into_iter().map(|mailbox| JobResult {
+            job: mailbox.job.id,
+            operation: mailbox.job.operation,
+            delivery: mailbox.job.delivery,
+            report: mailbox.report,
+            calendar: mailbox.calendar.filter(|_| mailbox.looked_up),
+            account: self.tools.account.to_owned(),
+            calls: mailbox.calls,
+            read_at,
+        });
+        (results.collect(), self.signals)
+    }
+}
+
+fn writes(decision: Decision) -> bool {
+    matches!(decision, Decision::Add | Decision::Update { .. })
+}
+
+impl Mailbox {
+    fn decision(&self, seen: Observed) -> Decision {
+        decide(seen, self.job.role, self.job.lower_higher)
+    }
+
+    fn conclude(&mut self, reading: Reading) {
+        self.report = Some(Report { reading, detail: Detail::default() });
+    }
+
+    fn fail(&mut self, error: CallError) {
+        let reading = match error.meaning {
+            Meaning::WaitUntil { after, .. } => Reading::Later(after.unwrap_or(DEFAULT_PAUSE)),
+            Meaning::PauseAccount => Reading::Later(Duration::ZERO),
+            Meaning::Park | Meaning::FolderGone if self.job.licensed == Some(false) => Reading::GaveUp(Reason::Unlicensed),
+            Meaning::Park | Meaning::FolderGone => Reading::NotReady,
+            Meaning::GiveUp(reason) => Reading::GaveUp(reason),
+            Meaning::Retry | Meaning::SignInAgain | Meaning::NoEntry | Meaning::EntryExists => Reading::Retry,
+        };
+        self.report = Some(Report { reading, detail: error.detail });
+    }
+}
