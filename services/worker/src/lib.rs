@@ -12,7 +12,6 @@
 
 pub mod config;
 pub mod fleet;
-pub mod gate;
 pub mod intake;
 pub mod ledger;
 pub mod pool;

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use calgrant_budget::Gate;
 use calgrant_bus::{Bus, Delivery, Message, Publisher, Queue};
 use calgrant_contract::{bus::JobResult, pb};
 use calgrant_domain::{AccountSpec, Detail, Job, SiteSpec};
@@ -18,7 +19,6 @@ use tracing::{error, info, warn};
 
 use crate::{
     fleet::Fleet,
-    gate::Gate,
     ledger::{AccountKey, StatusLedger},
     round::{self, Tools},
     shelf::Shelf,
@@ -61,7 +61,7 @@ enum State {
 impl Pool {
     /// A pool that is not running yet.
     pub fn new(key: AccountKey, site: SiteSpec, account: AccountSpec, shelf: Arc<Shelf<Held>>, ledger: StatusLedger, bus: Bus, stop: CancellationToken) -> Arc<Self> {
-        let gate = Gate::new(account.limits.clone());
+        let gate = Gate::new(account.limits.clone(), clock::instant);
         let state = watch::Sender::new(State::Paused { credential: None, recorded_in: None });
         Arc::new(Self { key, site, account, gate, peers: Mutex::default(), shelf, ledger, bus, state, stop })
     }

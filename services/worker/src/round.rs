@@ -6,12 +6,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use calgrant_budget::Gate;
 use calgrant_contract::bus::JobResult;
 use calgrant_domain::{Begin, BeginRefusal, Calendar, Decision, Detail, Job, Observed, OperationId, Phase, Reading, Reason, decide, reading::Report};
 use calgrant_exchange::{Answer, Ask, CalendarCall, CallError, Calendars, Meaning, Scope};
 use calgrant_runtime::clock;
-
-use crate::gate::Gate;
 
 /// A begin that took longer may be outrun by somebody else's change: read again before writing.
 const BEGIN_STALE: Duration = Duration::from_millis(250);

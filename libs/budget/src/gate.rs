@@ -1,14 +1,14 @@
-//! The budget of an account, awaited: the pure decision is in `libs/budget`, the waiting is here.
+//! The budget of an account, awaited: the decision is in [`crate::account`], the waiting is here.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use calgrant_budget::{Budget, Moment, Verdict};
 use calgrant_domain::Limits;
-use calgrant_runtime::clock;
 use tokio::sync::Notify;
+
+use crate::{Budget, Moment, Verdict};
 
 /// How long a call without a reply keeps its place: the server may go on working on it.
 const ABANDONED_HOLD: Duration = Duration::from_secs(60);
@@ -17,6 +17,7 @@ const ABANDONED_HOLD: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Gate {
     budget: Mutex<Budget>,
+    clock: fn() -> Instant,
     start: Instant,
     freed: Notify,
 }
@@ -29,9 +30,14 @@ pub struct Permits<'a> {
 }
 
 impl Gate {
-    /// A gate with these limits.
-    pub fn new(limits: Limits) -> Self {
-        Self { budget: Mutex::new(Budget::new(limits)), start: clock::instant(), freed: Notify::new() }
+    /// A gate with these limits, whose time is what `clock` says.
+    pub fn new(limits: Limits, clock: fn() -> Instant) -> Self {
+        Self {
+            budget: Mutex::new(Budget::new(limits)),
+            clock,
+            start: clock(),
+            freed: Notify::new(),
+        }
     }
 
     /// The most calls that can start together.
@@ -83,7 +89,7 @@ impl Gate {
     }
 
     fn now(&self) -> Moment {
-        clock::instant().saturating_duration_since(self.start)
+        (self.clock)().saturating_duration_since(self.start)
     }
 
     fn budget(&self) -> MutexGuard<'_, Budget> {
@@ -115,14 +121,25 @@ mod tests {
     use super::*;
     use futures::FutureExt;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
+    #[expect(clippy::disallowed_methods, reason = "the paused clock of the test")]
     async fn a_release_wakes_who_waits_and_a_dropped_permit_does_not() {
-        let gate = Gate::new(Limits { in_flight: 1, windows: Vec::new() });
+        let clock = || tokio::time::Instant::now().into_std();
+        let gate = Gate::new(
+            Limits {
+                in_flight: 1,
+                windows: Vec::new(),
+            },
+            clock,
+        );
         let first = gate.permits(1).await;
         let mut second = Box::pin(gate.permits(1));
         assert!((&mut second).now_or_never().is_none());
         first.done();
         drop(second.await);
-        assert!(gate.permits(1).now_or_never().is_none(), "a call without a reply keeps its place");
+        assert!(
+            gate.permits(1).now_or_never().is_none(),
+            "a call without a reply keeps its place"
+        );
     }
 }
