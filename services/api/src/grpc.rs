@@ -1,0 +1,101 @@
+//! The front door. What isn't done here is passed on to status as it came, and its answer back, so that a
+//! client needs one address.
+
+use std::pin::Pin;
+
+use calgrant_contract::pb::{
+    fleet::v1::{self as fleet, fleet_service_client::FleetServiceClient, fleet_service_server::FleetService},
+    ledger::v1::{AcceptRequest, ledger_service_client::LedgerServiceClient},
+    provisioning::v1::{self as provisioning, provisioning_service_client::ProvisioningServiceClient, provisioning_service_server::ProvisioningService},
+    status::v1::{self as status, status_service_client::StatusServiceClient, status_service_server::StatusService},
+};
+use calgrant_runtime::telemetry;
+use futures::Stream;
+use tonic::{Request, Response, Status, Streaming, transport::Channel};
+use tracing::info;
+
+use crate::upload;
+
+/// The metadata key in which a caller says who it is.
+const CALLER: &str = "calgrant-caller";
+
+/// Clients of everything that status serves.
+#[derive(Debug, Clone)]
+pub struct Front {
+    provisioning: ProvisioningServiceClient<Channel>,
+    status: StatusServiceClient<Channel>,
+    fleet: FleetServiceClient<Channel>,
+    ledger: LedgerServiceClient<Channel>,
+}
+
+impl Front {
+    /// A front door to the status service behind `channel`.
+    pub fn new(channel: Channel) -> Self {
+        Self {
+            provisioning: ProvisioningServiceClient::new(channel.clone()),
+            status: StatusServiceClient::new(channel.clone()),
+            fleet: FleetServiceClient::new(channel.clone()),
+            ledger: LedgerServiceClient::new(channel),
+        }
+    }
+}
+
+macro_rules! pass_on {
+    ($($client:ident . $method:ident ( $request:ty ) -> $answer:ty;)+) => {
+        $(async fn $method(&self, request: Request<$request>) -> Result<Response<$answer>, Status> {
+            self.$client.clone().$method(request).await
+        })+
+    };
+}
+
+#[tonic::async_trait]
+impl ProvisioningService for Front {
+    pass_on! {
+        provisioning.create_delegation(provisioning::CreateDelegationRequest) -> provisioning::Delegation;
+        provisioning.get_delegation(provisioning::GetDelegationRequest) -> provisioning::Delegation;
+        provisioning.list_delegations(provisioning::ListDelegationsRequest) -> provisioning::ListDelegationsResponse;
+        provisioning.get_operation(provisioning::GetOperationRequest) -> provisioning::Operation;
+        provisioning.list_operations(provisioning::ListOperationsRequest) -> provisioning::ListOperationsResponse;
+        provisioning.cancel_operation(provisioning::CancelOperationRequest) -> provisioning::Operation;
+    }
+
+    async fn run_delegation(&self, request: Request<provisioning::RunDelegationRequest>) -> Result<Response<provisioning::Operation>, Status> {
+        let caller = request.metadata().get(CALLER).and_then(|value| value.to_str().ok()).unwrap_or("anonymous").to_owned();
+        let accept = AcceptRequest { request: Some(request.into_inner()), caller, traceparent: telemetry::traceparent().unwrap_or_default() };
+        let accepted = self.ledger.clone().accept(accept).await?.into_inner();
+        let operation = accepted.operation.ok_or_else(|| Status::internal("internal error; see the log"))?;
+        info!(operation.id = operation.id, "accepted {}", operation.id);
+        Ok(Response::new(operation))
+    }
+
+    type WatchOperationStream = Pin<Box<dyn Stream<Item = Result<provisioning::WatchOperationResponse, Status>> + Send>>;
+
+    async fn watch_operation(&self, request: Request<provisioning::WatchOperationRequest>) -> Result<Response<Self::WatchOperationStream>, Status> {
+        let changes = self.provisioning.clone().watch_operation(request).await?;
+        Ok(changes.map(|changes| Box::pin(changes) as Self::WatchOperationStream))
+    }
+
+    async fn upload_mailbox_list(&self, request: Request<Streaming<provisioning::UploadMailboxListRequest>>) -> Result<Response<provisioning::UploadMailboxListResponse>, Status> {
+        upload::upload(self.ledger.clone(), request.into_inner()).await.map(Response::new)
+    }
+}
+
+#[tonic::async_trait]
+impl StatusService for Front {
+    pass_on! {
+        status.list_operation_mailboxes(status::ListOperationMailboxesRequest) -> status::ListOperationMailboxesResponse;
+        status.batch_get_mailbox_access(status::BatchGetMailboxAccessRequest) -> status::BatchGetMailboxAccessResponse;
+    }
+}
+
+#[tonic::async_trait]
+impl FleetService for Front {
+    pass_on! {
+        fleet.apply_tenant(fleet::ApplyTenantRequest) -> fleet::ApplyTenantResponse;
+        fleet.get_tenant(fleet::GetTenantRequest) -> fleet::Tenant;
+        fleet.list_tenants(fleet::ListTenantsRequest) -> fleet::ListTenantsResponse;
+        fleet.list_sites(fleet::ListSitesRequest) -> fleet::ListSitesResponse;
+        fleet.list_accounts(fleet::ListAccountsRequest) -> fleet::ListAccountsResponse;
+        fleet.resume_account(fleet::ResumeAccountRequest) -> fleet::Account;
+    }
+}
