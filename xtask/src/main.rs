@@ -1,1 +1,52 @@
-fn main() {}
+//! `cargo xtask …`: what a developer does with this workspace, in one place.
+//!
+//! It depends on none of our crates: it builds `calgrant` and runs it as processes, the way a user does.
+
+mod clock;
+mod process;
+mod servers;
+mod signals;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Tests, checks and demonstrations of Calgrant.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build and run every test, on private Postgres and RabbitMQ servers that are stopped at the end.
+    Test(test::Args),
+    /// Start private Postgres and RabbitMQ servers, print their addresses, stop them on Ctrl-C.
+    Servers(servers::Args),
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match signals::listen().and_then(|()| run(args.task)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            match error.downcast_ref::<signals::Interrupted>() {
+                Some(interrupted) => ExitCode::from(interrupted.exit_code()),
+                None => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn run(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Test(args) => test::run_all(&args),
+        Task::Servers(args) => servers::run(&args),
+    }
+}

@@ -1,0 +1,308 @@
+//! The folder of one run's servers: found, locked while we live, and swept up after a run that was killed.
+
+use std::env;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, geteuid, kill_process};
+
+use crate::clock::Stopwatch;
+use crate::process::{User, short};
+use crate::workspace;
+
+/// Set for every server, so that a leftover process is known as ours beyond doubt.
+pub(super) const MARK: &str = "CALGRANT_SERVERS_DIR";
+/// Held by a living xtask as long as its servers run.
+const OWNER: &str = "owner.lock";
+/// Processes started in a place, a number a line.
+const PIDS: &str = "pids";
+/// How long a leftover process may take to end.
+const SWEEP_GRACE: Duration = Duration::from_secs(5);
+
+/// A folder for the servers of one run. Dropping it removes it.
+pub(super) struct Place {
+    dir: PathBuf,
+    _owner: File,
+}
+
+impl Place {
+    /// Make one under `target/servers`, or where `users` can't get there (a home only its owner may enter), in the
+    /// temporary folder.
+    pub(super) fn make(users: &[&User]) -> Result<Self> {
+        let preferred = workspace::target().join("servers");
+        fs::create_dir_all(&preferred)
+            .with_context(|| format!("could not create {}", preferred.display()))?;
+        let spare = env::temp_dir().join(format!("calgrant-servers-{}", geteuid().as_raw()));
+        if spare.is_dir() {
+            sweep(&spare)?;
+        }
+        sweep(&preferred)?;
+        let Some(user) = first_shut_out(users, &preferred) else {
+            return Self::make_in(&preferred);
+        };
+        eprintln!(
+            "servers: the user {} can't enter {}, so they run in {}",
+            user.name,
+            preferred.display(),
+            spare.display()
+        );
+        make_own(&spare)?;
+        if let Some(user) = first_shut_out(users, &spare) {
+            bail!(
+                "the user {} can't enter {} either: point TMPDIR at a folder that everybody may enter",
+                user.name,
+                spare.display()
+            );
+        }
+        Self::make_in(&spare)
+    }
+
+    fn make_in(parent: &Path) -> Result<Self> {
+        let _lock = lock(parent)?;
+        let id = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
+        let id = id.get(..8).unwrap_or("0");
+        let dir = parent.join(format!("{}-{id}", process::id()));
+        fs::DirBuilder::new()
+            .mode(0o711)
+            .create(&dir)
+            .with_context(|| format!("could not create {}", dir.display()))?;
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o711))?; // whatever the umask
+        let owner = File::create(dir.join(OWNER))?;
+        owner.lock().context("could not lock our own folder")?;
+        Ok(Self { dir, _owner: owner })
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Make a folder in it that belongs to `user`.
+    pub(super) fn sub(&self, name: &str, user: Option<&User>) -> Result<PathBuf> {
+        let dir = self.dir.join(name);
+        fs::create_dir_all(&dir)?;
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o700))?;
+        give(&dir, user)?;
+        Ok(dir)
+    }
+
+    /// Write a file in it that belongs to `user`, and that nobody else may read.
+    pub(super) fn file(&self, name: &str, text: &str, user: Option<&User>) -> Result<PathBuf> {
+        let path = self.dir.join(name);
+        fs::write(&path, text)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o400))?;
+        give(&path, user)?;
+        Ok(path)
+    }
+
+    /// Remember a process started here, for the sweep after a run that was killed.
+    pub(super) fn remember(&self, pid: u32) -> Result<()> {
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.dir.join(PIDS))?;
+        writeln!(file, "{pid}").context("could not note the number of a process")
+    }
+
+    /// Copy the logs to where they outlive the place.
+    pub(super) fn keep_logs(&self) -> Option<PathBuf> {
+        let kept = workspace::target()
+            .join("servers-failed")
+            .join(self.dir.file_name()?);
+        fs::create_dir_all(&kept).ok()?;
+        let mut any = false;
+        for dir in [self.dir.clone(), self.dir.join("rabbitmq/log")] {
+            for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.extension().is_some_and(|ext| ext == "log") {
+                    any |= fs::copy(&path, kept.join(entry.file_name())).is_ok();
+                }
+            }
+        }
+        any.then_some(kept)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.dir) {
+            eprintln!("servers: could not remove {}: {error}", self.dir.display());
+        }
+    }
+}
+
+fn give(path: &Path, user: Option<&User>) -> Result<()> {
+    if let Some(user) = user {
+        chown(path, Some(user.uid), Some(user.gid))
+            .with_context(|| format!("could not give {} to {}", path.display(), user.name))?;
+    }
+    Ok(())
+}
+
+/// The temporary folder is everybody's: ours must be ours, not one that somebody laid ready.
+fn make_own(dir: &Path) -> Result<()> {
+    if let Err(error) = fs::DirBuilder::new().mode(0o711).create(dir)
+        && error.kind() != std::io::ErrorKind::AlreadyExists
+    {
+        return Err(error).with_context(|| format!("could not create {}", dir.display()));
+    }
+    let found = fs::symlink_metadata(dir)?;
+    if !found.is_dir() || found.uid() != geteuid().as_raw() {
+        bail!(
+            "{} is not ours: remove it, or point TMPDIR at another folder",
+            dir.display()
+        );
+    }
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o711))?;
+    Ok(())
+}
+
+/// The first of these users that can't pass through this folder. Asked, not worked out from modes: mounts and access
+/// lists have a say too.
+fn first_shut_out<'u>(users: &[&'u User], dir: &Path) -> Option<&'u User> {
+    users.iter().copied().find(|user| {
+        let asked = short(Path::new("test"), Some(user))
+            .arg("-x")
+            .arg(dir)
+            .current_dir("/")
+            .status();
+        !asked.is_ok_and(|status| status.success())
+    })
+}
+
+fn lock(parent: &Path) -> Result<File> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(parent.join("lock"))?;
+    file.lock()
+        .with_context(|| format!("could not lock {}", parent.display()))?;
+    Ok(file)
+}
+
+/// Stop and remove what runs left behind that were killed: those whose lock nobody holds.
+fn sweep(parent: &Path) -> Result<()> {
+    let _lock = lock(parent)?;
+    for entry in fs::read_dir(parent)?.flatten() {
+        let dir = entry.path();
+        if !dir.is_dir() || is_owned(&dir) {
+            continue;
+        }
+        eprintln!(
+            "servers: sweeping up {}, left by a run that was killed",
+            dir.display()
+        );
+        for pid in pids(&dir) {
+            end(pid, &dir);
+        }
+        if let Err(error) = fs::remove_dir_all(&dir) {
+            eprintln!("servers: could not remove {}: {error}", dir.display());
+        }
+    }
+    Ok(())
+}
+
+fn is_owned(dir: &Path) -> bool {
+    // Made and locked under the parent's lock, which we hold: one without a lock file is debris.
+    File::open(dir.join(OWNER)).is_ok_and(|file| file.try_lock().is_err())
+}
+
+fn pids(dir: &Path) -> Vec<i32> {
+    let noted = fs::read_to_string(dir.join(PIDS)).unwrap_or_default();
+    noted.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+fn end(pid: i32, dir: &Path) {
+    let Some(raw) = Pid::from_raw(pid) else {
+        return;
+    };
+    for signal in [Signal::INT, Signal::KILL] {
+        let watch = Stopwatch::start();
+        while is_ours(pid, dir) && watch.elapsed() < SWEEP_GRACE {
+            if kill_process(raw, signal).is_err() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// Whether this number still is a process of that place: numbers are used again.
+fn is_ours(pid: i32, dir: &Path) -> bool {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let (dir, marked) = (
+        dir.as_os_str().as_encoded_bytes(),
+        format!("{MARK}={}", dir.display()),
+    );
+    environment
+        .split(|b| *b == 0)
+        .any(|entry| entry == marked.as_bytes())
+        || command.split(|b| *b == 0).any(|part| part.starts_with(dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> PathBuf {
+        let dir = env::temp_dir().join(format!("xtask-place-{name}-{}", process::id()));
+        fs::create_dir_all(&dir).expect("made");
+        dir
+    }
+
+    #[test]
+    fn a_place_is_kept_while_owned_and_swept_after() {
+        let parent = scratch("sweep");
+        let place = Place::make_in(&parent).expect("made");
+        sweep(&parent).expect("swept");
+        assert!(place.dir().is_dir(), "a living run's place was swept");
+
+        let left = parent.join("1-dead");
+        fs::create_dir(&left).expect("made");
+        fs::write(left.join(OWNER), "").expect("written");
+        sweep(&parent).expect("swept");
+        assert!(!left.exists(), "a dead run's place was kept");
+
+        let dir = place.dir().to_owned();
+        drop(place);
+        assert!(!dir.exists());
+        fs::remove_dir_all(parent).expect("removed");
+    }
+
+    #[test]
+    fn a_leftover_process_is_ended_and_a_stranger_with_its_number_is_not() {
+        let dir = scratch("end");
+        let spawn = |mark: &Path| {
+            process::Command::new("cat")
+                .env(MARK, mark)
+                .stdin(process::Stdio::piped())
+                .spawn()
+                .expect("spawned")
+        };
+        let (mut ours, mut stranger) = (spawn(&dir), spawn(Path::new("/elsewhere")));
+        let pid = |child: &process::Child| i32::try_from(child.id()).expect("a pid");
+        end(pid(&stranger), &dir);
+        assert!(
+            stranger.try_wait().expect("waits").is_none(),
+            "ended a stranger"
+        );
+        kill_process(Pid::from_raw(pid(&ours)).expect("a pid"), Signal::CONT).expect("alive");
+        let reaper = {
+            let number = pid(&ours);
+            let waiting = thread::spawn(move || ours.wait());
+            end(number, &dir);
+            waiting
+        };
+        assert!(!reaper.join().expect("joined").expect("waited").success());
+        stranger.kill().expect("killed");
+        stranger.wait().expect("waited");
+        fs::remove_dir_all(dir).expect("removed");
+    }
+}
