@@ -4,6 +4,11 @@
 //! unreadable field becomes a [`BadInput`](calgrant_domain::BadInput) that names it.
 
 pub mod bus;
+pub mod fleet;
+pub mod listing;
+pub mod provisioning;
+pub mod refusal;
+pub mod words;
 
 #[allow(
     missing_docs,

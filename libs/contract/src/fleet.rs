@@ -1,0 +1,349 @@
+//! Tenants, sites and accounts, to and from the domain. All faults at once.
+
+use std::time::Duration;
+
+use calgrant_domain::{
+    AccountSpec, BadInput, CallWindow, Credential, Limits, SecretRef, SiteSpec, TenantSpec,
+};
+
+use crate::{
+    bus::{millis, parse},
+    pb::fleet::v1 as pb,
+    words,
+};
+
+pub use words::site_kind;
+
+const DEFAULT_IN_FLIGHT: u32 = 4;
+const DEFAULT_WORKERS: u32 = 4;
+const DEFAULT_PARK_FIRST: Duration = Duration::from_secs(300);
+const DEFAULT_PARK_LIMIT: Duration = Duration::from_secs(86_400);
+
+/// Reads a tenant.
+///
+/// # Errors
+/// All its faults, those between fields included.
+pub fn tenant(wire: pb::TenantSpec) -> Result<TenantSpec, Vec<BadInput>> {
+    let mut faults = Vec::new();
+    let name = parse("name", &wire.name)
+        .map_err(|bad| faults.push(bad))
+        .ok();
+    let mut sites = Vec::new();
+    for (at, wire) in wire.sites.into_iter().enumerate() {
+        match site(wire) {
+            Ok(site) => sites.push(site),
+            Err(bad) => faults.extend(
+                bad.into_iter()
+                    .map(|bad| bad.within(&format!("site[{at}]"))),
+            ),
+        }
+    }
+    match name {
+        Some(name) if faults.is_empty() => {
+            let display_name = if wire.display_name.trim().is_empty() {
+                wire.name
+            } else {
+                wire.display_name
+            };
+            let tenant = TenantSpec {
+                name,
+                display_name,
+                sites,
+            };
+            let faults = tenant.faults();
+            if faults.is_empty() {
+                Ok(tenant)
+            } else {
+                Err(faults)
+            }
+        }
+        _ => Err(faults),
+    }
+}
+
+fn site(wire: pb::SiteSpec) -> Result<SiteSpec, Vec<BadInput>> {
+    let mut faults = Vec::new();
+    let kind = words::site_kind("kind", wire.kind)
+        .map_err(|bad| faults.push(bad))
+        .ok();
+    let write_path = match wire.write_path {
+        0 => Some(calgrant_domain::WritePath::Auto),
+        raw => words::write_path("write_path", raw)
+            .map_err(|bad| faults.push(bad))
+            .ok(),
+    };
+    if uuid::Uuid::try_parse(&wire.directory_id).is_err() {
+        faults.push(BadInput::new(
+            "directory_id",
+            &wire.directory_id,
+            "the directory's GUID is needed, such as 11111111-2222-3333-4444-555555555555",
+        ));
+    }
+    let mut url = |field: &str, raw: String, default: &str| {
+        let url = if raw.is_empty() {
+            default.to_owned()
+        } else {
+            raw.trim_end_matches('/').to_owned()
+        };
+        let loopback = ["http://127.0.0.1", "http://localhost", "http://[::1]"]
+            .iter()
+            .any(|local| {
+                url.strip_prefix(local)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
+            });
+        if !url.starts_with("https://") && !loopback && !url.starts_with("http://simulator:") {
+            faults.push(BadInput::new(
+                field,
+                &url,
+                "a https URL is needed (http is for loopback alone), because tokens are sent there",
+            ));
+        }
+        url
+    };
+    let login_url = url(
+        "login_url",
+        wire.login_url,
+        "https://login.microsoftonline.com",
+    );
+    let graph_url = url("graph_url", wire.graph_url, "https://graph.microsoft.com");
+    let admin_url = url("admin_url", wire.admin_url, "https://outlook.office365.com");
+    let wait = |millis: u64, default| {
+        if millis == 0 {
+            default
+        } else {
+            Duration::from_millis(millis)
+        }
+    };
+    let mut accounts = Vec::new();
+    for (at, wire) in wire.accounts.into_iter().enumerate() {
+        match account(wire) {
+            Ok(account) => accounts.push(account),
+            Err(bad) => faults.extend(
+                bad.into_iter()
+                    .map(|bad| bad.within(&format!("account[{at}]"))),
+            ),
+        }
+    }
+    match (kind, write_path) {
+        (Some(kind), Some(write_path)) if faults.is_empty() => Ok(SiteSpec {
+            kind,
+            directory_id: wire.directory_id,
+            login_url,
+            graph_url,
+            admin_url,
+            write_path,
+            park_first: wait(wire.park_first_millis, DEFAULT_PARK_FIRST),
+            park_limit: wait(wire.park_limit_millis, DEFAULT_PARK_LIMIT),
+            accounts,
+        }),
+        _ => Err(faults),
+    }
+}
+
+fn account(wire: pb::AccountSpec) -> Result<AccountSpec, Vec<BadInput>> {
+    use pb::account_spec::Credential as Wire;
+    let mut faults = Vec::new();
+    let name = parse("name", &wire.name)
+        .map_err(|bad| faults.push(bad))
+        .ok();
+    let purposes: Vec<_> = wire
+        .purposes
+        .iter()
+        .enumerate()
+        .filter_map(|(at, raw)| {
+            words::purpose(&format!("purpose[{at}]"), *raw)
+                .map_err(|bad| faults.push(bad))
+                .ok()
+        })
+        .collect();
+    if wire.purposes.is_empty() {
+        faults.push(BadInput::missing(
+            "purpose",
+            "say what the account is for: reader, grantor, member",
+        ));
+    }
+    if wire.client_id.trim().is_empty() {
+        faults.push(BadInput::missing(
+            "client_id",
+            "the client id of its app registration is needed",
+        ));
+    }
+    let credential = match wire.credential {
+        None => Err(BadInput::missing(
+            "secret",
+            "say how it signs in: a secret or a certificate, each by env or file",
+        )),
+        Some(Wire::Secret(secret)) => secret_ref("secret", Some(secret)).map(Credential::Secret),
+        Some(Wire::Certificate(certificate)) => secret_ref("certificate.key", certificate.key)
+            .and_then(|key| {
+                Ok(Credential::Certificate {
+                    key,
+                    certificate: secret_ref("certificate.certificate", certificate.certificate)?,
+                })
+            }),
+    };
+    let credential = credential.map_err(|bad| faults.push(bad)).ok();
+    let windows = wire
+        .windows
+        .iter()
+        .map(|window| CallWindow {
+            calls: window.calls,
+            length: Duration::from_millis(window.millis),
+        })
+        .collect();
+    let or = |number: u32, default| if number == 0 { default } else { number };
+    match (name, credential) {
+        (Some(name), Some(credential)) if faults.is_empty() => Ok(AccountSpec {
+            name,
+            purposes,
+            client_id: wire.client_id.trim().to_owned(),
+            credential,
+            limits: Limits {
+                in_flight: or(wire.max_in_flight, DEFAULT_IN_FLIGHT),
+                windows,
+            },
+            workers: or(wire.workers, DEFAULT_WORKERS),
+        }),
+        _ => Err(faults),
+    }
+}
+
+fn secret_ref(field: &str, wire: Option<pb::SecretRef>) -> Result<SecretRef, BadInput> {
+    use pb::secret_ref::At;
+    match wire.and_then(|wire| wire.at) {
+        Some(At::Env(name)) if !name.trim().is_empty() => Ok(SecretRef::Env(name)),
+        Some(At::File(path)) if !path.trim().is_empty() => Ok(SecretRef::File(path)),
+        _ => Err(BadInput::missing(
+            field,
+            "say where it is found: env = the name of a variable, or file = a path",
+        )),
+    }
+}
+
+/// Writes a tenant.
+pub fn tenant_to_wire(tenant: &TenantSpec) -> pb::TenantSpec {
+    pb::TenantSpec {
+        name: tenant.name.to_string(),
+        display_name: tenant.display_name.clone(),
+        sites: tenant.sites.iter().map(site_to_wire).collect(),
+    }
+}
+
+/// Writes a site.
+pub fn site_to_wire(site: &SiteSpec) -> pb::SiteSpec {
+    pb::SiteSpec {
+        kind: words::site_kind_to_wire(site.kind),
+        directory_id: site.directory_id.clone(),
+        login_url: site.login_url.clone(),
+        graph_url: site.graph_url.clone(),
+        admin_url: site.admin_url.clone(),
+        write_path: words::write_path_to_wire(site.write_path),
+        park_first_millis: millis(site.park_first),
+        park_limit_millis: millis(site.park_limit),
+        accounts: site.accounts.iter().map(account_to_wire).collect(),
+    }
+}
+
+/// Writes an account.
+pub fn account_to_wire(account: &AccountSpec) -> pb::AccountSpec {
+    use pb::account_spec::Credential as Wire;
+    let secret = |secret: &SecretRef| pb::SecretRef {
+        at: Some(match secret {
+            SecretRef::Env(name) => pb::secret_ref::At::Env(name.clone()),
+            SecretRef::File(path) => pb::secret_ref::At::File(path.clone()),
+        }),
+    };
+    pb::AccountSpec {
+        name: account.name.to_string(),
+        purposes: account
+            .purposes
+            .iter()
+            .map(|purpose| words::purpose_to_wire(*purpose))
+            .collect(),
+        client_id: account.client_id.clone(),
+        credential: Some(match &account.credential {
+            Credential::Secret(at) => Wire::Secret(secret(at)),
+            Credential::Certificate { key, certificate } => Wire::Certificate(pb::CertificateRef {
+                key: Some(secret(key)),
+                certificate: Some(secret(certificate)),
+            }),
+        }),
+        max_in_flight: account.limits.in_flight,
+        windows: account
+            .limits
+            .windows
+            .iter()
+            .map(|window| pb::CallWindow {
+                calls: window.calls,
+                millis: millis(window.length),
+            })
+            .collect(),
+        workers: account.workers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wire() -> pb::TenantSpec {
+        let account = |name: &str, purpose: pb::Purpose| pb::AccountSpec {
+            name: name.into(),
+            purposes: vec![purpose as i32],
+            client_id: "id".into(),
+            credential: Some(pb::account_spec::Credential::Secret(pb::SecretRef {
+                at: Some(pb::secret_ref::At::Env("X".into())),
+            })),
+            ..pb::AccountSpec::default()
+        };
+        let site = pb::SiteSpec {
+            kind: 1,
+            directory_id: uuid::Uuid::nil().to_string(),
+            accounts: vec![
+                account("reader", pb::Purpose::Reader),
+                account("sa-1", pb::Purpose::Grantor),
+            ],
+            ..pb::SiteSpec::default()
+        };
+        pb::TenantSpec {
+            name: "uni".into(),
+            display_name: "Uni".into(),
+            sites: vec![site],
+        }
+    }
+
+    #[test]
+    fn a_tenant_round_trips_with_its_defaults() {
+        let read = tenant(wire()).unwrap();
+        assert_eq!(
+            read.sites[0].accounts[1].limits.in_flight,
+            DEFAULT_IN_FLIGHT
+        );
+        assert_eq!(tenant(tenant_to_wire(&read)).unwrap(), read);
+    }
+
+    #[test]
+    fn five_mistakes_are_all_five_named() {
+        let mut bad = wire();
+        bad.name = "Uni Example".into();
+        bad.sites[0].kind = 0;
+        bad.sites[0].directory_id = "x".into();
+        bad.sites[0].graph_url = "http://elsewhere.example".into();
+        bad.sites[0].accounts[0].client_id = String::new();
+        let fields: Vec<_> = tenant(bad)
+            .unwrap_err()
+            .into_iter()
+            .map(|bad| bad.field)
+            .collect();
+        assert_eq!(
+            fields,
+            [
+                "name",
+                "site[0].kind",
+                "site[0].directory_id",
+                "site[0].graph_url",
+                "site[0].account[0].client_id"
+            ]
+        );
+    }
+}

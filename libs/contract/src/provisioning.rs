@@ -1,0 +1,340 @@
+//! Delegations and requests to run them, to and from the domain. All faults at once.
+
+use calgrant_domain::{
+    Address, BadInput, DelegationId, DelegationSpec, Lane, MailboxType, Selector, Trustee,
+};
+
+use crate::{bus::parse, pb::provisioning::v1 as pb, words};
+
+/// A request to run something, parsed. Its canonical form tells whether two requests are the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submission {
+    /// What to run.
+    pub what: What,
+    /// Makes a repeat harmless.
+    pub request_id: String,
+    /// The lane.
+    pub lane: Lane,
+    /// Only find out.
+    pub validate_only: bool,
+    /// Reference to a ticket; may be empty.
+    pub ticket: String,
+}
+
+/// What to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// A stored delegation.
+    Stored(DelegationId),
+    /// A new one.
+    New(DelegationSpec),
+}
+
+impl Submission {
+    /// Text that is equal for equal submissions, whatever the order of their groups.
+    pub fn canonical(&self) -> String {
+        let mut submission = self.clone();
+        if let What::New(spec) = &mut submission.what {
+            spec.exclude_groups.sort();
+            spec.exclude_mailboxes.sort();
+            spec.mailbox_types.sort_unstable();
+            spec.trustees.sort_by_key(|trustee| trustee.site);
+        }
+        format!("{submission:?}")
+    }
+}
+
+/// Collects faults instead of stopping at the first.
+struct Reader {
+    faults: Vec<BadInput>,
+}
+
+impl Reader {
+    fn keep<T>(&mut self, read: Result<T, BadInput>) -> Option<T> {
+        read.map_err(|bad| self.faults.push(bad)).ok()
+    }
+}
+
+/// Reads a delegation.
+///
+/// # Errors
+/// All its faults.
+pub fn delegation_spec(spec: pb::DelegationSpec) -> Result<DelegationSpec, Vec<BadInput>> {
+    let mut reader = Reader { faults: Vec::new() };
+    let tenant = reader.keep(parse("tenant", &spec.tenant));
+    let selector = reader.keep(selector(spec.selector));
+    let mut addresses = |field: &str, raw: &[String]| -> Vec<Address> {
+        raw.iter()
+            .enumerate()
+            .filter_map(|(at, raw)| reader.keep(parse(&format!("{field}[{at}]"), raw)))
+            .collect()
+    };
+    let exclude_groups = addresses("exclude_groups", &spec.exclude_groups);
+    let exclude_mailboxes = addresses("exclude_mailboxes", &spec.exclude_mailboxes);
+    let mut mailbox_types: Vec<_> = spec
+        .mailbox_types
+        .iter()
+        .enumerate()
+        .filter_map(|(at, raw)| {
+            reader.keep(words::mailbox_type(&format!("mailbox_types[{at}]"), *raw))
+        })
+        .collect();
+    if mailbox_types.is_empty() {
+        mailbox_types.push(MailboxType::User);
+    }
+    let mut trustees: Vec<Trustee> = Vec::new();
+    for (at, trustee) in spec.trustees.iter().enumerate() {
+        let site = reader.keep(words::site_kind(
+            &format!("trustees[{at}].site"),
+            trustee.site,
+        ));
+        let address = reader.keep(parse(&format!("trustees[{at}].address"), &trustee.address));
+        if let (Some(site), Some(address)) = (site, address) {
+            if trustees.iter().any(|other| other.site == site) {
+                reader.faults.push(BadInput::new(
+                    format!("trustees[{at}].site"),
+                    site,
+                    "one trustee for each site",
+                ));
+            }
+            trustees.push(Trustee { site, address });
+        }
+    }
+    if spec.trustees.is_empty() {
+        reader.faults.push(BadInput::missing("trustees", "name who receives the right: a mail-enabled security group or a mailbox, for each site"));
+    }
+    let role = if spec.role.is_empty() {
+        Some(calgrant_domain::AccessRole::AUTHOR)
+    } else {
+        reader.keep(parse("role", &spec.role))
+    };
+    if pb::Policy::try_from(spec.policy).is_err() {
+        reader.faults.push(BadInput::new(
+            "policy",
+            spec.policy,
+            "not a value of the contract; use POLICY_ONCE",
+        ));
+    }
+    match (tenant, selector, role) {
+        (Some(tenant), Some(selector), Some(role)) if reader.faults.is_empty() => {
+            Ok(DelegationSpec {
+                tenant,
+                selector,
+                exclude_groups,
+                exclude_mailboxes,
+                mailbox_types,
+                trustees,
+                role,
+                lower_higher: spec.lower_higher,
+            })
+        }
+        _ => Err(reader.faults),
+    }
+}
+
+fn selector(selector: Option<pb::Selector>) -> Result<Selector, BadInput> {
+    use pb::selector::By;
+    let missing = || {
+        BadInput::missing(
+            "selector",
+            "say which mailboxes: a group, an organizational_unit, an administrative_unit, all, or a mailbox_list",
+        )
+    };
+    match selector
+        .and_then(|selector| selector.by)
+        .ok_or_else(missing)?
+    {
+        By::Group(group) => parse("selector.group", &group).map(Selector::Group),
+        By::OrganizationalUnit(dn) if dn.contains('=') => {
+            Ok(Selector::OrganizationalUnit(dn.trim().to_owned()))
+        }
+        By::OrganizationalUnit(dn) => Err(BadInput::new(
+            "selector.organizational_unit",
+            dn,
+            "a distinguished name is needed, such as OU=Students,DC=uni,DC=example",
+        )),
+        By::AdministrativeUnit(name) if !name.trim().is_empty() => {
+            Ok(Selector::AdministrativeUnit(name.trim().to_owned()))
+        }
+        By::AdministrativeUnit(_) => Err(BadInput::missing(
+            "selector.administrative_unit",
+            "its display name is needed",
+        )),
+        By::All(true) => Ok(Selector::All),
+        By::All(false) => Err(missing()),
+        By::MailboxList(list) => parse("selector.mailbox_list", &list).map(Selector::List),
+    }
+}
+
+/// Writes a delegation.
+pub fn delegation_spec_to_wire(spec: &DelegationSpec) -> pb::DelegationSpec {
+    use pb::selector::By;
+    let by = match &spec.selector {
+        Selector::Group(group) => By::Group(group.to_string()),
+        Selector::OrganizationalUnit(dn) => By::OrganizationalUnit(dn.clone()),
+        Selector::AdministrativeUnit(name) => By::AdministrativeUnit(name.clone()),
+        Selector::All => By::All(true),
+        Selector::List(list) => By::MailboxList(list.to_string()),
+    };
+    pb::DelegationSpec {
+        tenant: spec.tenant.to_string(),
+        selector: Some(pb::Selector { by: Some(by) }),
+        exclude_groups: spec
+            .exclude_groups
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        exclude_mailboxes: spec
+            .exclude_mailboxes
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        mailbox_types: spec
+            .mailbox_types
+            .iter()
+            .map(|kind| words::mailbox_type_to_wire(*kind))
+            .collect(),
+        trustees: spec
+            .trustees
+            .iter()
+            .map(|trustee| pb::Trustee {
+                site: words::site_kind_to_wire(trustee.site),
+                address: trustee.address.to_string(),
+            })
+            .collect(),
+        role: spec.role.to_string(),
+        lower_higher: spec.lower_higher,
+        policy: pb::Policy::Once as i32,
+    }
+}
+
+/// Reads a request to run.
+///
+/// # Errors
+/// All its faults.
+pub fn submission(request: pb::RunDelegationRequest) -> Result<Submission, Vec<BadInput>> {
+    use pb::run_delegation_request::What as Wire;
+    let mut faults = Vec::new();
+    let what = match request.what {
+        None => {
+            faults.push(BadInput::missing(
+                "what",
+                "name a stored delegation by delegation_id, or send a new one as spec",
+            ));
+            None
+        }
+        Some(Wire::DelegationId(id)) => parse("delegation_id", &id)
+            .map_err(|bad| faults.push(bad))
+            .ok()
+            .map(What::Stored),
+        Some(Wire::Spec(spec)) => delegation_spec(spec)
+            .map_err(|bad| faults.extend(bad.into_iter().map(|bad| bad.within("spec"))))
+            .ok()
+            .map(What::New),
+    };
+    let printable = |text: &str| !text.chars().any(char::is_control);
+    if request.request_id.is_empty()
+        || request.request_id.chars().count() > 128
+        || !printable(&request.request_id)
+    {
+        faults.push(BadInput::new("request_id", &request.request_id, "1 to 128 printable characters, new for every new request, so that a repeat is harmless"));
+    }
+    if request.ticket.chars().count() > 200 || !printable(&request.ticket) {
+        faults.push(BadInput::new(
+            "ticket",
+            &request.ticket,
+            "at most 200 printable characters",
+        ));
+    }
+    let lane = match request.lane {
+        0 => Some(Lane::Bulk),
+        raw => words::lane("lane", raw)
+            .map_err(|bad| faults.push(bad))
+            .ok(),
+    };
+    match (what, lane) {
+        (Some(what), Some(lane)) if faults.is_empty() => Ok(Submission {
+            what,
+            request_id: request.request_id,
+            lane,
+            validate_only: request.validate_only,
+            ticket: request.ticket,
+        }),
+        _ => Err(faults),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> pb::DelegationSpec {
+        pb::DelegationSpec {
+            tenant: "uni".into(),
+            selector: Some(pb::Selector {
+                by: Some(pb::selector::By::Group("Staff@uni.example".into())),
+            }),
+            trustees: vec![pb::Trustee {
+                site: pb::SiteKind::Online as i32,
+                address: "delegates@uni.example".into(),
+            }],
+            ..pb::DelegationSpec::default()
+        }
+    }
+
+    #[test]
+    fn defaults_and_round_trip() {
+        let read = delegation_spec(spec()).unwrap();
+        assert_eq!(read.role, calgrant_domain::AccessRole::AUTHOR);
+        assert_eq!(
+            delegation_spec(delegation_spec_to_wire(&read)).unwrap(),
+            read
+        );
+    }
+
+    #[test]
+    fn all_faults_are_named_at_once() {
+        let bad = pb::DelegationSpec {
+            tenant: "Uni!".into(),
+            role: "Autor".into(),
+            selector: None,
+            exclude_groups: vec!["x".into()],
+            trustees: Vec::new(),
+            ..spec()
+        };
+        let fields: Vec<_> = delegation_spec(bad)
+            .unwrap_err()
+            .into_iter()
+            .map(|bad| bad.field)
+            .collect();
+        assert_eq!(
+            fields,
+            [
+                "tenant",
+                "selector",
+                "exclude_groups[0]",
+                "trustees",
+                "role"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_submission_needs_a_request_id() {
+        let request = pb::RunDelegationRequest {
+            what: Some(pb::run_delegation_request::What::Spec(spec())),
+            ..Default::default()
+        };
+        assert_eq!(
+            submission(request.clone()).unwrap_err()[0].field,
+            "request_id"
+        );
+        assert!(
+            submission(pb::RunDelegationRequest {
+                request_id: "r-1".into(),
+                ..request
+            })
+            .is_ok()
+        );
+    }
+}

@@ -1,0 +1,61 @@
+//! Enumerations of the contracts, to and from the domain.
+
+use calgrant_domain::{
+    BadInput, Lane, MailboxType, OperationState, Outcome, Purpose, SiteKind, WritePath,
+};
+
+use crate::pb::{fleet::v1 as fleet, provisioning::v1 as provisioning};
+
+macro_rules! words {
+    ($(#[$doc:meta])* $read:ident, $write:ident: $domain:ident = $wire:path { $($variant:ident),+ $(,)? }) => {
+        $(#[$doc])*
+        ///
+        /// # Errors
+        /// The number is none of the contract's; the field is named.
+        pub fn $read(field: &str, raw: i32) -> Result<$domain, BadInput> {
+            use $wire as Wire;
+            match Wire::try_from(raw) {
+                $(Ok(Wire::$variant) => Ok($domain::$variant),)+
+                Ok(Wire::Unspecified) => Err(BadInput::missing(field, "say which")),
+                Err(_) => Err(BadInput::new(field, raw, "not a value of the contract")),
+            }
+        }
+
+        /// The other way.
+        pub fn $write(value: $domain) -> i32 {
+            use $wire as Wire;
+            match value {
+                $($domain::$variant => Wire::$variant as i32),+
+            }
+        }
+    };
+}
+
+words!(
+    /// Reads a kind of site.
+    site_kind, site_kind_to_wire: SiteKind = provisioning::SiteKind { Online, Onprem }
+);
+words!(
+    /// Reads a lane.
+    lane, lane_to_wire: Lane = provisioning::Lane { Interactive, Bulk }
+);
+words!(
+    /// Reads a type of mailboxes.
+    mailbox_type, mailbox_type_to_wire: MailboxType = provisioning::MailboxType { User, Shared, Room, Equipment }
+);
+words!(
+    /// Reads an outcome.
+    outcome, outcome_to_wire: Outcome = provisioning::Outcome { Added, Updated, Unchanged, LeftHigher, Refused, Failed, Cancelled, Unconfirmed }
+);
+words!(
+    /// Reads an operation's state.
+    operation_state, operation_state_to_wire: OperationState = provisioning::OperationState { Accepted, Listing, Running, Cancelling, Done, Failed, Cancelled }
+);
+words!(
+    /// Reads a purpose.
+    purpose, purpose_to_wire: Purpose = fleet::Purpose { Reader, Grantor, Member }
+);
+words!(
+    /// Reads a write path.
+    write_path, write_path_to_wire: WritePath = fleet::WritePath { Auto, AdminApi, InvokeCommand }
+);
