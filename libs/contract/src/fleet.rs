@@ -63,7 +63,7 @@ pub fn tenant(wire: pb::TenantSpec) -> Result<TenantSpec, Vec<BadInput>> {
 
 fn site(wire: pb::SiteSpec) -> Result<SiteSpec, Vec<BadInput>> {
     let mut faults = Vec::new();
-    let kind = words::site_kind("kind", wire.kind)
+    let kind = site_kind("kind", wire.kind)
         .map_err(|bad| faults.push(bad))
         .ok();
     let write_path = match wire.write_path {
@@ -85,17 +85,11 @@ fn site(wire: pb::SiteSpec) -> Result<SiteSpec, Vec<BadInput>> {
         } else {
             raw.trim_end_matches('/').to_owned()
         };
-        let loopback = ["http://127.0.0.1", "http://localhost", "http://[::1]"]
-            .iter()
-            .any(|local| {
-                url.strip_prefix(local)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
-            });
-        if !url.starts_with("https://") && !loopback && !url.starts_with("http://simulator:") {
+        if !url.starts_with("https://") && !private_http(&url) {
             faults.push(BadInput::new(
                 field,
                 &url,
-                "a https URL is needed (http is for loopback alone), because tokens are sent there",
+                "a https URL is needed, because tokens are sent there (http only to loopback or a single-label host of a private network)",
             ));
         }
         url
@@ -138,6 +132,15 @@ fn site(wire: pb::SiteSpec) -> Result<SiteSpec, Vec<BadInput>> {
         }),
         _ => Err(faults),
     }
+}
+
+/// Whether a URL goes by http to this machine, or to a host without a domain, as on a container network.
+fn private_http(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("http://") else {
+        return false;
+    };
+    let host = rest.split(['/', ':']).next().unwrap_or_default();
+    !host.is_empty() && (host == "127.0.0.1" || rest.starts_with("[::1]") || !host.contains('.'))
 }
 
 fn account(wire: pb::AccountSpec) -> Result<AccountSpec, Vec<BadInput>> {

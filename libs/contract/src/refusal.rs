@@ -64,7 +64,7 @@ pub fn reused_request_id(request_id: &str, operation: &str) -> Status {
     )
 }
 
-/// It doesn't fit the present state; `reason` is UPPER_SNAKE_CASE.
+/// It doesn't fit the present state; `reason` is in capitals with underscores.
 pub fn precondition(reason: &str, why: &str) -> Status {
     Status::with_error_details(Code::FailedPrecondition, why, info(reason))
 }
