@@ -26,6 +26,8 @@ pub mod pb {
     /// Everything that was compiled, for server reflection.
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
+    pub use prost_types::Timestamp;
+
     macro_rules! area {
         ($area:ident, $package:literal) => {
             pub mod $area {

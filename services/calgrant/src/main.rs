@@ -1,1 +1,28 @@
-fn main() {}
+//! The one executable: a subcommand per service, `up` for all of them, and the operator's commands.
+
+mod access;
+mod accounts;
+mod apply;
+mod cli;
+mod delegate;
+mod exit;
+mod front;
+mod mailboxes;
+mod operations;
+mod output;
+mod progress;
+mod services;
+mod tenant_file;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    calgrant_runtime::tls::install_crypto();
+    match cli::run(cli::Cli::parse()).await {
+        Ok(code) => code,
+        Err(error) => exit::explain(&error),
+    }
+}

@@ -1,0 +1,42 @@
+//! Applying a tenant's file: a diff first, then the change.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use calgrant_contract::pb::fleet::v1::ApplyTenantRequest;
+use clap::Args;
+
+use crate::{front::Front, tenant_file};
+
+/// What to apply.
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    /// The tenant's TOML file.
+    #[arg(short, long)]
+    file: PathBuf,
+    /// Only show what would change.
+    #[arg(long)]
+    plan: bool,
+}
+
+/// Shows the diff and applies it.
+pub(crate) async fn run(front: Front, args: &ApplyArgs) -> anyhow::Result<ExitCode> {
+    let text = std::fs::read_to_string(&args.file).map_err(|cause| anyhow::anyhow!("{}: {cause}", args.file.display()))?;
+    let spec = tenant_file::read(&text)?;
+    let request = ApplyTenantRequest { spec: Some(spec), validate_only: true, etag: String::new() };
+    let plan = front.fleet.clone().apply_tenant(request.clone()).await?.into_inner();
+    for change in &plan.changes {
+        println!("{change}");
+    }
+    if plan.changes.is_empty() {
+        eprintln!("nothing to change");
+    }
+    if !args.plan {
+        // What was shown is what is applied: another change in between is refused.
+        let etag = plan.tenant.map(|tenant| tenant.etag).unwrap_or_default();
+        front.fleet.clone().apply_tenant(ApplyTenantRequest { validate_only: false, etag, ..request }).await?;
+        if !plan.changes.is_empty() {
+            eprintln!("applied {} changes", plan.changes.len());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,107 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{access, accounts, apply, delegate, exit, front::Front, mailboxes, operations, output::Output, services};
+
+/// Gives a calendar product's service accounts the right to work in people's Exchange calendars.
+#[derive(Debug, Parser)]
+#[command(version, after_help = exit::HELP)]
+pub(crate) struct Cli {
+    /// Address of the api.
+    #[arg(long, global = true, env = "CALGRANT_API", default_value = "http://127.0.0.1:7101")]
+    api: String,
+    /// Who asks; recorded with every command.
+    #[arg(long, global = true, env = "CALGRANT_CALLER")]
+    caller: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs status, api and worker in one process, for one machine.
+    Up(ServiceArgs),
+    /// Runs the api: gRPC in, listings, publishing.
+    Api(ServiceArgs),
+    /// Runs status: the system of record.
+    Status(ServiceArgs),
+    /// Runs a worker.
+    Worker(ServiceArgs),
+    /// Runs the Exchange simulator, for demos and tests.
+    Simulator(SimulatorArgs),
+    /// Prints the queues of RabbitMQ.
+    Topology,
+    /// Applies a tenant's file: shows what changes, then changes it.
+    Apply(apply::ApplyArgs),
+    /// Gives a trustee a right on many calendars.
+    Delegate(delegate::DelegateArgs),
+    /// Operations: list, get, watch, cancel.
+    #[command(subcommand)]
+    Operations(operations::OperationsCommand),
+    /// The mailboxes of an operation.
+    Mailboxes(mailboxes::MailboxesArgs),
+    /// What is known of mailboxes.
+    Access(access::AccessArgs),
+    /// Service accounts: list, resume.
+    #[command(subcommand)]
+    Accounts(accounts::AccountsCommand),
+}
+
+/// What every service takes.
+#[derive(Debug, Args)]
+pub(crate) struct ServiceArgs {
+    /// A TOML file with a section per service: [api], [status], [worker].
+    #[arg(long, env = "CALGRANT_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// What the simulator takes.
+#[derive(Debug, Args)]
+pub(crate) struct SimulatorArgs {
+    /// Where to listen; port 0 finds a free one. The address is printed on stdout.
+    #[arg(long, default_value = "127.0.0.1:7180")]
+    pub(crate) listen: SocketAddr,
+    /// A scenario file.
+    #[arg(long, conflicts_with = "mailboxes")]
+    pub(crate) scenario: Option<PathBuf>,
+    /// Without a scenario: a school of so many mailboxes.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) mailboxes: usize,
+    /// Seed of the school.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+/// Output for people or for programs.
+#[derive(Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+/// Runs the command.
+pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let user = || std::env::var("USER").unwrap_or_else(|_| "operator".into());
+    let front = || Front::new(&cli.api, &cli.caller.clone().unwrap_or_else(|| format!("cli:{}", user())));
+    match &cli.command {
+        Command::Up(args) => services::up(args.config.as_deref()).await,
+        Command::Api(args) => services::api(args.config.as_deref()).await,
+        Command::Status(args) => services::status(args.config.as_deref()).await,
+        Command::Worker(args) => services::worker(args.config.as_deref()).await,
+        Command::Simulator(args) => services::simulator(args).await,
+        Command::Topology => {
+            print!("{}", calgrant_bus::topology::describe());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Apply(args) => apply::run(front()?, args).await,
+        Command::Delegate(args) => delegate::run(front()?, args).await,
+        Command::Operations(command) => operations::run(front()?, command).await,
+        Command::Mailboxes(args) => mailboxes::run(front()?, args).await,
+        Command::Access(args) => access::run(front()?, args).await,
+        Command::Accounts(command) => accounts::run(front()?, command).await,
+    }
+}

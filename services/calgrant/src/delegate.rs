@@ -1,0 +1,140 @@
+//! One request: a right on many calendars.
+
+use std::{
+    io::Read,
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use calgrant_contract::{
+    pb::provisioning::v1::{DelegationSpec, Lane, RunDelegationRequest, Selector, SiteKind, Trustee, UploadMailboxListRequest, run_delegation_request::What, selector::By},
+    words,
+};
+use clap::Args;
+
+use crate::{front::Front, operations, output::Output, progress};
+
+/// Whose calendars, for whom.
+#[derive(Debug, Args)]
+pub(crate) struct DelegateArgs {
+    /// Name of the tenant.
+    #[arg(long)]
+    tenant: String,
+    #[command(flatten)]
+    selector: SelectorArgs,
+    /// Members of this group are left out. May be repeated.
+    #[arg(long)]
+    exclude_group: Vec<String>,
+    /// This mailbox is left out. May be repeated.
+    #[arg(long)]
+    exclude: Vec<String>,
+    /// With --all: types of mailboxes (user, shared, room, equipment); user by default. May be repeated.
+    #[arg(long = "type")]
+    types: Vec<calgrant_domain::MailboxType>,
+    /// Who receives the right: a mail-enabled security group, or a mailbox.
+    #[arg(long)]
+    trustee: String,
+    /// The right.
+    #[arg(long, default_value = "Author")]
+    role: String,
+    /// Lowers entries that allow more.
+    #[arg(long)]
+    lower_higher: bool,
+    /// Goes before bulk work.
+    #[arg(long)]
+    interactive: bool,
+    /// Only finds out what would be done.
+    #[arg(long)]
+    plan: bool,
+    /// Shows progress until it ends; the exit code says how it ended.
+    #[arg(long)]
+    wait: bool,
+    /// Makes a repeat harmless; a new one by default.
+    #[arg(long)]
+    request_id: Option<String>,
+    /// Reference to a ticket.
+    #[arg(long, default_value = "")]
+    ticket: String,
+    /// How to print the operation.
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct SelectorArgs {
+    /// Members of this group, nested ones included.
+    #[arg(long)]
+    group: Option<String>,
+    /// Everything below this organisational unit.
+    #[arg(long)]
+    ou: Option<String>,
+    /// Members of this administrative unit.
+    #[arg(long)]
+    administrative_unit: Option<String>,
+    /// Every mailbox.
+    #[arg(long)]
+    all: bool,
+    /// A file with one address a line; - for standard input.
+    #[arg(long)]
+    mailboxes: Option<PathBuf>,
+}
+
+/// Lines of one part of an upload.
+const PART: usize = 5000;
+
+/// Submits it, and waits if asked to.
+pub(crate) async fn run(front: Front, args: &DelegateArgs) -> anyhow::Result<ExitCode> {
+    let by = match &args.selector {
+        SelectorArgs { group: Some(group), .. } => By::Group(group.clone()),
+        SelectorArgs { ou: Some(ou), .. } => By::OrganizationalUnit(ou.clone()),
+        SelectorArgs { administrative_unit: Some(unit), .. } => By::AdministrativeUnit(unit.clone()),
+        SelectorArgs { mailboxes: Some(path), .. } => By::MailboxList(upload(&front, &args.tenant, path).await?),
+        _ => By::All(true),
+    };
+    let spec = DelegationSpec {
+        tenant: args.tenant.clone(),
+        selector: Some(Selector { by: Some(by) }),
+        exclude_groups: args.exclude_group.clone(),
+        exclude_mailboxes: args.exclude.clone(),
+        mailbox_types: args.types.iter().map(|kind| words::mailbox_type_to_wire(*kind)).collect(),
+        trustees: vec![Trustee { site: SiteKind::Online as i32, address: args.trustee.clone() }],
+        role: args.role.clone(),
+        lower_higher: args.lower_higher,
+        policy: 0,
+    };
+    let request = RunDelegationRequest {
+        what: Some(What::Spec(spec)),
+        request_id: args.request_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+        lane: if args.interactive { Lane::Interactive } else { Lane::Bulk } as i32,
+        validate_only: args.plan,
+        ticket: args.ticket.clone(),
+    };
+    let mut operation = front.provisioning.clone().run_delegation(request).await?.into_inner();
+    if args.wait {
+        eprintln!("{} is accepted", operation.id);
+        operation = progress::watch(&front, &operation.id).await?;
+        operations::say(&operation);
+    } else {
+        eprintln!("accepted; follow it by: calgrant operations watch {}", operation.id);
+    }
+    operations::show(&operation, args.output)?;
+    Ok(progress::exit_code(&operation))
+}
+
+async fn upload(front: &Front, tenant: &str, path: &PathBuf) -> anyhow::Result<String> {
+    let mut text = String::new();
+    if path.as_os_str() == "-" {
+        std::io::stdin().read_to_string(&mut text)?;
+    } else {
+        text = std::fs::read_to_string(path).map_err(|cause| anyhow::anyhow!("{}: {cause}", path.display()))?;
+    }
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let parts: Vec<_> = lines.chunks(PART).map(|lines| UploadMailboxListRequest { tenant: tenant.to_owned(), lines: lines.to_vec() }).collect();
+    let stored = front.provisioning.clone().upload_mailbox_list(tokio_stream::iter(parts)).await?.into_inner();
+    for repeated in &stored.repeated_lines {
+        eprintln!("line {} repeats line {}: one job for both", repeated.line, repeated.first_line);
+    }
+    eprintln!("{} mailboxes are listed as {}", stored.names, stored.id);
+    Ok(stored.id)
+}

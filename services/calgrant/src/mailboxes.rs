@@ -1,0 +1,56 @@
+//! The mailboxes of an operation.
+
+use std::process::ExitCode;
+
+use calgrant_contract::{pb::status::v1::ListOperationMailboxesRequest, words};
+use clap::Args;
+
+use crate::{cli::OutputArgs, front::Front, operations::when, output::Rows, progress};
+
+/// Which mailboxes.
+#[derive(Debug, Args)]
+pub(crate) struct MailboxesArgs {
+    /// The operation, op_…
+    #[arg(long)]
+    operation: String,
+    /// Only those that ended so: added, updated, unchanged, left_higher, refused, failed, cancelled, unconfirmed. May be repeated.
+    #[arg(long)]
+    outcome: Vec<calgrant_domain::Outcome>,
+    /// Only those that have not ended.
+    #[arg(long, conflicts_with = "outcome")]
+    outstanding: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+const COLUMNS: &[(&str, usize)] = &[
+    ("name", 36), ("outcome", 11), ("reason", 16), ("before", 10), ("waiting", 9), ("account", 14), ("ended", 20), ("advice", 40), ("server_code", 20), ("request_id", 36), ("mailbox_id", 36), ("job_id", 36), ("lines", 8), ("server_text", 20),
+];
+
+/// Prints them, page by page.
+pub(crate) async fn run(front: Front, args: &MailboxesArgs) -> anyhow::Result<ExitCode> {
+    let mut rows = Rows::new(args.output.output, COLUMNS);
+    let mut page_token = String::new();
+    loop {
+        let request = ListOperationMailboxesRequest {
+            operation_id: args.operation.clone(),
+            outcomes: args.outcome.iter().map(|outcome| words::outcome_to_wire(*outcome)).collect(),
+            outstanding_only: args.outstanding,
+            page_size: 1000,
+            page_token,
+        };
+        let page = front.status.clone().list_operation_mailboxes(request).await?.into_inner();
+        for mailbox in page.mailboxes {
+            let outcome = if mailbox.outcome == 0 { String::new() } else { progress::outcome(mailbox.outcome) };
+            let lines = mailbox.lines.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            let ended = when(mailbox.end_time.as_ref());
+            rows.print(&[
+                mailbox.name, outcome, mailbox.reason, mailbox.before, mailbox.waiting, mailbox.account, ended, mailbox.advice, mailbox.server_code, mailbox.request_id, mailbox.mailbox_id, mailbox.job_id, lines, mailbox.server_text,
+            ])?;
+        }
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+}

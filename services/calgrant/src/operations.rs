@@ -1,0 +1,112 @@
+//! Operations: list, get, watch, cancel.
+
+use std::process::ExitCode;
+
+use calgrant_contract::pb::provisioning::v1::{CancelOperationRequest, GetOperationRequest, ListOperationsRequest, Operation};
+use clap::Subcommand;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::{cli::OutputArgs, front::Front, output::{Output, Rows}, progress};
+
+/// What to do with operations.
+#[derive(Debug, Subcommand)]
+pub(crate) enum OperationsCommand {
+    /// Newest first.
+    List {
+        /// Only this tenant's.
+        #[arg(long)]
+        tenant: Option<String>,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// One of them.
+    Get {
+        /// op_…
+        id: String,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Shows progress until it ends; the exit code says how it ended.
+    Watch {
+        /// op_…
+        id: String,
+    },
+    /// Ends every job that has not begun to write; those that have are finished and proven.
+    Cancel {
+        /// op_…
+        id: String,
+    },
+}
+
+const COLUMNS: &[(&str, usize)] = &[("id", 35), ("tenant", 16), ("state", 10), ("lane", 11), ("accepted", 8), ("outstanding", 11), ("counts", 40), ("created", 20), ("failure", 20), ("waiting_for", 20)];
+
+/// Runs the command.
+pub(crate) async fn run(front: Front, command: &OperationsCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        OperationsCommand::List { tenant, output } => {
+            let mut rows = Rows::new(output.output, COLUMNS);
+            let mut page_token = String::new();
+            loop {
+                let request = ListOperationsRequest { tenant: tenant.clone().unwrap_or_default(), page_size: 500, page_token };
+                let page = front.provisioning.clone().list_operations(request).await?.into_inner();
+                for operation in &page.operations {
+                    rows.print(&cells(operation))?;
+                }
+                page_token = page.next_page_token;
+                if page_token.is_empty() {
+                    return Ok(ExitCode::SUCCESS);
+                }
+            }
+        }
+        OperationsCommand::Get { id, output } => {
+            let operation = front.provisioning.clone().get_operation(GetOperationRequest { id: id.clone() }).await?.into_inner();
+            show(&operation, output.output)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        OperationsCommand::Watch { id } => {
+            let operation = progress::watch(&front, id).await?;
+            say(&operation);
+            Ok(progress::exit_code(&operation))
+        }
+        OperationsCommand::Cancel { id } => {
+            let operation = front.provisioning.clone().cancel_operation(CancelOperationRequest { id: id.clone() }).await?.into_inner();
+            say(&operation);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// One row of it.
+pub(crate) fn show(operation: &Operation, output: Output) -> anyhow::Result<()> {
+    Ok(Rows::new(output, COLUMNS).print(&cells(operation))?)
+}
+
+/// One sentence about it, and what to look at next.
+pub(crate) fn say(operation: &Operation) {
+    let would = if operation.validate_only { " (a plan: nothing was written)" } else { "" };
+    eprintln!("{} is {}{would}: {}", operation.id, progress::state(operation), progress::counts(operation));
+    if !operation.failure.is_empty() {
+        eprintln!("{}: {}", operation.failure, operation.failure_text);
+    }
+}
+
+/// A moment, or nothing.
+pub(crate) fn when(at: Option<&calgrant_contract::pb::Timestamp>) -> String {
+    at.and_then(|at| OffsetDateTime::from_unix_timestamp(at.seconds).ok()).and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
+}
+
+fn cells(operation: &Operation) -> Vec<String> {
+    let all = operation.counts.clone().unwrap_or_default();
+    vec![
+        operation.id.clone(),
+        operation.tenant.clone(),
+        progress::state(operation),
+        operation.lane().as_str_name().trim_start_matches("LANE_").to_lowercase(),
+        all.accepted.to_string(),
+        all.outstanding.to_string(),
+        progress::counts(operation),
+        when(operation.create_time.as_ref()),
+        operation.failure.clone(),
+        operation.waiting_for.clone(),
+    ]
+}

@@ -1,0 +1,88 @@
+//! Services as processes: settings, telemetry, stopping.
+
+use std::{path::Path, process::ExitCode};
+
+use calgrant_runtime::{
+    settings::{Fault, Faults},
+    shutdown, telemetry,
+};
+use calgrant_simulator::{Scenario, SchoolOptions};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::SimulatorArgs;
+
+fn checked<C>(loaded: Result<C, Vec<Fault>>) -> anyhow::Result<C> {
+    Ok(loaded.map_err(Faults)?)
+}
+
+async fn service(name: &str, run: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+    let telemetry = telemetry::init(name, &telemetry::Options::default())?;
+    let ended = run(shutdown::on_signal()).await;
+    telemetry.flush().await;
+    ended.map(|()| ExitCode::SUCCESS)
+}
+
+/// `calgrant api`.
+pub(crate) async fn api(file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let config = checked(calgrant_api::Config::load(file))?;
+    service("api", async |stop| calgrant_api::run(config, stop).await).await
+}
+
+/// `calgrant status`.
+pub(crate) async fn status(file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let config = checked(calgrant_status::Config::load(file))?;
+    service("status", async |stop| calgrant_status::run(config, stop).await).await
+}
+
+/// `calgrant worker`.
+pub(crate) async fn worker(file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let config = checked(calgrant_worker::Config::load(file))?;
+    service("worker", async |stop| calgrant_worker::run(config, stop).await).await
+}
+
+/// `calgrant up`: all of them, talking to each other as they would between machines. One that fails stops all.
+pub(crate) async fn up(file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let (api, status, worker) = (calgrant_api::Config::load(file), calgrant_status::Config::load(file), calgrant_worker::Config::load(file));
+    let (api, status, worker) = match (api, status, worker) {
+        (Ok(api), Ok(status), Ok(worker)) => (api, status, worker),
+        (api, status, worker) => {
+            let faults = [api.err(), status.err(), worker.err()].into_iter().flatten().flatten().collect();
+            return Err(Faults(faults).into());
+        }
+    };
+    service("up", async |stop| {
+        let ended = tokio::try_join!(
+            stopping(&stop, calgrant_status::run(status, stop.clone())),
+            stopping(&stop, calgrant_api::run(api, stop.clone())),
+            stopping(&stop, calgrant_worker::run(worker, stop.clone())),
+        );
+        ended.map(drop)
+    })
+    .await
+}
+
+async fn stopping(stop: &CancellationToken, run: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let ended = run.await;
+    stop.cancel();
+    ended
+}
+
+/// `calgrant simulator`.
+pub(crate) async fn simulator(args: &SimulatorArgs) -> anyhow::Result<ExitCode> {
+    let scenario = match &args.scenario {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|cause| anyhow::anyhow!("{}: {cause}", path.display()))?;
+            Scenario::from_toml(&text).map_err(|faults| anyhow::anyhow!("{}:\n{}", path.display(), faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?
+        }
+        None => Scenario::school(&SchoolOptions { seed: args.seed, mailboxes: args.mailboxes, ..SchoolOptions::default() }),
+    };
+    let listen = args.listen;
+    service("simulator", async |stop| {
+        let running = calgrant_simulator::start(calgrant_simulator::SimulatorConfig { listen, scenario }).await?;
+        println!("http://{}", running.address);
+        stop.cancelled().await;
+        running.stop().await;
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,232 @@
+//! A tenant's file: TOML in, the contract's tenant out, every mistake named at once.
+
+use std::fmt;
+
+use calgrant_contract::{fleet, pb::fleet::v1 as pb, words};
+use calgrant_domain::BadInput;
+use toml::{Table, Value};
+
+/// Everything that is wrong with a file.
+#[derive(Debug)]
+pub(crate) struct Faults(Vec<BadInput>);
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the tenant's file has {} mistakes:", self.0.len())?;
+        self.0.iter().try_for_each(|bad| write!(f, "\n  {bad}"))
+    }
+}
+
+impl std::error::Error for Faults {}
+
+/// Reads a file.
+///
+/// # Errors
+/// All mistakes of its shape, and then all mistakes of its values.
+pub(crate) fn read(text: &str) -> Result<pb::TenantSpec, Faults> {
+    let table: Table = text.parse().map_err(|cause: toml::de::Error| Faults(vec![BadInput::new("file", "", cause.to_string())]))?;
+    let mut section = Section { path: String::new(), table, faults: Vec::new() };
+    let wire = pb::TenantSpec { name: section.text("name"), display_name: section.text("display_name"), sites: section.tables("site", site) };
+    let mut faults = section.end();
+    if let Err(more) = fleet::tenant(wire.clone()) {
+        // A field that couldn't be read is named once, by what is wrong with it.
+        faults.extend(more.into_iter().filter(|bad| !faults.iter().any(|known| known.field == bad.field)).collect::<Vec<_>>());
+    }
+    if faults.is_empty() { Ok(wire) } else { Err(Faults(faults)) }
+}
+
+fn site(section: &mut Section) -> pb::SiteSpec {
+    pb::SiteSpec {
+        kind: section.word("kind", words::site_kind_to_wire),
+        directory_id: section.text("directory_id"),
+        login_url: section.text("login_url"),
+        graph_url: section.text("graph_url"),
+        admin_url: section.text("admin_url"),
+        write_path: section.word("write_path", words::write_path_to_wire),
+        park_first_millis: section.seconds("park_first_secs"),
+        park_limit_millis: section.seconds("park_limit_secs"),
+        accounts: section.tables("account", account),
+    }
+}
+
+fn account(section: &mut Section) -> pb::AccountSpec {
+    use pb::account_spec::Credential;
+    let secret = section.tables("secret", secret_ref).pop().map(Credential::Secret);
+    let certificate = section.tables("certificate", |section| pb::CertificateRef { key: section.tables("key", secret_ref).pop(), certificate: section.tables("certificate", secret_ref).pop() }).pop();
+    pb::AccountSpec {
+        name: section.text("name"),
+        purposes: section.words("purpose", words::purpose_to_wire),
+        client_id: section.text("client_id"),
+        credential: secret.or(certificate.map(Credential::Certificate)),
+        max_in_flight: section.number("max_in_flight"),
+        windows: section.tables("window", |section| pb::CallWindow { calls: section.number("calls"), millis: section.seconds("seconds") }),
+        workers: section.number("workers"),
+    }
+}
+
+fn secret_ref(section: &mut Section) -> pb::SecretRef {
+    use pb::secret_ref::At;
+    let (env, file) = (section.text("env"), section.text("file"));
+    pb::SecretRef { at: if !env.is_empty() { Some(At::Env(env)) } else if !file.is_empty() { Some(At::File(file)) } else { None } }
+}
+
+/// A table of the file: what is taken from it is known, what is left is a mistake.
+struct Section {
+    path: String,
+    table: Table,
+    faults: Vec<BadInput>,
+}
+
+impl Section {
+    fn path(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    fn fault(&mut self, key: &str, value: &Value, why: &str) {
+        let bad = BadInput::new(self.path(key), value.to_string(), why);
+        self.faults.push(bad);
+    }
+
+    fn text(&mut self, key: &str) -> String {
+        match self.table.remove(key) {
+            None => String::new(),
+            Some(Value::String(text)) => text,
+            Some(other) => {
+                self.fault(key, &other, "text in quotes is needed");
+                String::new()
+            }
+        }
+    }
+
+    fn number(&mut self, key: &str) -> u32 {
+        match self.table.remove(key) {
+            None => 0,
+            Some(Value::Integer(number)) if number > 0 && u32::try_from(number).is_ok() => u32::try_from(number).unwrap_or_default(),
+            Some(other) => {
+                self.fault(key, &other, "a whole number of at least 1 is needed");
+                1
+            }
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "checked to be a sensible number of seconds")]
+    fn seconds(&mut self, key: &str) -> u64 {
+        let seconds = match self.table.remove(key) {
+            None => return 0,
+            Some(Value::Integer(seconds)) => seconds as f64,
+            Some(Value::Float(seconds)) => seconds,
+            Some(other) => {
+                self.fault(key, &other, "a number of seconds is needed");
+                return 1000;
+            }
+        };
+        if (0.001..1e9).contains(&seconds) {
+            return (seconds * 1000.0) as u64;
+        }
+        self.fault(key, &Value::Float(seconds), "more than 0 seconds are needed");
+        1000
+    }
+
+    fn word<T: std::str::FromStr<Err = BadInput>>(&mut self, key: &str, to_wire: fn(T) -> i32) -> i32 {
+        let raw = self.text(key);
+        if raw.is_empty() {
+            return 0;
+        }
+        match raw.parse() {
+            Ok(word) => to_wire(word),
+            Err(bad) => {
+                let path = self.path(key);
+                self.faults.push(bad.within(&path));
+                0
+            }
+        }
+    }
+
+    fn words<T: std::str::FromStr<Err = BadInput>>(&mut self, key: &str, to_wire: fn(T) -> i32) -> Vec<i32> {
+        let items = match self.table.remove(key) {
+            None => return Vec::new(),
+            Some(Value::Array(items)) => items,
+            Some(single) => vec![single],
+        };
+        let mut out = Vec::new();
+        for (at, item) in items.into_iter().enumerate() {
+            match item.as_str().map(str::parse) {
+                Some(Ok(word)) => out.push(to_wire(word)),
+                Some(Err(bad)) => {
+                    let path = self.path(&format!("{key}[{at}]"));
+                    self.faults.push(bad.within(&path));
+                }
+                None => self.fault(&format!("{key}[{at}]"), &item, "text in quotes is needed"),
+            }
+        }
+        out
+    }
+
+    /// Reads a table, or each of several.
+    fn tables<T>(&mut self, key: &str, read: impl Fn(&mut Self) -> T) -> Vec<T> {
+        let (items, many) = match self.table.remove(key) {
+            None => return Vec::new(),
+            Some(Value::Array(items)) => (items, true),
+            Some(single) => (vec![single], false),
+        };
+        let mut out = Vec::new();
+        for (at, item) in items.into_iter().enumerate() {
+            let name = if many { format!("{key}[{at}]") } else { key.to_owned() };
+            let Value::Table(table) = item else {
+                self.fault(&name, &item, "a table is needed");
+                continue;
+            };
+            let mut inner = Self { path: self.path(&name), table, faults: Vec::new() };
+            out.push(read(&mut inner));
+            self.faults.extend(inner.end());
+        }
+        out
+    }
+
+    fn end(mut self) -> Vec<BadInput> {
+        for (key, value) in std::mem::take(&mut self.table) {
+            self.fault(&key, &value, "there is no such setting here; check its spelling");
+        }
+        self.faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        name = "uni-example"
+        [[site]]
+        kind = "online"
+        directory_id = "11111111-2222-3333-4444-555555555555"
+        [[site.account]]
+        name = "reader"
+        purpose = ["reader"]
+        client_id = "r"
+        secret = { env = "READER" }
+        [[site.account]]
+        name = "sa-1"
+        purpose = ["grantor"]
+        client_id = "g"
+        certificate = { key = { file = "k.pem" }, certificate = { file = "c.pem" } }
+        workers = 8
+        window = [{ calls = 100, seconds = 10 }]
+    "#;
+
+    #[test]
+    fn a_good_file_is_read() {
+        let spec = read(GOOD).unwrap();
+        assert_eq!(spec.sites[0].accounts[1].windows[0].millis, 10_000);
+    }
+
+    #[test]
+    fn five_mistakes_are_all_named() {
+        let bad = GOOD.replace("uni-example", "Uni").replace("kind = \"online\"", "kind = \"cloud\"").replace("purpose = [\"reader\"]", "purpose = [\"raeder\"]").replace("workers = 8", "workers = -1\nwokers = 3");
+        let Faults(faults) = read(&bad).unwrap_err();
+        let fields: Vec<_> = faults.iter().map(|bad| bad.field.as_str()).collect();
+        for field in ["name", "site[0].kind", "site[0].account[0].purpose[0]", "site[0].account[1].workers", "site[0].account[1].wokers"] {
+            assert!(fields.contains(&field), "{field} in {fields:?}");
+        }
+    }
+}
