@@ -17,27 +17,22 @@ pub mod upload;
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::Context;
+use anyhow::anyhow;
 use calgrant_bus::Bus;
 use calgrant_contract::pb::{
-    DESCRIPTORS, fleet::v1::fleet_service_server::FleetServiceServer,
-    ledger::v1::ledger_service_client::LedgerServiceClient,
-    provisioning::v1::provisioning_service_server::ProvisioningServiceServer,
+    DESCRIPTORS, fleet::v1::fleet_service_server::FleetServiceServer, ledger::v1::ledger_service_client::LedgerServiceClient, provisioning::v1::provisioning_service_server::ProvisioningServiceServer,
     status::v1::status_service_server::StatusServiceServer,
 };
-use calgrant_runtime::{backoff, grpc as server, shutdown::Tasks};
+use calgrant_runtime::{grpc as server, shutdown::Tasks, waiting};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tonic::service::Routes;
+use tracing::info;
 
 pub use config::Config;
 
 use crate::{grpc::Front, readers::Readers};
 
-const SERVICES: &[&str] = &[
-    "calgrant.provisioning.v1.ProvisioningService",
-    "calgrant.status.v1.StatusService",
-    "calgrant.fleet.v1.FleetService",
-];
+const SERVICES: &[&str] = &["calgrant.provisioning.v1.ProvisioningService", "calgrant.status.v1.StatusService", "calgrant.fleet.v1.FleetService"];
 /// Longest wait for requests under way at the end.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -46,67 +41,35 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// # Errors
 /// The address can't be bound, or the URL of status is no URL. An absent status or RabbitMQ is waited for.
 pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
-    let tasks = Tasks::new(&stop);
-    let listening = server::Listening::bind(config.listen).await?;
-    let address = listening.address();
-    let channel = server::connect_lazy(&config.status_url).with_context(|| {
-        format!(
-            "api.status_url = {:?}: a URL such as http://127.0.0.1:7102 is needed",
-            config.status_url
-        )
-    })?;
-    let (health, health_service) = Health::new(SERVICES.iter().copied()).await;
+    let tasks = Tasks::new(stop.clone());
+    let (listener, address) = server::bind(config.listen).await?;
+    let channel = server::channel(&config.status_url).map_err(|fault| anyhow!("{fault}"))?;
+    let (health, health_service) = server::Health::new();
+    health.ready(SERVICES, false).await;
     let front = Front::new(channel.clone());
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(DESCRIPTORS)
-        .build_v1()?;
-    let router = server::server()
-        .add_service(ProvisioningServiceServer::new(front.clone()))
+    let reflection = tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS).build_v1()?;
+    let routes = Routes::new(ProvisioningServiceServer::new(front.clone()))
         .add_service(StatusServiceServer::new(front.clone()))
         .add_service(FleetServiceServer::new(front))
         .add_service(health_service)
         .add_service(reflection);
-    let serving = stop.clone();
-    tasks.spawn_essential("grpc", async move {
-        if let Err(cause) = listening.serve(router, &serving, DRAIN).await {
-            error!(error = %cause, "gRPC can't be served any more");
-        }
-    });
+    tasks.spawn("grpc", server::serve(listener, routes, stop.clone()));
     info!(%address, "api serves gRPC at {address}");
 
     // Accepting works without the broker: rows are the outbox.
-    health.set_ready(true).await;
-    let ledger = LedgerServiceClient::new(channel)
-        .max_decoding_message_size(64 << 20)
-        .max_encoding_message_size(64 << 20);
+    health.ready(SERVICES, true).await;
+    let ledger = LedgerServiceClient::new(channel).max_decoding_message_size(64 << 20).max_encoding_message_size(64 << 20);
     let readers = Arc::new(Readers::new(ledger.clone()));
     let process = uuid::Uuid::new_v4().simple();
     for nr in 0..config.listings {
-        tasks.spawn_essential(
-            "planner",
-            planner::run(
-                ledger.clone(),
-                Arc::clone(&readers),
-                format!("{process}-{nr}"),
-                stop.clone(),
-            ),
-        );
+        tasks.spawn("planner", planner::run(ledger.clone(), Arc::clone(&readers), format!("{process}-{nr}"), stop.clone()));
     }
-    let Some(bus) = backoff::until_ok("RabbitMQ", &stop, backoff::REACH, || {
-        Bus::connect(&config.amqp_url, "api")
-    })
-    .await
-    else {
-        return Ok(());
-    };
-    tasks.spawn_essential(
-        "pump",
-        pump::run(ledger, bus.clone(), config.window, stop.clone()),
-    );
+    let Some(bus) = waiting::until_ok("RabbitMQ", &stop, || Bus::connect(&config.amqp_url, "api")).await else { return Ok(()) };
+    tasks.spawn("pump", pump::run(ledger, bus.clone(), config.window, stop.clone()));
 
-    tasks.stopping().cancelled().await;
-    health.set_ready(false).await;
-    let left = tasks.drain(DRAIN).await.left;
+    stop.cancelled().await;
+    health.ready(SERVICES, false).await;
+    let left = tasks.drain(DRAIN).await;
     bus.close().await;
     info!(left, "api stopped");
     Ok(())

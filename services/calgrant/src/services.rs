@@ -2,21 +2,18 @@
 
 use std::{path::Path, process::ExitCode};
 
-use calgrant_runtime::{
-    settings::{Fault, Faults},
-    shutdown, telemetry,
-};
+use calgrant_runtime::{settings::Fault, shutdown, telemetry};
 use calgrant_simulator::{Scenario, SchoolOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::SimulatorArgs;
 
 fn checked<C>(loaded: Result<C, Vec<Fault>>) -> anyhow::Result<C> {
-    Ok(loaded.map_err(Faults)?)
+    loaded.map_err(|faults| anyhow::anyhow!("settings:\n{}", faults.iter().map(|fault| format!("  {fault}")).collect::<Vec<_>>().join("\n")))
 }
 
 async fn service(name: &str, run: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
-    let telemetry = telemetry::init(name, &telemetry::Options::default())?;
+    let telemetry = telemetry::init(name)?;
     let ended = run(shutdown::on_signal()).await;
     telemetry.flush().await;
     ended.map(|()| ExitCode::SUCCESS)
@@ -47,7 +44,7 @@ pub(crate) async fn up(file: Option<&Path>) -> anyhow::Result<ExitCode> {
         (Ok(api), Ok(status), Ok(worker)) => (api, status, worker),
         (api, status, worker) => {
             let faults = [api.err(), status.err(), worker.err()].into_iter().flatten().flatten().collect();
-            return Err(Faults(faults).into());
+            return checked(Err(faults));
         }
     };
     service("up", async |stop| {

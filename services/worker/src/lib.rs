@@ -20,13 +20,14 @@ pub mod shelf;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use anyhow::Context;
+use anyhow::anyhow;
 use calgrant_bus::Bus;
 use calgrant_domain::{TenantName, TenantSpec};
-use calgrant_runtime::{backoff, grpc, shutdown::Tasks};
+use calgrant_runtime::{grpc, shutdown::Tasks, waiting};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tonic::service::Routes;
+use tracing::info;
 
 pub use config::Config;
 
@@ -40,61 +41,35 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// # Errors
 /// The health address can't be bound, or the URL of status is no URL. An absent status or RabbitMQ is waited for.
 pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
-    let tasks = Tasks::new(&stop);
-    let listening = grpc::Listening::bind(config.listen).await?;
-    let address = listening.address();
-    let (health, health_service) = Health::new([]).await;
-    let (router, serving) = (grpc::server().add_service(health_service), stop.clone());
-    tasks.spawn_essential("health", async move {
-        if let Err(cause) = listening.serve(router, &serving, DRAIN).await {
-            error!(error = %cause, "health can't be served any more");
-        }
-    });
+    let tasks = Tasks::new(stop.clone());
+    let (listener, address) = grpc::bind(config.listen).await?;
+    let (health, health_service) = grpc::Health::new();
+    tasks.spawn("health", grpc::serve(listener, Routes::new(health_service), stop.clone()));
     info!(%address, "worker serves its health at {address}");
 
-    let channel = grpc::connect_lazy(&config.status_url).with_context(|| {
-        format!(
-            "worker.status_url = {:?}: a URL such as http://127.0.0.1:7102 is needed",
-            config.status_url
-        )
-    })?;
+    let channel = grpc::channel(&config.status_url).map_err(|fault| anyhow!("{fault}"))?;
     let ledger = StatusLedger::new(channel, stop.clone());
-    let Some(bus) = backoff::until_ok("RabbitMQ", &stop, backoff::REACH, || {
-        Bus::connect(&config.amqp_url, "worker")
-    })
-    .await
-    else {
-        return Ok(());
-    };
-    health.set_ready(true).await;
+    let Some(bus) = waiting::until_ok("RabbitMQ", &stop, || Bus::connect(&config.amqp_url, "worker")).await else { return Ok(()) };
+    health.ready(&[], true).await;
 
     let (sender, fleet) = watch::channel(Arc::new(Fleet::default()));
-    tasks.spawn_essential("fleet", fleet::follow(ledger.clone(), sender, stop.clone()));
+    tasks.spawn("fleet", fleet::follow(ledger.clone(), sender, stop.clone()));
     supervise(&tasks, &ledger, &bus, fleet, &stop).await;
 
-    health.set_ready(false).await;
-    let left = tasks.drain(DRAIN).await.left;
+    health.ready(&[], false).await;
+    let left = tasks.drain(DRAIN).await;
     bus.close().await;
     info!(left, "worker stopped");
     Ok(())
 }
 
 /// Starts a tenant when it appears, starts it anew when it changes, and stops it when it goes.
-async fn supervise(
-    tasks: &Tasks,
-    ledger: &StatusLedger,
-    bus: &Bus,
-    mut fleet: watch::Receiver<Arc<Fleet>>,
-    stop: &CancellationToken,
-) {
+async fn supervise(tasks: &Tasks, ledger: &StatusLedger, bus: &Bus, mut fleet: watch::Receiver<Arc<Fleet>>, stop: &CancellationToken) {
     let mut running: HashMap<TenantName, (TenantSpec, CancellationToken)> = HashMap::new();
     loop {
         let now = Arc::clone(&fleet.borrow_and_update());
         running.retain(|name, (spec, token)| {
-            let same = now
-                .tenants
-                .iter()
-                .any(|tenant| tenant.name == *name && tenant == spec);
+            let same = now.tenants.iter().any(|tenant| tenant.name == *name && tenant == spec);
             if !same {
                 token.cancel();
             }
@@ -103,16 +78,7 @@ async fn supervise(
         for tenant in &now.tenants {
             running.entry(tenant.name.clone()).or_insert_with(|| {
                 let token = stop.child_token();
-                tasks.spawn(
-                    "tenant",
-                    intake::serve(
-                        tenant.clone(),
-                        ledger.clone(),
-                        bus.clone(),
-                        fleet.clone(),
-                        token.clone(),
-                    ),
-                );
+                tasks.spawn("tenant", intake::serve(tenant.clone(), ledger.clone(), bus.clone(), fleet.clone(), token.clone()));
                 (tenant.clone(), token)
             });
         }
