@@ -126,10 +126,6 @@ impl Process {
         })
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Wait until `ready` says so; fails when the program ends first, when it takes too long, and on Ctrl-C.
     pub(crate) fn wait_until(
         &mut self,
@@ -269,8 +265,7 @@ fn wait(mut child: Child) -> Result<ExitStatus> {
     }
 }
 
-/// Signals the group of a child of ours. The child is not reaped yet, or its group may still have members, so the
-/// number can't belong to anybody else.
+/// Signals the group of a child of ours: the child, and those it started that are still there.
 fn signal_group(child: &Child, signal: Signal) {
     if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         // The only failure is that nobody is left in the group, which is what we want.

@@ -2,7 +2,6 @@
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process;
@@ -20,12 +19,11 @@ use crate::workspace;
 pub(super) const MARK: &str = "CALGRANT_SERVERS_DIR";
 /// Held by a living xtask as long as its servers run.
 const OWNER: &str = "owner.lock";
-/// Processes started in a place, a number a line.
-const PIDS: &str = "pids";
-/// How long a leftover process may take to end.
-const SWEEP_GRACE: Duration = Duration::from_secs(5);
+/// How long a leftover process may take to end before it is killed.
+const SWEEP_GRACE: Duration = Duration::from_secs(2);
+const SWEEP_LIMIT: Duration = Duration::from_secs(10);
 
-/// A folder for the servers of one run. Dropping it removes it.
+/// A folder for the servers of one run. Dropping it ends what still runs of them, and removes it.
 pub(super) struct Place {
     dir: PathBuf,
     _owner: File,
@@ -100,15 +98,6 @@ impl Place {
         Ok(path)
     }
 
-    /// Remember a process started here, for the sweep after a run that was killed.
-    pub(super) fn remember(&self, pid: u32) -> Result<()> {
-        let mut file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.dir.join(PIDS))?;
-        writeln!(file, "{pid}").context("could not note the number of a process")
-    }
-
     /// Copy the logs to where they outlive the place.
     pub(super) fn keep_logs(&self) -> Option<PathBuf> {
         let kept = workspace::target()
@@ -130,6 +119,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        // A node killed while it starts leaves its own short-lived helpers, in sessions of their own.
+        end_marked(&self.dir);
         if let Err(error) = fs::remove_dir_all(&self.dir) {
             eprintln!("servers: could not remove {}: {error}", self.dir.display());
         }
@@ -198,9 +189,7 @@ fn sweep(parent: &Path) -> Result<()> {
             "servers: sweeping up {}, left by a run that was killed",
             dir.display()
         );
-        for pid in pids(&dir) {
-            end(pid, &dir);
-        }
+        end_marked(&dir);
         if let Err(error) = fs::remove_dir_all(&dir) {
             eprintln!("servers: could not remove {}: {error}", dir.display());
         }
@@ -213,38 +202,44 @@ fn is_owned(dir: &Path) -> bool {
     File::open(dir.join(OWNER)).is_ok_and(|file| file.try_lock().is_err())
 }
 
-fn pids(dir: &Path) -> Vec<i32> {
-    let noted = fs::read_to_string(dir.join(PIDS)).unwrap_or_default();
-    noted.lines().filter_map(|line| line.parse().ok()).collect()
-}
-
-fn end(pid: i32, dir: &Path) {
-    let Some(raw) = Pid::from_raw(pid) else {
-        return;
-    };
-    for signal in [Signal::INT, Signal::KILL] {
-        let watch = Stopwatch::start();
-        while is_ours(pid, dir) && watch.elapsed() < SWEEP_GRACE {
-            if kill_process(raw, signal).is_err() {
-                return;
-            }
-            thread::sleep(Duration::from_millis(50));
+/// End every process that carries the mark of that place: first asked, then killed, until none is left, because those
+/// that end may be starting others.
+fn end_marked(dir: &Path) {
+    let mark = format!("{MARK}={}", dir.display());
+    let watch = Stopwatch::start();
+    while watch.elapsed() < SWEEP_LIMIT {
+        let left = marked(&mark);
+        if left.is_empty() {
+            return;
         }
+        let signal = if watch.elapsed() < SWEEP_GRACE {
+            Signal::INT
+        } else {
+            Signal::KILL
+        };
+        for pid in left {
+            // It may have ended meanwhile.
+            let _gone = kill_process(pid, signal);
+        }
+        thread::sleep(Duration::from_millis(50));
     }
+    eprintln!("servers: processes of {} could not be ended", dir.display());
 }
 
-/// Whether this number still is a process of that place: numbers are used again.
-fn is_ours(pid: i32, dir: &Path) -> bool {
-    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let (dir, marked) = (
-        dir.as_os_str().as_encoded_bytes(),
-        format!("{MARK}={}", dir.display()),
-    );
-    environment
-        .split(|b| *b == 0)
-        .any(|entry| entry == marked.as_bytes())
-        || command.split(|b| *b == 0).any(|part| part.starts_with(dir))
+/// The processes whose environment holds this mark. One that has ended, and waits for its parent, has none.
+fn marked(mark: &str) -> Vec<Pid> {
+    let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
+    numbers
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| {
+            // Unreadable: somebody else's.
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment
+                .split(|byte| *byte == 0)
+                .any(|entry| entry == mark.as_bytes())
+        })
+        .filter_map(Pid::from_raw)
+        .collect()
 }
 
 #[cfg(test)]
@@ -277,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leftover_process_is_ended_and_a_stranger_with_its_number_is_not() {
+    fn leftover_processes_are_ended_and_strangers_are_not() {
         let dir = scratch("end");
         let spawn = |mark: &Path| {
             process::Command::new("cat")
@@ -286,21 +281,15 @@ mod tests {
                 .spawn()
                 .expect("spawned")
         };
-        let (mut ours, mut stranger) = (spawn(&dir), spawn(Path::new("/elsewhere")));
-        let pid = |child: &process::Child| i32::try_from(child.id()).expect("a pid");
-        end(pid(&stranger), &dir);
+        let (mut ours, mut stranger) = (spawn(&dir), spawn(&dir.join("x")));
+        let _open = ours.stdin.take(); // or waiting for it would close it, and end it
+        let reaper = thread::spawn(move || ours.wait());
+        end_marked(&dir);
+        assert!(!reaper.join().expect("joined").expect("waited").success());
         assert!(
             stranger.try_wait().expect("waits").is_none(),
             "ended a stranger"
         );
-        kill_process(Pid::from_raw(pid(&ours)).expect("a pid"), Signal::CONT).expect("alive");
-        let reaper = {
-            let number = pid(&ours);
-            let waiting = thread::spawn(move || ours.wait());
-            end(number, &dir);
-            waiting
-        };
-        assert!(!reaper.join().expect("joined").expect("waited").success());
         stranger.kill().expect("killed");
         stranger.wait().expect("waited");
         fs::remove_dir_all(dir).expect("removed");

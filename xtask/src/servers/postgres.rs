@@ -73,7 +73,6 @@ impl Postgres {
             .env(MARK, place.dir());
         let log = place.dir().join("postgres.log");
         let process = Process::start("Postgres", &mut server, &log, Signal::INT, STOP_LIMIT)?;
-        place.remember(process.pid())?;
         Ok(Self {
             process,
             bin: program.clone(),

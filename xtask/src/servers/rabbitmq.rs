@@ -69,7 +69,6 @@ impl RabbitMq {
                 command.envs(environment.iter().map(|(name, value)| (*name, value)));
                 let process =
                     Process::start(name, &mut command, &place.dir().join(log), by, limit)?;
-                place.remember(process.pid())?;
                 Ok(process)
             };
         let epmd = start(
