@@ -1,1 +1,170 @@
-//! Placeholder.
+//! A strict, stateful stand-in for Exchange Online and Graph that also judges every run against it.
+//!
+//! One loopback address serves all fronts: `POST /{tenant}/oauth2/v2.0/token` issues tokens, `/v1.0/…` is Graph,
+//! `/adminapi/…` is Exchange, `/_simulator/…` is the simulator's own API. A request finds its app by the token, is
+//! judged against the app's limits as it arrives, waits for the latency, may meet a fault, and then reads or changes
+//! the tenant's state. Written from the wire reference alone, so that a client's mistake isn't made twice.
+
+mod admin;
+mod anchor;
+mod calendar;
+mod clock;
+mod cmdlet;
+mod dials;
+mod dice;
+mod directory;
+mod exchange;
+mod faults;
+mod folder_permission;
+mod graph;
+mod identity;
+mod judge;
+mod limits;
+mod query;
+mod reply;
+mod rights;
+mod scenario;
+mod school;
+mod tenant;
+mod token;
+mod world;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderName, HeaderValue};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use axum::routing::{any, post};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use dials::{Dials, FAULTS};
+pub use identity::{DEMO_CERTIFICATE_PEM, DEMO_KEY_PEM};
+pub use limits::Limits;
+pub use scenario::{
+    AppSpec, CalendarSpec, EntrySpec, GroupKind, GroupSpec, Kind, Scenario, TenantSpec, UnitSpec,
+    UserSpec,
+};
+pub use school::{EVERYONE, SchoolOptions, TENANT_ID, TRUSTEE};
+
+use world::World;
+
+/// How long a stop waits for calls that are still under way.
+const STOP_WAIT: Duration = Duration::from_secs(5);
+
+/// Where to listen and what to simulate.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// What the tenants hold.
+    pub scenario: Scenario,
+}
+
+/// A simulator that is serving.
+#[derive(Debug)]
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    stop: CancellationToken,
+    world: Arc<World>,
+}
+
+impl Running {
+    /// The base URL of every front.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Stops serving, and waits a little for calls under way.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.world.tasks.close();
+        if tokio::time::timeout(STOP_WAIT, self.world.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("calls were still under way when the simulator stopped");
+        }
+    }
+}
+
+/// Builds the tenants and starts to serve.
+///
+/// # Errors
+/// When the scenario is wrong, or the address can't be listened on.
+pub async fn start(config: Config) -> anyhow::Result<Running> {
+    let mistakes = config.scenario.mistakes();
+    if !mistakes.is_empty() {
+        bail!("the scenario is wrong: {}", mistakes.join("; "));
+    }
+    let world = Arc::new(World::build(config.scenario)?);
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("can't listen on {}", config.listen))?;
+    let address = listener.local_addr()?;
+    let stop = CancellationToken::new();
+    let server = axum::serve(listener, router(Arc::clone(&world)))
+        .with_graceful_shutdown(stop.clone().cancelled_owned());
+    let cut = stop.clone();
+    world.tasks.spawn(async move {
+        let late = async {
+            cut.cancelled().await;
+            // idle connections that clients keep open don't hold a stop up
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        };
+        tokio::select! {
+            served = server.into_future() => if let Err(error) = served {
+                tracing::error!(%error, "the simulator stopped serving");
+            },
+            () = late => {}
+        }
+    });
+    tracing::info!(%address, "simulator is listening");
+    Ok(Running {
+        address,
+        stop,
+        world,
+    })
+}
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// As [`start`].
+pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+    let running = start(config).await?;
+    stop.cancelled().await;
+    running.stop().await;
+    Ok(())
+}
+
+fn router(world: Arc<World>) -> Router {
+    Router::new()
+        .route("/{tenant}/oauth2/v2.0/token", post(token::handle))
+        .route("/v1.0/{*path}", any(graph::handle))
+        .route(
+            "/adminapi/{version}/{tenant}/{endpoint}",
+            post(exchange::handle),
+        )
+        .merge(admin::router())
+        .layer(from_fn(request_id))
+        .layer(DefaultBodyLimit::max(4 * 1024 * 1024))
+        .with_state(world)
+}
+
+/// Puts a `Request-Id` on every answer.
+async fn request_id(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static("request-id"), id);
+    }
+    response
+}

@@ -1,0 +1,166 @@
+//! One mailbox: its calendar folders, their permission lists, and the lag of its reads.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::scenario::Kind;
+
+/// Who an entry is for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Principal {
+    Default,
+    Anonymous,
+    User(usize),
+    Group(usize),
+    /// Somebody who has left: only the SID remains.
+    Orphan(String),
+}
+
+/// One permission list: principal and stored mask, in the order a read shows them.
+pub(crate) type Acl = Vec<(Principal, u32)>;
+
+pub(crate) fn mask_of(acl: &Acl, principal: &Principal) -> Option<u32> {
+    acl.iter()
+        .find(|(who, _)| who == principal)
+        .map(|(_, mask)| *mask)
+}
+
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    pub(crate) guid: Uuid,
+    pub(crate) kind: Kind,
+    /// Since the start; `None` means never.
+    pub(crate) provisioned_at: Option<Duration>,
+    pub(crate) read_lag: Duration,
+    folders: Mutex<Vec<Folder>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Folder {
+    pub(crate) path: String,
+    acl: Acl,
+    /// What the list was at the start, kept from the first write on.
+    seed: Option<Acl>,
+    /// Older lists that reads still show, each until its time.
+    shown: Vec<(Duration, Acl)>,
+    pub(crate) user_has_edited: bool,
+}
+
+impl Mailbox {
+    pub(crate) fn new(
+        guid: Uuid,
+        kind: Kind,
+        provisioned_at: Option<Duration>,
+        read_lag: Duration,
+        folders: Vec<Folder>,
+    ) -> Self {
+        Self {
+            guid,
+            kind,
+            provisioned_at,
+            read_lag,
+            folders: Mutex::new(folders),
+        }
+    }
+
+    pub(crate) fn is_there(&self, now: Duration) -> bool {
+        self.provisioned_at.is_some_and(|at| at <= now)
+    }
+
+    pub(crate) fn folders(&self) -> MutexGuard<'_, Vec<Folder>> {
+        self.folders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Folder {
+    pub(crate) fn new(path: String, acl: Acl) -> Self {
+        Self {
+            path,
+            acl,
+            seed: None,
+            shown: Vec::new(),
+            user_has_edited: false,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.path.rsplit('\\').next().unwrap_or(&self.path)
+    }
+
+    /// The true list.
+    pub(crate) fn acl(&self) -> &Acl {
+        &self.acl
+    }
+
+    /// The list a read shows now.
+    pub(crate) fn shown(&self, now: Duration) -> &Acl {
+        self.shown
+            .iter()
+            .find(|(until, _)| *until > now)
+            .map_or(&self.acl, |(_, acl)| acl)
+    }
+
+    pub(crate) fn seed(&self) -> &Acl {
+        self.seed.as_ref().unwrap_or(&self.acl)
+    }
+
+    /// Sets or removes one entry; reads show it when the lag has passed.
+    pub(crate) fn write(
+        &mut self,
+        principal: &Principal,
+        mask: Option<u32>,
+        now: Duration,
+        lag: Duration,
+    ) {
+        if self.seed.is_none() {
+            self.seed = Some(self.acl.clone());
+        }
+        self.shown.retain(|(until, _)| *until > now);
+        if !lag.is_zero() {
+            self.shown.push((now + lag, self.acl.clone()));
+        }
+        put(&mut self.acl, principal, mask);
+    }
+
+    /// The owner of the mailbox changes an entry: from now on that is how it was at the start.
+    pub(crate) fn user_edit(&mut self, principal: &Principal, mask: Option<u32>) {
+        self.user_has_edited = true;
+        put(&mut self.acl, principal, mask);
+        if let Some(seed) = &mut self.seed {
+            put(seed, principal, mask);
+        }
+    }
+}
+
+fn put(acl: &mut Acl, principal: &Principal, mask: Option<u32>) {
+    let at = acl.iter().position(|(who, _)| who == principal);
+    match (at, mask) {
+        (Some(at), Some(mask)) => acl[at].1 = mask,
+        (Some(at), None) => drop(acl.remove(at)),
+        (None, Some(mask)) => acl.push((principal.clone(), mask)),
+        (None, None) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, Folder, Principal, mask_of};
+
+    #[test]
+    fn reads_lag_behind_writes() {
+        let mut folder = Folder::new("Calendar".to_owned(), Vec::new());
+        let (who, lag, at) = (
+            Principal::Group(0),
+            Duration::from_secs(5),
+            Duration::from_secs,
+        );
+        folder.write(&who, Some(1), at(10), lag);
+        folder.write(&who, Some(2), at(12), lag);
+        let seen = [14, 15, 17].map(|now| mask_of(folder.shown(at(now)), &who));
+        assert_eq!(seen, [None, Some(1), Some(2)]);
+        assert_eq!(mask_of(folder.acl(), &who), Some(2));
+        assert!(folder.seed().is_empty());
+    }
+}

@@ -1,0 +1,337 @@
+//! The cmdlets: what may run, and those that read mailboxes and folders.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+use crate::calendar::Mailbox;
+use crate::exchange::Front;
+use crate::folder_permission;
+use crate::query::{BadPage, Params, page_token, read_page_token};
+use crate::reply::{CmdletError, Reply};
+use crate::scenario::Kind;
+use crate::world::{Token, World};
+
+/// One cmdlet about to run.
+pub(crate) struct Command<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) token: &'a Token,
+    pub(crate) front: Front,
+    pub(crate) url: &'a str,
+    pub(crate) query: &'a Params,
+    pub(crate) page: usize,
+    pub(crate) body: &'a Value,
+}
+
+/// What a cmdlet printed.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    pub(crate) value: Vec<Value>,
+    pub(crate) warning: Option<String>,
+    pub(crate) next: Option<String>,
+}
+
+/// Runs the cmdlet the body names.
+pub(crate) fn run(command: &Command<'_>) -> Reply {
+    let input = &command.body["CmdletInput"];
+    let Some(name) = input["CmdletName"].as_str() else {
+        return Reply::error(400, "BadRequest", "CmdletInput.CmdletName is missing.");
+    };
+    if !command.token.app.cmdlets.contains(&name.to_lowercase()) {
+        return Reply::forbidden(&format!(
+            "The cmdlet {name} isn't available to this principal."
+        ));
+    }
+    let none = Map::new();
+    let parameters = match &input["Parameters"] {
+        Value::Null => &none,
+        Value::Object(parameters) => parameters,
+        _ => return Reply::error(400, "BadRequest", "CmdletInput.Parameters isn't an object."),
+    };
+    let parameters = Parameters(parameters);
+    let output = match name.to_lowercase().as_str() {
+        "get-mailbox" => get_mailbox(command, &parameters),
+        "get-mailboxfolderstatistics" => folder_statistics(command, &parameters),
+        "get-mailboxfolderpermission" => folder_permission::get(command, &parameters),
+        "add-mailboxfolderpermission" => folder_permission::add(command, &parameters),
+        "set-mailboxfolderpermission" => folder_permission::set(command, &parameters),
+        "remove-mailboxfolderpermission" => folder_permission::remove(command, &parameters),
+        _ => return Reply::forbidden(&format!("The cmdlet {name} isn't known.")),
+    };
+    match output {
+        Ok(output) => print(command, output),
+        Err(error) => error.into(),
+    }
+}
+
+fn print(command: &Command<'_>, mut output: Output) -> Reply {
+    if let Some(select) = command.query.get("$select") {
+        let kept: Vec<&str> = select.split(',').map(str::trim).collect();
+        for object in output.value.iter_mut().filter_map(Value::as_object_mut) {
+            object.retain(|name, _| {
+                kept.iter()
+                    .any(|kept| kept.eq_ignore_ascii_case(name.split('@').next().unwrap_or(name)))
+            });
+        }
+    }
+    let root = command
+        .url
+        .rsplit_once('/')
+        .map_or(command.url, |(root, _)| root);
+    let mut body = json!({
+        "@odata.context": format!("{root}/$metadata#Collection(Exchange.GenericHashTable)"),
+        "adminapi.warnings@odata.type": "#Collection(String)",
+        "@adminapi.warnings": output.warning.iter().collect::<Vec<_>>(),
+        "value": output.value,
+    });
+    if let Some(next) = output.next {
+        body["@odata.nextLink"] = next.into();
+    }
+    let reply = Reply::json(200, body);
+    match output.warning {
+        Some(warning) => reply.with("x-warnings", warning),
+        None => reply,
+    }
+}
+
+/// The parameters of one call; names are case-insensitive.
+pub(crate) struct Parameters<'a>(&'a Map<String, Value>);
+
+impl<'a> Parameters<'a> {
+    /// Refuses names this cmdlet doesn't have.
+    pub(crate) fn only(&self, known: &[&str]) -> Result<(), CmdletError> {
+        match self
+            .0
+            .keys()
+            .find(|name| !known.iter().any(|known| known.eq_ignore_ascii_case(name)))
+        {
+            Some(name) => Err(CmdletError::parameter(format!(
+                "A parameter cannot be found that matches parameter name '{name}'."
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn value(&self, name: &str) -> Option<&'a Value> {
+        self.0
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Option<&'a str> {
+        self.value(name).and_then(Value::as_str)
+    }
+
+    pub(crate) fn required(&self, name: &str) -> Result<&'a str, CmdletError> {
+        self.text(name).filter(|text| !text.is_empty()).ok_or_else(|| {
+            CmdletError::parameter(format!(
+                "Cannot process command because of one or more missing mandatory parameters: {name}."
+            ))
+        })
+    }
+
+    /// One string or an array of strings.
+    pub(crate) fn list(&self, name: &str) -> Result<Vec<&'a str>, CmdletError> {
+        let wrong = || {
+            CmdletError::parameter(format!(
+                "Cannot process argument transformation on parameter '{name}'."
+            ))
+        };
+        match self.value(name) {
+            None | Some(Value::Null) => Ok(Vec::new()),
+            Some(Value::String(text)) => Ok(vec![text]),
+            Some(Value::Array(items)) => items
+                .iter()
+                .map(|item| item.as_str().ok_or_else(wrong))
+                .collect(),
+            Some(_) => Err(wrong()),
+        }
+    }
+
+    /// How many objects are wanted at most.
+    pub(crate) fn result_size(&self) -> Result<usize, CmdletError> {
+        match self.value("ResultSize") {
+            None => Ok(1000),
+            Some(Value::String(text)) if text.eq_ignore_ascii_case("Unlimited") => Ok(usize::MAX),
+            Some(value) => value
+                .as_u64()
+                .and_then(|size| usize::try_from(size).ok())
+                .ok_or_else(|| {
+                    CmdletError::parameter(
+                        "Cannot process argument transformation on parameter 'ResultSize'.",
+                    )
+                }),
+        }
+    }
+}
+
+fn type_details(kind: Kind) -> &'static str {
+    match kind {
+        Kind::User | Kind::None => "UserMailbox",
+        Kind::Shared => "SharedMailbox",
+        Kind::Room => "RoomMailbox",
+    }
+}
+
+fn get_mailbox(command: &Command<'_>, parameters: &Parameters<'_>) -> Result<Output, CmdletError> {
+    match command.front {
+        Front::Admin => parameters.only(&[
+            "Identity",
+            "ResultSize",
+            "IncludeGrantSendOnBehalfToWithDisplayNames",
+        ])?,
+        Front::Invoke => parameters.only(&["Identity", "ResultSize", "RecipientTypeDetails"])?,
+    }
+    let (tenant, now) = (&command.token.tenant, command.world.clock.now());
+    if let Some(identity) = parameters.text("Identity") {
+        let (at, mailbox) = tenant
+            .mailbox(identity, now)
+            .ok_or_else(|| CmdletError::not_found(identity))?;
+        return Ok(Output {
+            value: vec![mailbox_object(command, at, mailbox)],
+            ..Output::default()
+        });
+    }
+    let kinds = parameters.list("RecipientTypeDetails")?;
+    let most = parameters.result_size()?;
+    let fingerprint = command
+        .query
+        .fingerprint(&format!("{}{}", tenant.id, command.body));
+    let mut at = match command.query.get("$skiptoken") {
+        None => 0,
+        Some(token) => {
+            let life = Duration::from_secs(command.world.dials().next_link_life_secs);
+            read_page_token(token, now, life, fingerprint).map_err(|reason| {
+                let text = match reason {
+                    BadPage::Foreign => "The page link isn't one of this request.",
+                    BadPage::Expired => "The page link has expired.",
+                };
+                CmdletError::new(
+                    "Microsoft.Exchange.Admin.OData.Core.ODataServiceException",
+                    text,
+                )
+            })?
+        }
+    };
+    let mut output = Output::default();
+    while let Some(user) = tenant.users.get(at) {
+        let fits = user.mailbox.as_ref().filter(|mailbox| {
+            let sort = type_details(mailbox.kind);
+            mailbox.is_there(now)
+                && (kinds.is_empty() || kinds.iter().any(|kind| kind.eq_ignore_ascii_case(sort)))
+        });
+        if let Some(mailbox) = fits {
+            if output.value.len() == most {
+                output.warning = Some("There are more results available than are currently displayed. To view them, increase the value for the ResultSize parameter.".to_owned());
+                return Ok(output);
+            }
+            if output.value.len() == command.page {
+                let token = page_token(at, now, fingerprint);
+                output.next = Some(format!(
+                    "{}?{}",
+                    command.url,
+                    command.query.with_token(&token)
+                ));
+                return Ok(output);
+            }
+            output.value.push(mailbox_object(command, at, mailbox));
+        }
+        at += 1;
+    }
+    Ok(output)
+}
+
+fn mailbox_object(command: &Command<'_>, at: usize, mailbox: &Mailbox) -> Value {
+    let tenant = &command.token.tenant;
+    let user = &tenant.users[at];
+    let mut addresses = vec![format!("SMTP:{}", user.mail)];
+    let others = user
+        .spec
+        .addresses
+        .iter()
+        .filter(|address| !address.eq_ignore_ascii_case(&user.mail));
+    addresses.extend(others.map(|address| format!("smtp:{address}")));
+    json!({
+        "Name": user.alias,
+        "DisplayName": user.spec.name,
+        "UserPrincipalName": user.spec.upn,
+        "Alias": user.alias,
+        "RecipientType": "UserMailbox",
+        "RecipientTypeDetails": type_details(mailbox.kind),
+        "EmailAddresses": addresses,
+        "EmailAddresses@odata.type": "#Collection(String)",
+        "PrimarySmtpAddress": user.mail,
+        "Guid": mailbox.guid.to_string(),
+        "Guid@odata.type": "#Guid",
+        "Guid@data.type": "System.Guid",
+        "ExchangeGuid": mailbox.guid.to_string(),
+        "ExchangeGuid@odata.type": "#Guid",
+        "ExternalDirectoryObjectId": user.spec.id.to_string(),
+        "Id": user.alias,
+        "Identity": user.alias,
+        "DistinguishedName": format!("CN={},OU={},OU=Microsoft Exchange Hosted Organizations,DC=EURP190A001,DC=PROD,DC=OUTLOOK,DC=COM", user.alias, tenant.domain),
+        "MaxSendSize": "35 MB (36,700,160 bytes)",
+        "GrantSendOnBehalfTo": [],
+        "GrantSendOnBehalfTo@odata.type": "#Collection(String)",
+    })
+}
+
+/// The id of a folder: stable, and unlike its name.
+pub(crate) fn folder_id(mailbox: &Mailbox, number: usize) -> String {
+    let mut bytes = b"LgAAAAB".to_vec();
+    bytes.extend_from_slice(mailbox.guid.as_bytes());
+    bytes.extend_from_slice(&u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes());
+    STANDARD.encode(bytes)
+}
+
+fn folder_statistics(
+    command: &Command<'_>,
+    parameters: &Parameters<'_>,
+) -> Result<Output, CmdletError> {
+    parameters.only(&[
+        "Identity",
+        "FolderScope",
+        "ResultSize",
+        "SkipCount",
+        "UseCustomRouting",
+    ])?;
+    let identity = parameters.required("Identity")?;
+    if !parameters
+        .text("FolderScope")
+        .is_some_and(|scope| scope.eq_ignore_ascii_case("Calendar"))
+    {
+        return Err(CmdletError::parameter(
+            "This simulator knows FolderScope Calendar only.",
+        ));
+    }
+    let tenant = &command.token.tenant;
+    let found = tenant.mailbox(identity, command.world.clock.now());
+    let (at, mailbox) = found.ok_or_else(|| CmdletError::not_found(identity))?;
+    let alias = &tenant.users[at].alias;
+    let value = mailbox
+        .folders()
+        .iter()
+        .enumerate()
+        .map(|(number, folder)| {
+            json!({
+                "Name": folder.name(),
+                "FolderPath": format!("/{}", folder.path.replace('\\', "/")),
+                "FolderId": folder_id(mailbox, number),
+                "FolderType": if number == 0 { "Calendar" } else { "User Created" },
+                "Identity": format!("{alias}\\{}", folder.path),
+                "ContainerClass": "IPF.Appointment",
+                "ItemsInFolder": 12,
+                "ItemsInFolder@data.type": "System.Int32",
+                "FolderSize": "104.2 KB (106,701 bytes)",
+            })
+        })
+        .rev() // nothing promises that the default folder comes first
+        .collect();
+    Ok(Output {
+        value,
+        ..Output::default()
+    })
+}

@@ -1,0 +1,324 @@
+//! Graph's view of the directory: objects as JSON, `$select`, and the few filters it understands.
+
+use serde_json::{Map, Value, json};
+
+use crate::reply::Reply;
+use crate::scenario::GroupKind;
+use crate::tenant::{Object, Tenant};
+
+const USER: [&str; 9] = [
+    "id",
+    "displayName",
+    "userPrincipalName",
+    "mail",
+    "proxyAddresses",
+    "accountEnabled",
+    "onPremisesDistinguishedName",
+    "onPremisesSyncEnabled",
+    "assignedPlans",
+];
+const USER_DEFAULT: [&str; 4] = ["id", "displayName", "userPrincipalName", "mail"];
+const GROUP: [&str; 7] = [
+    "id",
+    "displayName",
+    "mail",
+    "mailEnabled",
+    "securityEnabled",
+    "groupTypes",
+    "proxyAddresses",
+];
+const UNIT: [&str; 2] = ["id", "displayName"];
+
+/// The properties an answer shows.
+#[derive(Debug, Clone)]
+pub(crate) struct Select(Vec<String>);
+
+impl Select {
+    /// Reads `$select` for objects of this sort; a property the sort doesn't have is refused.
+    pub(crate) fn parse(select: Option<&str>, sort: Sort) -> Result<Self, Reply> {
+        let (known, default, name): (&[&str], &[&str], _) = match sort {
+            Sort::User => (&USER, &USER_DEFAULT, "user"),
+            Sort::Group => (&GROUP, &GROUP, "group"),
+            Sort::Unit => (&UNIT, &UNIT, "administrativeUnit"),
+            Sort::Any => (&USER, &USER_DEFAULT, "directoryObject"),
+        };
+        let Some(select) = select else {
+            return Ok(Self(default.iter().map(ToString::to_string).collect()));
+        };
+        let mut chosen = Vec::new();
+        for property in select.split(',').map(str::trim) {
+            match known
+                .iter()
+                .find(|name| name.eq_ignore_ascii_case(property))
+            {
+                Some(property) => chosen.push((*property).to_owned()),
+                None => {
+                    let text = format!(
+                        "Could not find a property named '{property}' on type 'microsoft.graph.{name}'."
+                    );
+                    return Err(Reply::error(400, "Request_BadRequest", &text));
+                }
+            }
+        }
+        Ok(Self(chosen))
+    }
+
+    fn keep(&self, mut all: Map<String, Value>) -> Value {
+        all.retain(|name, _| name.starts_with('@') || self.0.iter().any(|kept| kept == name));
+        Value::Object(all)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sort {
+    User,
+    Group,
+    Unit,
+    Any,
+}
+
+pub(crate) fn user(tenant: &Tenant, at: usize, select: &Select) -> Value {
+    let user = &tenant.users[at];
+    let spec = &user.spec;
+    let mut proxies = vec![format!("SMTP:{}", user.mail)];
+    proxies.extend(
+        spec.addresses
+            .iter()
+            .filter(|address| !address.eq_ignore_ascii_case(&user.mail))
+            .map(|address| format!("smtp:{address}")),
+    );
+    let plans = if spec.licensed {
+        json!([{"service": "exchange", "capabilityStatus": "Enabled", "servicePlanId": "9aaf7827-d63c-4b61-89c3-182f06f82e5c"}])
+    } else {
+        json!([])
+    };
+    select.keep(object(json!({
+        "id": spec.id.to_string(),
+        "displayName": spec.name,
+        "userPrincipalName": spec.upn,
+        "mail": user.mail,
+        "proxyAddresses": proxies,
+        "accountEnabled": spec.enabled,
+        "onPremisesDistinguishedName": spec.dn,
+        "onPremisesSyncEnabled": spec.dn.is_some().then_some(true),
+        "assignedPlans": plans,
+    })))
+}
+
+pub(crate) fn group(tenant: &Tenant, at: usize, select: &Select) -> Value {
+    let spec = &tenant.groups[at].spec;
+    let proxies: Vec<String> = spec
+        .mail
+        .iter()
+        .map(|mail| format!("SMTP:{mail}"))
+        .collect();
+    let types: &[&str] = if spec.kind == GroupKind::Unified {
+        &["Unified"]
+    } else {
+        &[]
+    };
+    select.keep(object(json!({
+        "id": spec.id.to_string(),
+        "displayName": spec.name,
+        "mail": spec.mail,
+        "mailEnabled": spec.mail.is_some(),
+        "securityEnabled": matches!(spec.kind, GroupKind::MailSecurity | GroupKind::Security),
+        "groupTypes": types,
+        "proxyAddresses": proxies,
+    })))
+}
+
+pub(crate) fn unit(tenant: &Tenant, at: usize, select: &Select) -> Value {
+    let unit = &tenant.units[at];
+    select.keep(object(
+        json!({"id": unit.id.to_string(), "displayName": unit.name}),
+    ))
+}
+
+/// Any member, with its sort.
+pub(crate) fn member(tenant: &Tenant, member: Object, select: &Select) -> Value {
+    let (sort, mut shown) = match member {
+        Object::User(at) => ("user", user(tenant, at, select)),
+        Object::Group(at) => ("group", group(tenant, at, select)),
+        Object::Contact(at) => {
+            let (id, mail) = &tenant.contacts[at];
+            let all = json!({"id": id.to_string(), "displayName": mail, "mail": mail, "proxyAddresses": [format!("SMTP:{mail}")]});
+            ("orgContact", select.keep(object(all)))
+        }
+        Object::Device(at) => {
+            let (id, name) = &tenant.devices[at];
+            (
+                "device",
+                select.keep(object(
+                    json!({"id": id.to_string(), "displayName": name, "accountEnabled": true}),
+                )),
+            )
+        }
+    };
+    shown["@odata.type"] = format!("#microsoft.graph.{sort}").into();
+    shown
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+/// One comparison of a filter.
+#[derive(Debug, PartialEq, Eq)]
+enum Test {
+    Mail(String),
+    Upn(String),
+    Name(String),
+    Proxy(String),
+}
+
+/// Runs a filter over users or groups by the index; anything but the known clauses is refused.
+pub(crate) fn filter(
+    tenant: &Tenant,
+    sort: Sort,
+    text: &str,
+    advanced: bool,
+) -> Result<Vec<Object>, Reply> {
+    let unsupported = |clause: &str| {
+        let text = format!(
+            "Unsupported or invalid query filter clause specified for property '{clause}'."
+        );
+        Reply::error(400, "Request_UnsupportedQuery", &text)
+    };
+    let clauses = split_or(text);
+    if clauses.len() > 1 && !advanced {
+        return Err(unsupported(text));
+    }
+    let mut found = Vec::new();
+    for clause in clauses {
+        let test = parse(clause, sort).ok_or_else(|| unsupported(clause))?;
+        for object in candidates(tenant, sort, &test) {
+            if !found.contains(&object) {
+                found.push(object);
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn candidates(tenant: &Tenant, sort: Sort, test: &Test) -> Vec<Object> {
+    let right_sort = |object: &Object| match sort {
+        Sort::User => matches!(object, Object::User(_)),
+        _ => matches!(object, Object::Group(_)),
+    };
+    let holds = |object: &Object| match (test, *object) {
+        (Test::Mail(text), Object::User(at)) => tenant.users[at].mail.eq_ignore_ascii_case(text),
+        (Test::Upn(text), Object::User(at)) => tenant.users[at].spec.upn.eq_ignore_ascii_case(text),
+        (Test::Proxy(text), Object::User(at)) => {
+            let user = &tenant.users[at];
+            user.spec
+                .addresses
+                .iter()
+                .chain([&user.mail])
+                .any(|address| address.eq_ignore_ascii_case(text))
+        }
+        (Test::Mail(text) | Test::Proxy(text), Object::Group(at)) => tenant.groups[at]
+            .spec
+            .mail
+            .as_deref()
+            .is_some_and(|mail| mail.eq_ignore_ascii_case(text)),
+        _ => false,
+    };
+    match test {
+        Test::Name(name) => tenant
+            .named(name)
+            .iter()
+            .copied()
+            .filter(right_sort)
+            .collect(),
+        Test::Mail(text) | Test::Upn(text) | Test::Proxy(text) => tenant
+            .object(text)
+            .into_iter()
+            .filter(right_sort)
+            .filter(holds)
+            .collect(),
+    }
+}
+
+/// Splits at ` or ` outside of quotes.
+fn split_or(text: &str) -> Vec<&str> {
+    let (mut parts, mut start, mut quoted) = (Vec::new(), 0, false);
+    for (at, byte) in text.bytes().enumerate() {
+        if byte == b'\'' {
+            quoted = !quoted;
+        }
+        if !quoted
+            && text
+                .get(at..at + 4)
+                .is_some_and(|word| word.eq_ignore_ascii_case(" or "))
+        {
+            parts.push(text[start..at].trim());
+            start = at + 4;
+        }
+    }
+    parts.push(text[start..].trim());
+    parts
+}
+
+fn parse(clause: &str, sort: Sort) -> Option<Test> {
+    if let Some(inner) = clause
+        .strip_prefix("proxyAddresses/any(")
+        .and_then(|rest| rest.strip_suffix(')'))
+    {
+        let (variable, test) = inner.split_once(':')?;
+        let value = quoted(test.trim().strip_prefix(variable.trim())?)?;
+        let scheme = value.get(..5)?;
+        return scheme
+            .eq_ignore_ascii_case("smtp:")
+            .then(|| Test::Proxy(value[5..].to_owned()));
+    }
+    let (property, rest) = clause.split_once(' ')?;
+    let value = quoted(&format!(" {rest}"))?;
+    match (property, sort) {
+        ("mail", Sort::User | Sort::Group) => Some(Test::Mail(value)),
+        ("userPrincipalName", Sort::User) => Some(Test::Upn(value)),
+        ("displayName", Sort::Group) => Some(Test::Name(value)),
+        _ => None,
+    }
+}
+
+/// Reads ` eq 'value'` to its end.
+pub(crate) fn quoted(text: &str) -> Option<String> {
+    let value = text
+        .trim_start()
+        .strip_prefix("eq ")?
+        .trim()
+        .strip_prefix('\'')?
+        .strip_suffix('\'')?;
+    let bare = value.replace("''", "\u{0}");
+    (!bare.contains('\'')).then(|| bare.replace('\u{0}', "'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Sort, Test, parse, split_or};
+
+    #[test]
+    fn only_the_known_clauses_are_read() {
+        let both = split_or("mail eq 'a or b@x' or userPrincipalName eq 'o''b@x'");
+        assert_eq!(both.len(), 2);
+        assert_eq!(
+            parse(both[1], Sort::User),
+            Some(Test::Upn("o'b@x".to_owned()))
+        );
+        assert_eq!(
+            parse("proxyAddresses/any(p:p eq 'SMTP:A@x')", Sort::User),
+            Some(Test::Proxy("A@x".to_owned()))
+        );
+        for refused in [
+            "displayName eq 'x'",
+            "mail eq 'x' and mail eq 'y'",
+            "startswith(mail,'x')",
+        ] {
+            assert_eq!(parse(refused, Sort::User), None, "{refused}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Query strings and the links to a next page.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// The parameters of one query string, decoded.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Params(Vec<(String, String)>);
+
+impl Params {
+    pub(crate) fn parse(query: &str) -> Self {
+        let pairs = query
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(|pair| {
+                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                (decode(name, true), decode(value, true))
+            });
+        Self(pairs.collect())
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// The same query with another page token, encoded.
+    pub(crate) fn with_token(&self, token: &str) -> String {
+        let mut text = String::new();
+        for (name, value) in self
+            .0
+            .iter()
+            .filter(|(name, _)| !name.eq_ignore_ascii_case("$skiptoken"))
+        {
+            text.push_str(&format!("{}={}&", encode(name), encode(value)));
+        }
+        text + "$skiptoken=" + token
+    }
+
+    /// A number that stands for the query, whatever its page.
+    pub(crate) fn fingerprint(&self, more: &str) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        more.hash(&mut hasher);
+        self.with_token("").hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+/// Percent-decodes; `plus` reads `+` as a blank.
+pub(crate) fn decode(text: &str, plus: bool) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let hex = text
+            .get(at + 1..at + 3)
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match (bytes[at], hex) {
+            (b'%', Some(byte)) => {
+                out.push(byte);
+                at += 2;
+            }
+            (b'+', _) if plus => out.push(b' '),
+            (byte, _) => out.push(byte),
+        }
+        at += 1;
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn encode(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'$' | b',' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// Why a page token was refused.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum BadPage {
+    Foreign,
+    Expired,
+}
+
+pub(crate) fn page_token(offset: usize, now: Duration, fingerprint: u64) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{offset}.{}.{fingerprint}", now.as_millis()))
+}
+
+/// Reads a page token back: the offset.
+pub(crate) fn read_page_token(
+    token: &str,
+    now: Duration,
+    life: Duration,
+    fingerprint: u64,
+) -> Result<usize, BadPage> {
+    let text = URL_SAFE_NO_PAD
+        .decode(token)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .ok_or(BadPage::Foreign)?;
+    let mut parts = text.split('.');
+    let offset = parts
+        .next()
+        .and_then(|part| part.parse().ok())
+        .ok_or(BadPage::Foreign)?;
+    let issued = parts
+        .next()
+        .and_then(|part| part.parse().ok())
+        .ok_or(BadPage::Foreign)?;
+    if parts.next().and_then(|part| part.parse().ok()) != Some(fingerprint) {
+        return Err(BadPage::Foreign);
+    }
+    if now > Duration::from_millis(issued) + life {
+        return Err(BadPage::Expired);
+    }
+    Ok(offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BadPage, Duration, Params, decode, page_token, read_page_token};
+
+    #[test]
+    fn pages_belong_to_their_query_and_expire() {
+        let query = Params::parse("$filter=mail%20eq%20'a%40b'&$top=5");
+        assert_eq!(query.get("$filter"), Some("mail eq 'a@b'"));
+        let (now, life) = (Duration::from_secs(100), Duration::from_secs(10));
+        let token = page_token(5, now, query.fingerprint(""));
+        let next = Params::parse(&query.with_token(&token));
+        assert_eq!(
+            read_page_token(&token, now, life, next.fingerprint("")),
+            Ok(5)
+        );
+        assert_eq!(
+            read_page_token(&token, now, life, Params::default().fingerprint("")),
+            Err(BadPage::Foreign)
+        );
+        assert_eq!(
+            read_page_token(&token, now + life * 2, life, next.fingerprint("")),
+            Err(BadPage::Expired)
+        );
+        assert_eq!(decode("a+b%2", false), "a+b%2");
+    }
+}

@@ -1,0 +1,239 @@
+//! Answers as values, so that a batch can hold them, and the error shapes of both services.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio_util::io::ReaderStream;
+use uuid::Uuid;
+
+#[derive(Debug)]
+pub(crate) enum Content {
+    Json(Value),
+    Nul,
+    /// The connection breaks instead of answering.
+    Broken,
+}
+
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) content: Content,
+}
+
+impl Reply {
+    pub(crate) fn json(status: u16, body: Value) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            content: Content::Json(body),
+        }
+    }
+
+    pub(crate) fn with(mut self, header: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((header, value.into()));
+        self
+    }
+
+    pub(crate) fn broken() -> Self {
+        Self {
+            status: 200,
+            headers: Vec::new(),
+            content: Content::Broken,
+        }
+    }
+
+    /// An error as Graph, and Exchange outside of cmdlets, write it.
+    pub(crate) fn error(status: u16, code: &str, message: &str) -> Self {
+        let id = Uuid::new_v4().to_string();
+        Self::json(
+            status,
+            json!({"error": {"code": code, "message": message, "innerError": {"request-id": id}}}),
+        )
+    }
+
+    pub(crate) fn throttled(retry_after: Option<u64>) -> Self {
+        let reply = Self::error(429, "TooManyRequests", "Too many requests");
+        match retry_after {
+            Some(seconds) => reply.with("retry-after", seconds.to_string()),
+            None => reply,
+        }
+    }
+
+    pub(crate) fn unavailable() -> Self {
+        Self::error(503, "ServiceUnavailable", "The service is unavailable.")
+    }
+
+    /// Exchange's way to refuse a cmdlet: nothing in the body, the reason in a header.
+    pub(crate) fn forbidden(reason: &str) -> Self {
+        Self {
+            status: 403,
+            headers: Vec::new(),
+            content: Content::Nul,
+        }
+        .with(
+            "x-ms-diagnostics",
+            format!("2000003;reason=\"{reason}\";error_category=\"unauthorized\""),
+        )
+    }
+
+    /// One answer of a batch.
+    pub(crate) fn into_batch_item(self, id: &Value, with_status: bool) -> Value {
+        let headers: serde_json::Map<String, Value> = self
+            .headers
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .collect();
+        let body = match self.content {
+            Content::Json(body) => body,
+            Content::Nul => json!("\0"),
+            Content::Broken => Value::Null,
+        };
+        let mut item = json!({"id": id, "headers": headers, "body": body});
+        if with_status {
+            item["status"] = self.status.into();
+        }
+        item
+    }
+}
+
+impl IntoResponse for Reply {
+    fn into_response(self) -> Response {
+        let body = match self.content {
+            Content::Json(body) => Body::from(body.to_string()),
+            Content::Nul => Body::from("\0"),
+            Content::Broken => Body::from_stream(ReaderStream::new(Break)),
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() =
+            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json; charset=utf-8"),
+        );
+        for (name, value) in self.headers {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        }
+        response
+    }
+}
+
+/// A body that fails at once, so that the server drops the connection.
+struct Break;
+
+impl AsyncRead for Break {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Err(std::io::ErrorKind::ConnectionReset.into()))
+    }
+}
+
+/// An error a cmdlet ended with.
+#[derive(Debug, Clone)]
+pub(crate) struct CmdletError {
+    pub(crate) status: u16,
+    pub(crate) code: &'static str,
+    pub(crate) id: &'static str,
+    pub(crate) exception: &'static str,
+    pub(crate) text: String,
+}
+
+impl CmdletError {
+    pub(crate) fn not_found(object: &str) -> Self {
+        Self {
+            status: 404,
+            code: "NotFound",
+            id: "Ex6F9304",
+            exception: "Microsoft.Exchange.Configuration.Tasks.ManagementObjectNotFoundException",
+            text: format!(
+                "The operation couldn't be performed because object '{object}' couldn't be found on \
+                 'AB1P190A01DC002.EURP190A001.PROD.OUTLOOK.COM'."
+            ),
+        }
+    }
+
+    pub(crate) fn new(exception: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            status: 400,
+            code: "BadRequest",
+            id: "",
+            exception,
+            text: text.into(),
+        }
+    }
+
+    pub(crate) fn parameter(text: impl Into<String>) -> Self {
+        Self::new(
+            "System.Management.Automation.ParameterBindingException",
+            text,
+        )
+    }
+
+    fn message(&self) -> String {
+        format!("{}|{}|{}", self.id, self.exception, self.text)
+    }
+}
+
+impl From<CmdletError> for Reply {
+    fn from(error: CmdletError) -> Self {
+        Self::json(
+            error.status,
+            cmdlet_error(error.code, "Client", &error.message()),
+        )
+    }
+}
+
+/// The error a proxied call ends with: JSON inside the message.
+pub(crate) fn proxy_error() -> Reply {
+    let message = json!({
+        "ClassName": "Microsoft.Exchange.Configuration.CmdletProxyException",
+        "Message": "Error on proxy command 'MailboxFolderPermission' to server AM0P190MB0001.EURP190.PROD.OUTLOOK.COM: \
+                    Server version 15.20.9000.0000, Proxy method PSWS: \
+                    CmdletProxyNotAvailableFailure|Microsoft.Exchange.Data.Storage.ServerBusyException|The server is busy.",
+    });
+    Reply::json(
+        400,
+        cmdlet_error("BadRequest", "ServerOperation", &message.to_string()),
+    )
+}
+
+/// An error that comes with status 200.
+pub(crate) fn error_in_200() -> Reply {
+    let message = "|Microsoft.Exchange.Data.Directory.ADTransientException|A transient error occurred: TransientException.";
+    Reply::json(
+        200,
+        cmdlet_error("ServiceUnavailable", "ServerOperation", message),
+    )
+}
+
+fn cmdlet_error(code: &str, origin: &str, message: &str) -> Value {
+    json!({
+        "error": {
+            "code": code, "message": "Error executing cmdlet",
+            "details": [{"code": origin, "target": "", "message": message}],
+            "innererror": {
+                "message": "Error executing cmdlet",
+                "type": "Microsoft.Exchange.Admin.OData.Core.ODataServiceException",
+                "stacktrace": "   at Microsoft.Exchange.Admin.OData.Core.Execute()",
+                "internalexception": {
+                    "message": "Exception of type 'Microsoft.Exchange.Management.PSDirectInvoke.DirectInvokeCmdletExecutionException' was thrown.",
+                    "type": "Microsoft.Exchange.Management.PSDirectInvoke.DirectInvokeCmdletExecutionException",
+                    "stacktrace": "",
+                },
+            },
+        },
+        "adminapi.warnings@odata.type": "#Collection(String)",
+        "@adminapi.warnings": [],
+    })
+}

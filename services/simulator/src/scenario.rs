@@ -1,0 +1,310 @@
+//! What the simulated tenants hold at the start.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::dials::Dials;
+use crate::identity::Registered;
+use crate::limits::Limits;
+use crate::rights;
+use crate::school::SchoolOptions;
+
+/// Tenants and dials to start with.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scenario {
+    /// Seeds every chance the running server takes.
+    pub seed: u64,
+    /// The dials at the start.
+    pub dials: Dials,
+    /// The tenants.
+    #[serde(rename = "tenant")]
+    pub tenants: Vec<TenantSpec>,
+}
+
+/// One Entra tenant.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TenantSpec {
+    /// Directory id.
+    pub id: Uuid,
+    /// Verified domain.
+    pub domain: String,
+    /// Switches the Admin API off for this tenant.
+    pub without_admin_api: bool,
+    /// Addresses of the trustees a run is allowed to manage entries for.
+    pub managed: Vec<String>,
+    /// Registered apps.
+    #[serde(rename = "app")]
+    pub apps: Vec<AppSpec>,
+    /// Users, with their mailboxes.
+    #[serde(rename = "user")]
+    pub users: Vec<UserSpec>,
+    /// Groups.
+    #[serde(rename = "group")]
+    pub groups: Vec<GroupSpec>,
+    /// Administrative units.
+    #[serde(rename = "unit")]
+    pub units: Vec<UnitSpec>,
+    /// Addresses of mail contacts.
+    pub contacts: Vec<String>,
+    /// Names of devices.
+    pub devices: Vec<String>,
+}
+
+/// One app registration.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AppSpec {
+    /// Client id.
+    pub client_id: Uuid,
+    /// Client secret.
+    pub secret: Option<String>,
+    /// Registered certificate, PEM.
+    pub certificate: Option<String>,
+    /// Application roles, such as `User.Read.All` or `Exchange.ManageAsApp`.
+    pub roles: Vec<String>,
+    /// Cmdlets its Exchange role groups allow.
+    pub cmdlets: Vec<String>,
+    /// Limits on its Exchange calls.
+    pub limits: Limits,
+}
+
+/// What sort of mailbox a user has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A person's mailbox, when there is a licence.
+    #[default]
+    User,
+    /// Shared mailbox; needs no licence.
+    Shared,
+    /// Room; needs no licence.
+    Room,
+    /// No mailbox at all.
+    None,
+}
+
+/// One user and the mailbox.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UserSpec {
+    /// Object id; random when left out.
+    pub id: Uuid,
+    /// Display name.
+    pub name: String,
+    /// User principal name.
+    pub upn: String,
+    /// Primary address; the UPN when left out.
+    pub mail: Option<String>,
+    /// More addresses, bare.
+    pub addresses: Vec<String>,
+    /// Exchange alias; the local part of the UPN when left out.
+    pub alias: Option<String>,
+    /// Whether the account is enabled.
+    pub enabled: bool,
+    /// Whether there is an Exchange licence.
+    pub licensed: bool,
+    /// Distinguished name on premises.
+    pub dn: Option<String>,
+    /// Sort of mailbox.
+    pub kind: Kind,
+    /// The mailbox appears this many seconds after the start.
+    pub provisioned_after_secs: u64,
+    /// Licensed, but the mailbox never comes.
+    pub never_provisioned: bool,
+    /// Reads show a write only after this long.
+    pub read_lag_ms: u64,
+    /// Calendar folders, the default one first; `Calendar` when left out.
+    #[serde(rename = "calendar")]
+    pub calendars: Vec<CalendarSpec>,
+}
+
+impl Default for UserSpec {
+    fn default() -> Self {
+        Self {
+            id: Uuid::nil(),
+            name: String::new(),
+            upn: String::new(),
+            mail: None,
+            addresses: Vec::new(),
+            alias: None,
+            enabled: true,
+            licensed: true,
+            dn: None,
+            kind: Kind::User,
+            provisioned_after_secs: 0,
+            never_provisioned: false,
+            read_lag_ms: 0,
+            calendars: Vec::new(),
+        }
+    }
+}
+
+/// One calendar folder.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CalendarSpec {
+    /// Path with backslashes, without the first one.
+    pub path: String,
+    /// Entries besides Default (`AvailabilityOnly`) and Anonymous (None).
+    pub entries: Vec<EntrySpec>,
+}
+
+/// One entry of a permission list.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EntrySpec {
+    /// Address, `Default`, `Anonymous` or the SID of somebody who has left.
+    pub principal: String,
+    /// Rights by name.
+    pub rights: Vec<String>,
+}
+
+/// What sort of group it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupKind {
+    /// Mail-enabled security group; may stand in permission lists.
+    #[default]
+    MailSecurity,
+    /// Security group without mail.
+    Security,
+    /// Distribution group.
+    Distribution,
+    /// Microsoft 365 group.
+    Unified,
+}
+
+/// One group.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GroupSpec {
+    /// Object id; random when left out.
+    pub id: Uuid,
+    /// Display name.
+    pub name: String,
+    /// Address; none for a plain security group.
+    pub mail: Option<String>,
+    /// Sort.
+    pub kind: GroupKind,
+    /// Direct members: addresses of users, groups and contacts, display names of groups without mail, device names.
+    pub members: Vec<String>,
+}
+
+/// One administrative unit.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UnitSpec {
+    /// Object id; random when left out.
+    pub id: Uuid,
+    /// Display name.
+    pub name: String,
+    /// Addresses of its users.
+    pub members: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    seed: u64,
+    dials: Dials,
+    school: Option<SchoolOptions>,
+    tenant: Vec<TenantSpec>,
+}
+
+impl Scenario {
+    /// Reads a scenario file: `[school]` generates one tenant, `[[tenant]]` adds written-out ones.
+    ///
+    /// # Errors
+    /// Every mistake that was found.
+    pub fn from_toml(text: &str) -> Result<Self, Vec<String>> {
+        let file: File = toml::from_str(text).map_err(|error| vec![error.to_string()])?;
+        let mut scenario = match &file.school {
+            Some(options) => Self::school(options),
+            None => Self::default(),
+        };
+        scenario.seed = file.seed;
+        scenario.dials = file.dials;
+        scenario.tenants.extend(file.tenant);
+        let mistakes = scenario.mistakes();
+        if mistakes.is_empty() {
+            Ok(scenario)
+        } else {
+            Err(mistakes)
+        }
+    }
+
+    /// Everything that is wrong with this scenario.
+    pub fn mistakes(&self) -> Vec<String> {
+        let mut mistakes = self.dials.mistakes();
+        if self.tenants.is_empty() {
+            mistakes.push("there is no tenant: write [school] or [[tenant]]".to_owned());
+        }
+        let mut ids = HashSet::new();
+        for tenant in &self.tenants {
+            if tenant.id.is_nil() || !ids.insert(tenant.id) {
+                mistakes.push(format!(
+                    "tenant {:?}: the id is missing or used twice",
+                    tenant.domain
+                ));
+            }
+            if !ids_are_addresses(tenant) {
+                mistakes.push(format!(
+                    "tenant {:?}: a user's upn isn't an address, or is used twice",
+                    tenant.domain
+                ));
+            }
+            app_mistakes(tenant, &mut mistakes);
+            for entry in tenant
+                .users
+                .iter()
+                .flat_map(|user| &user.calendars)
+                .flat_map(|c| &c.entries)
+            {
+                if let Err(error) = rights::parse(&entry.rights) {
+                    mistakes.push(format!(
+                        "tenant {:?}, entry of {}: {error}",
+                        tenant.domain, entry.principal
+                    ));
+                }
+            }
+        }
+        mistakes
+    }
+}
+
+fn ids_are_addresses(tenant: &TenantSpec) -> bool {
+    let mut seen = HashSet::new();
+    tenant
+        .users
+        .iter()
+        .all(|user| user.upn.contains('@') && seen.insert(user.upn.to_lowercase()))
+}
+
+fn app_mistakes(tenant: &TenantSpec, mistakes: &mut Vec<String>) {
+    for app in &tenant.apps {
+        if app.client_id.is_nil() {
+            mistakes.push(format!(
+                "tenant {:?}: an app has no client_id",
+                tenant.domain
+            ));
+        }
+        if let Some(pem) = &app.certificate
+            && Registered::from_pem(pem).is_none()
+        {
+            mistakes.push(format!(
+                "app {}: the certificate isn't PEM with an RSA key",
+                app.client_id
+            ));
+        }
+        if app.secret.is_none() && app.certificate.is_none() {
+            mistakes.push(format!(
+                "app {}: it has neither secret nor certificate",
+                app.client_id
+            ));
+        }
+    }
+}

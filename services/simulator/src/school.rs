@@ -1,0 +1,372 @@
+//! A generated university: everything an operator meets, in small shares, from one seed.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::dice::Dice;
+use crate::identity::DEMO_CERTIFICATE_PEM;
+use crate::limits::Limits;
+use crate::rights::ROLE_NAMES;
+use crate::scenario::{
+    AppSpec, CalendarSpec, EntrySpec, GroupKind, GroupSpec, Kind, Scenario, TenantSpec, UnitSpec,
+    UserSpec,
+};
+
+/// The directory id of the generated tenant.
+pub const TENANT_ID: Uuid = Uuid::from_u128(0x1111_1111_2222_3333_4444_5555_5555_5555);
+/// The group every rule of the generated tenant is about.
+pub const EVERYONE: &str = "staff-and-students@uni.example";
+/// The managed trustee of the generated tenant.
+pub const TRUSTEE: &str = "timetable-delegates@uni.example";
+
+const CALENDARS: [&str; 20] = [
+    "Calendar",
+    "Kalender",
+    "Agenda",
+    "Calendrier",
+    "Calendario",
+    "Calendário",
+    "Kalenteri",
+    "Kalendarz",
+    "Kalendář",
+    "Kalendár",
+    "Koledar",
+    "Naptár",
+    "Календарь",
+    "Ημερολόγιο",
+    "Takvim",
+    "予定表",
+    "일정",
+    "日历",
+    "לוח שנה",
+    "التقويم",
+];
+const FIRST: [&str; 16] = [
+    "Ada", "Ben", "Chiara", "Dmitri", "Émilie", "Fatima", "Grace", "Hans", "Inés", "Jürgen",
+    "Karin", "Łukasz", "Mei", "Nils", "Olga", "Péter",
+];
+const LAST: [&str; 16] = [
+    "Andersson",
+    "Bauer",
+    "Conti",
+    "Dubois",
+    "Eriksen",
+    "Fischer",
+    "García",
+    "Horváth",
+    "Ivanova",
+    "Jansen",
+    "Kowalski",
+    "Lindqvist",
+    "Müller",
+    "Novák",
+    "O'Brien",
+    "Papadopoulos",
+];
+const FACULTIES: [&str; 6] = [
+    "Arts",
+    "Engineering",
+    "Law",
+    "Medicine",
+    "Science",
+    "Theology",
+];
+const FOLDER_CMDLETS: [&str; 5] = [
+    "Get-MailboxFolderStatistics",
+    "Get-MailboxFolderPermission",
+    "Add-MailboxFolderPermission",
+    "Set-MailboxFolderPermission",
+    "Remove-MailboxFolderPermission",
+];
+
+/// How large and how awkward the generated university is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SchoolOptions {
+    /// Seed of every choice.
+    pub seed: u64,
+    /// Members of `staff-and-students@uni.example`, the few without a mailbox included.
+    pub mailboxes: usize,
+    /// Service accounts that may change permissions.
+    pub grantors: usize,
+    /// Calls one app may have under way together.
+    pub max_in_flight: Option<u32>,
+    /// Windows of each app: so many calls in so many seconds.
+    pub windows: Vec<(u32, u64)>,
+    /// The longest lag between a write and the reads that show it.
+    pub read_lag_max_secs: u64,
+    /// When the mailboxes that aren't there yet appear.
+    pub provision_delay_secs: u64,
+}
+
+impl Default for SchoolOptions {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            mailboxes: 200,
+            grantors: 4,
+            max_in_flight: Some(10),
+            windows: Vec::new(),
+            read_lag_max_secs: 3,
+            provision_delay_secs: 5,
+        }
+    }
+}
+
+impl Scenario {
+    /// Generates the university.
+    pub fn school(options: &SchoolOptions) -> Self {
+        let dice = Dice::new(options.seed);
+        let mut users: Vec<UserSpec> = (0..options.mailboxes)
+            .map(|number| person(number, options, &dice))
+            .collect();
+        let mut unit = UnitSpec {
+            id: dice.uuid(),
+            name: "Faculty of Science".to_owned(),
+            members: Vec::new(),
+        };
+        let groups = groups(&users, &mut unit, &dice);
+        users.push(UserSpec {
+            id: dice.uuid(),
+            name: "Timetable Delegates".to_owned(),
+            upn: "timetable.delegates@uni.example".to_owned(),
+            calendars: vec![CalendarSpec {
+                path: "Calendar".to_owned(),
+                entries: Vec::new(),
+            }],
+            ..UserSpec::default()
+        });
+        users.push(UserSpec {
+            id: dice.uuid(),
+            name: "Unlicensed Account".to_owned(),
+            upn: "unlicensed@uni.example".to_owned(),
+            licensed: false,
+            ..UserSpec::default()
+        });
+        let tenant = TenantSpec {
+            id: TENANT_ID,
+            domain: "uni.example".to_owned(),
+            managed: vec![TRUSTEE.to_owned()],
+            apps: apps(options),
+            users,
+            groups,
+            units: vec![unit],
+            contacts: (0..5)
+                .map(|n| format!("visitor{n}@partner.example"))
+                .collect(),
+            devices: (0..3).map(|n| format!("LAB-PC-{n}")).collect(),
+            ..TenantSpec::default()
+        };
+        Self {
+            seed: options.seed,
+            tenants: vec![tenant],
+            ..Self::default()
+        }
+    }
+}
+
+fn person(number: usize, options: &SchoolOptions, dice: &Dice) -> UserSpec {
+    let first = FIRST[number % FIRST.len()];
+    let last = LAST[(number / FIRST.len()) % LAST.len()];
+    let name = format!("{first} {last}");
+    let upn = format!("u{number:06}@uni.example");
+    let kind = match number % 333 {
+        7 => Kind::None,
+        100 => Kind::Room,
+        200 => Kind::Shared,
+        _ => Kind::User,
+    };
+    let container = if number.is_multiple_of(5) {
+        "OU=Staff\\, Fakultät"
+    } else {
+        "OU=Students"
+    };
+    let dn = (number % 97 != 13).then(|| format!("CN=u{number:06},{container},DC=uni,DC=example"));
+    let read_lag_ms = if number % 33 == 5 && options.read_lag_max_secs > 0 {
+        500 + dice.below(options.read_lag_max_secs * 1000 - 499)
+    } else {
+        0
+    };
+    let calendar = CALENDARS[usize::try_from(dice.below(20)).unwrap_or(0)];
+    let mut calendars = vec![CalendarSpec {
+        path: calendar.to_owned(),
+        entries: entries(number),
+    }];
+    if number % 20 == 4 {
+        calendars.push(CalendarSpec {
+            path: format!("{calendar}\\Projekt"),
+            entries: entries(number + 1),
+        });
+    }
+    if number % 40 == 24 {
+        calendars.push(CalendarSpec {
+            path: format!("Archiv\\{calendar}"),
+            entries: Vec::new(),
+        });
+    }
+    UserSpec {
+        id: dice.uuid(),
+        name,
+        mail: Some(format!("person.{number}@uni.example")),
+        addresses: vec![upn.clone(), format!("p{number}@mail.uni.example")],
+        alias: None,
+        enabled: kind == Kind::User || kind == Kind::None,
+        licensed: kind == Kind::User,
+        dn,
+        kind,
+        provisioned_after_secs: if number % 200 == 50 {
+            options.provision_delay_secs
+        } else {
+            0
+        },
+        never_provisioned: false,
+        read_lag_ms,
+        calendars,
+        upn,
+    }
+}
+
+/// About one calendar in five has entries already: half of those one of the trustee's, at every level.
+fn entries(number: usize) -> Vec<EntrySpec> {
+    let level = |step: usize| vec![ROLE_NAMES[step % ROLE_NAMES.len()].to_owned()];
+    let mut entries = Vec::new();
+    let mut add =
+        |principal: String, rights: Vec<String>| entries.push(EntrySpec { principal, rights });
+    if number % 10 == 3 {
+        add(TRUSTEE.to_owned(), level(number / 10));
+    }
+    if number % 10 == 6 && number > 6 {
+        add(
+            format!("u{:06}@uni.example", number - 1),
+            level(number / 10 + 3),
+        );
+    }
+    if number % 50 == 9 || number % 50 == 13 {
+        add(
+            "timetable.delegates@uni.example".to_owned(),
+            level(number / 50),
+        );
+    }
+    if number % 100 == 42 {
+        add(
+            format!("NT:S-1-5-21-1004336348-1177238915-682003330-{number}"),
+            level(number / 100),
+        );
+    }
+    if number % 100 == 77 {
+        add("Default".to_owned(), vec!["Reviewer".to_owned()]);
+    }
+    entries
+}
+
+fn groups(users: &[UserSpec], unit: &mut UnitSpec, dice: &Dice) -> Vec<GroupSpec> {
+    let group = |name: &str, mail: &str, kind: GroupKind| GroupSpec {
+        id: dice.uuid(),
+        name: name.to_owned(),
+        mail: (!mail.is_empty()).then(|| format!("{mail}@uni.example")),
+        kind,
+        members: Vec::new(),
+    };
+    let mut everyone = group(
+        "Staff and Students",
+        "staff-and-students",
+        GroupKind::MailSecurity,
+    );
+    let mut staff = group("Staff", "staff", GroupKind::MailSecurity);
+    let mut students = group("Students", "students", GroupKind::Distribution);
+    let mut faculties: Vec<GroupSpec> = FACULTIES
+        .iter()
+        .map(|name| group(&format!("Students {name}"), "", GroupKind::Security))
+        .collect();
+    let mut excluded = group("No Timetable", "no-timetable", GroupKind::MailSecurity);
+    let mut news = group("News", "news", GroupKind::Distribution);
+    let mut team = group("Team", "team", GroupKind::Unified);
+    let lab = group("Lab Access", "", GroupKind::Security);
+    let delegates = group(
+        "Timetable Delegates",
+        "timetable-delegates",
+        GroupKind::MailSecurity,
+    );
+
+    everyone.members = [
+        "staff@uni.example",
+        "students@uni.example",
+        "LAB-PC-0",
+        "visitor0@partner.example",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    students.members = FACULTIES
+        .iter()
+        .map(|name| format!("Students {name}"))
+        .collect();
+    students.members.push("visitor1@partner.example".to_owned());
+    if let Some(science) = faculties.last_mut() {
+        science.members.push(EVERYONE.to_owned()); // the cycle
+    }
+    for (number, user) in users.iter().enumerate() {
+        let upn = user.upn.clone();
+        let faculty = (number / 5) % FACULTIES.len();
+        if number % 50 == 1 {
+            everyone.members.push(upn.clone());
+        }
+        if number.is_multiple_of(5) {
+            staff.members.push(upn.clone());
+        } else if let Some(group) = faculties.get_mut(faculty) {
+            group.members.push(upn.clone());
+        }
+        if FACULTIES[faculty] == "Science" {
+            unit.members.push(upn.clone());
+        }
+        if number % 100 == 31 {
+            excluded.members.push(upn.clone());
+        }
+        if number % 100 == 2 {
+            news.members.push(upn.clone());
+            team.members.push(upn);
+        }
+    }
+    let mut all = vec![
+        everyone, staff, students, excluded, news, team, lab, delegates,
+    ];
+    all.extend(faculties);
+    all
+}
+
+fn apps(options: &SchoolOptions) -> Vec<AppSpec> {
+    let limits = Limits {
+        max_in_flight: options.max_in_flight,
+        windows: options.windows.clone(),
+    };
+    let graph = [
+        "User.Read.All",
+        "GroupMember.Read.All",
+        "AdministrativeUnit.Read.All",
+    ];
+    let mut apps = vec![AppSpec {
+        client_id: Uuid::from_u128(0xaaaa_aaaa << 96),
+        secret: Some("reader-secret".to_owned()),
+        certificate: None,
+        roles: graph
+            .iter()
+            .chain(&["Exchange.ManageAsApp"])
+            .map(ToString::to_string)
+            .collect(),
+        cmdlets: vec!["Get-Mailbox".to_owned()],
+        limits: limits.clone(),
+    }];
+    for number in 1..=options.grantors {
+        let last = u128::from_str_radix(&number.to_string(), 16).unwrap_or_default();
+        apps.push(AppSpec {
+            client_id: Uuid::from_u128(0xbbbb_bbbb << 96 | last),
+            secret: (number != 1).then(|| format!("grantor-secret-{number}")),
+            certificate: (number == 1).then(|| DEMO_CERTIFICATE_PEM.to_owned()),
+            roles: ["Exchange.ManageAsApp", "Exchange.ManageAsAppV2"]
+                .map(str::to_owned)
+                .to_vec(),
+            cmdlets: FOLDER_CMDLETS.map(str::to_owned).to_vec(),
+            limits: limits.clone(),
+        });
+    }
+    apps
+}

@@ -1,0 +1,380 @@
+//! One tenant as the server holds it: objects, and the index that finds each of them in one step.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use anyhow::Context;
+use uuid::Uuid;
+
+use crate::calendar::{Acl, Folder, Mailbox, Principal, mask_of};
+use crate::dice::Dice;
+use crate::identity::Registered;
+use crate::limits::Limiter;
+use crate::rights;
+use crate::scenario::{AppSpec, CalendarSpec, GroupKind, GroupSpec, Kind, TenantSpec, UserSpec};
+
+/// An object of the directory, by its place in the tenant's lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Object {
+    User(usize),
+    Group(usize),
+    Contact(usize),
+    Device(usize),
+}
+
+#[derive(Debug)]
+pub(crate) struct User {
+    pub(crate) spec: UserSpec,
+    pub(crate) mail: String,
+    pub(crate) alias: String,
+    pub(crate) mailbox: Option<Mailbox>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) spec: GroupSpec,
+    members: Vec<Object>,
+    transitive: OnceLock<Transitive>,
+}
+
+/// The members of a group, nesting resolved, each once.
+#[derive(Debug, Default)]
+pub(crate) struct Transitive {
+    pub(crate) all: Vec<Object>,
+    pub(crate) users: Vec<usize>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Unit {
+    pub(crate) id: Uuid,
+    pub(crate) name: String,
+    pub(crate) members: Vec<usize>,
+}
+
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) client_id: String,
+    pub(crate) secret: Mutex<Option<String>>,
+    pub(crate) certificate: Option<Registered>,
+    pub(crate) roles: HashSet<String>,
+    pub(crate) cmdlets: HashSet<String>,
+    pub(crate) limiter: Limiter,
+}
+
+#[derive(Debug)]
+pub(crate) struct Tenant {
+    pub(crate) id: String,
+    pub(crate) domain: String,
+    pub(crate) without_admin_api: bool,
+    pub(crate) managed: Vec<Principal>,
+    pub(crate) apps: HashMap<String, Arc<App>>,
+    pub(crate) users: Vec<User>,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) units: Vec<Unit>,
+    pub(crate) contacts: Vec<(Uuid, String)>,
+    pub(crate) devices: Vec<(Uuid, String)>,
+    identities: HashMap<String, Object>,
+    names: HashMap<String, Vec<Object>>,
+}
+
+impl Tenant {
+    pub(crate) fn build(spec: TenantSpec, dice: &Dice) -> anyhow::Result<Self> {
+        let mut tenant = Self {
+            id: spec.id.to_string(),
+            domain: spec.domain.to_lowercase(),
+            without_admin_api: spec.without_admin_api,
+            managed: Vec::new(),
+            apps: HashMap::new(),
+            users: Vec::with_capacity(spec.users.len()),
+            groups: Vec::new(),
+            units: Vec::new(),
+            contacts: spec
+                .contacts
+                .into_iter()
+                .map(|mail| (dice.uuid(), mail))
+                .collect(),
+            devices: spec
+                .devices
+                .into_iter()
+                .map(|name| (dice.uuid(), name))
+                .collect(),
+            identities: HashMap::with_capacity(spec.users.len() * 8),
+            names: HashMap::new(),
+        };
+        let mut calendars = Vec::with_capacity(spec.users.len());
+        for mut user in spec.users {
+            calendars.push(std::mem::take(&mut user.calendars));
+            tenant.add_user(user, dice);
+        }
+        for (at, contact) in tenant.contacts.iter().enumerate() {
+            tenant
+                .identities
+                .insert(contact.1.to_lowercase(), Object::Contact(at));
+        }
+        for (at, device) in tenant.devices.iter().enumerate() {
+            tenant
+                .names
+                .entry(device.1.to_lowercase())
+                .or_default()
+                .push(Object::Device(at));
+        }
+        for group in spec.groups {
+            tenant.add_group(group, dice);
+        }
+        for at in 0..tenant.groups.len() {
+            let names = std::mem::take(&mut tenant.groups[at].spec.members);
+            tenant.groups[at].members = names
+                .iter()
+                .map(|name| {
+                    tenant
+                        .member(name)
+                        .with_context(|| format!("group member {name}: no such object"))
+                })
+                .collect::<anyhow::Result<_>>()?;
+        }
+        for unit in spec.units {
+            let members = unit
+                .members
+                .iter()
+                .filter_map(|name| tenant.user(name))
+                .collect();
+            tenant.units.push(Unit {
+                id: or_random(unit.id, dice),
+                name: unit.name,
+                members,
+            });
+        }
+        for (at, calendars) in calendars.into_iter().enumerate() {
+            tenant.add_calendars(at, calendars)?;
+        }
+        for trustee in &spec.managed {
+            let principal = tenant
+                .principal(trustee)
+                .with_context(|| format!("managed trustee {trustee}: no such object"))?;
+            tenant.managed.push(principal);
+        }
+        for app in spec.apps {
+            let app = App::build(app);
+            tenant.apps.insert(app.client_id.clone(), Arc::new(app));
+        }
+        Ok(tenant)
+    }
+
+    fn add_user(&mut self, mut spec: UserSpec, dice: &Dice) {
+        let at = Object::User(self.users.len());
+        spec.id = or_random(spec.id, dice);
+        let mail = spec.mail.clone().unwrap_or_else(|| spec.upn.clone());
+        let alias = spec
+            .alias
+            .clone()
+            .unwrap_or_else(|| spec.upn.split('@').next().unwrap_or_default().to_owned());
+        let has_mailbox = match spec.kind {
+            Kind::User => spec.licensed,
+            Kind::Shared | Kind::Room => true,
+            Kind::None => false,
+        };
+        let mailbox = has_mailbox.then(|| {
+            let provisioned =
+                (!spec.never_provisioned).then(|| Duration::from_secs(spec.provisioned_after_secs));
+            Mailbox::new(
+                dice.uuid(),
+                spec.kind,
+                provisioned,
+                Duration::from_millis(spec.read_lag_ms),
+                Vec::new(),
+            )
+        });
+        for key in spec.addresses.iter().chain([&spec.upn, &mail, &alias]) {
+            self.identities.insert(key.to_lowercase(), at);
+        }
+        self.identities.insert(spec.id.to_string(), at);
+        if let Some(mailbox) = &mailbox {
+            self.identities.insert(mailbox.guid.to_string(), at);
+        }
+        self.names
+            .entry(spec.name.to_lowercase())
+            .or_default()
+            .push(at);
+        self.users.push(User {
+            spec,
+            mail,
+            alias,
+            mailbox,
+        });
+    }
+
+    fn add_group(&mut self, mut spec: GroupSpec, dice: &Dice) {
+        let at = Object::Group(self.groups.len());
+        spec.id = or_random(spec.id, dice);
+        if let Some(mail) = &spec.mail {
+            self.identities.insert(mail.to_lowercase(), at);
+        }
+        self.identities.insert(spec.id.to_string(), at);
+        self.names
+            .entry(spec.name.to_lowercase())
+            .or_default()
+            .push(at);
+        self.groups.push(Group {
+            spec,
+            members: Vec::new(),
+            transitive: OnceLock::new(),
+        });
+    }
+
+    fn add_calendars(&mut self, at: usize, mut calendars: Vec<CalendarSpec>) -> anyhow::Result<()> {
+        if calendars.is_empty() {
+            calendars.push(CalendarSpec {
+                path: "Calendar".to_owned(),
+                entries: Vec::new(),
+            });
+        }
+        let mut folders = Vec::with_capacity(calendars.len());
+        for calendar in calendars {
+            let mut acl: Acl = vec![(Principal::Default, 2048), (Principal::Anonymous, 0)];
+            for entry in calendar.entries {
+                let principal = self
+                    .principal(&entry.principal)
+                    .with_context(|| format!("entry of {}: no such principal", entry.principal))?;
+                let mask = rights::parse(&entry.rights).map_err(anyhow::Error::msg)?;
+                match mask_of(&acl, &principal) {
+                    Some(_) => acl
+                        .iter_mut()
+                        .filter(|(who, _)| *who == principal)
+                        .for_each(|(_, old)| *old = mask),
+                    None => acl.push((principal, mask)),
+                }
+            }
+            folders.push(Folder::new(calendar.path, acl));
+        }
+        if let Some(mailbox) = &self.users[at].mailbox {
+            *mailbox.folders() = folders;
+        }
+        Ok(())
+    }
+
+    /// An object by address, alias, user principal name or any of its ids.
+    pub(crate) fn object(&self, identity: &str) -> Option<Object> {
+        self.identities
+            .get(&identity.trim().to_lowercase())
+            .copied()
+    }
+
+    /// Every object with this display name.
+    pub(crate) fn named(&self, name: &str) -> &[Object] {
+        self.names
+            .get(&name.trim().to_lowercase())
+            .map_or(&[], Vec::as_slice)
+    }
+
+    fn member(&self, name: &str) -> Option<Object> {
+        self.object(name)
+            .or_else(|| self.named(name).first().copied())
+    }
+
+    pub(crate) fn user(&self, identity: &str) -> Option<usize> {
+        match self.object(identity)? {
+            Object::User(at) => Some(at),
+            _ => None,
+        }
+    }
+
+    /// The user behind a mailbox identity, when the mailbox is there now.
+    pub(crate) fn mailbox(&self, identity: &str, now: Duration) -> Option<(usize, &Mailbox)> {
+        let at = self.user(identity)?;
+        let mailbox = self.users.get(at)?.mailbox.as_ref()?;
+        mailbox.is_there(now).then_some((at, mailbox))
+    }
+
+    /// The principal with this name in a scenario.
+    pub(crate) fn principal(&self, name: &str) -> Option<Principal> {
+        if name.eq_ignore_ascii_case("Default") {
+            return Some(Principal::Default);
+        }
+        if name.eq_ignore_ascii_case("Anonymous") {
+            return Some(Principal::Anonymous);
+        }
+        if name.starts_with("NT:S-1-") {
+            return Some(Principal::Orphan(name.to_owned()));
+        }
+        match self.object(name)? {
+            Object::User(at) => Some(Principal::User(at)),
+            Object::Group(at) => Some(Principal::Group(at)),
+            Object::Contact(_) | Object::Device(_) => None,
+        }
+    }
+
+    /// What a read shows for a principal.
+    pub(crate) fn display_name<'a>(&'a self, principal: &'a Principal) -> &'a str {
+        match principal {
+            Principal::Default => "Default",
+            Principal::Anonymous => "Anonymous",
+            Principal::User(at) => &self.users[*at].spec.name,
+            Principal::Group(at) => &self.groups[*at].spec.name,
+            Principal::Orphan(sid) => sid,
+        }
+    }
+
+    /// What the judge calls a principal.
+    pub(crate) fn address<'a>(&'a self, principal: &'a Principal) -> &'a str {
+        match principal {
+            Principal::User(at) => &self.users[*at].mail,
+            Principal::Group(at) => self.groups[*at]
+                .spec
+                .mail
+                .as_deref()
+                .unwrap_or_else(|| self.display_name(principal)),
+            Principal::Default | Principal::Anonymous | Principal::Orphan(_) => {
+                self.display_name(principal)
+            }
+        }
+    }
+
+    /// Whether this group may stand in a permission list.
+    pub(crate) fn may_hold_rights(&self, group: usize) -> bool {
+        self.groups[group].spec.kind == GroupKind::MailSecurity
+    }
+
+    pub(crate) fn transitive(&self, group: usize) -> &Transitive {
+        self.groups[group].transitive.get_or_init(|| {
+            let mut found = Transitive::default();
+            let mut seen = HashSet::from([Object::Group(group)]);
+            let mut open = vec![group];
+            while let Some(at) = open.pop() {
+                for member in &self.groups[at].members {
+                    if !seen.insert(*member) {
+                        continue;
+                    }
+                    found.all.push(*member);
+                    match member {
+                        Object::User(user) => found.users.push(*user),
+                        Object::Group(nested) => open.push(*nested),
+                        Object::Contact(_) | Object::Device(_) => {}
+                    }
+                }
+            }
+            found
+        })
+    }
+}
+
+impl App {
+    fn build(spec: AppSpec) -> Self {
+        Self {
+            client_id: spec.client_id.to_string(),
+            secret: Mutex::new(spec.secret),
+            certificate: spec.certificate.as_deref().and_then(Registered::from_pem),
+            roles: spec.roles.into_iter().collect(),
+            cmdlets: spec
+                .cmdlets
+                .iter()
+                .map(|cmdlet| cmdlet.to_lowercase())
+                .collect(),
+            limiter: Limiter::new(spec.limits),
+        }
+    }
+}
+
+fn or_random(id: Uuid, dice: &Dice) -> Uuid {
+    if id.is_nil() { dice.uuid() } else { id }
+}

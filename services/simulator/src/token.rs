@@ -1,0 +1,219 @@
+//! The token endpoint: client credentials by secret or by signed assertion.
+
+use std::sync::{Arc, PoisonError};
+
+use axum::Form;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, header};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::reply::Reply;
+use crate::tenant::App;
+use crate::world::{Audience, World};
+
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Request {
+    client_id: String,
+    scope: String,
+    grant_type: String,
+    client_secret: Option<String>,
+    client_assertion_type: Option<String>,
+    client_assertion: Option<String>,
+}
+
+pub(crate) async fn handle(
+    State(world): State<Arc<World>>,
+    Path(tenant): Path<String>,
+    headers: HeaderMap,
+    Form(request): Form<Request>,
+) -> Reply {
+    world.judge.front("token");
+    if world.outage() {
+        return Reply::unavailable();
+    }
+    tokio::time::sleep(world.latency()).await;
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    let endpoint = format!("http://{host}/{tenant}/oauth2/v2.0/token");
+    match issue(&world, &tenant, &endpoint, &request) {
+        Ok((token, life)) => Reply::json(
+            200,
+            json!({"token_type": "Bearer", "expires_in": life, "ext_expires_in": life, "access_token": token}),
+        )
+        .with("cache-control", "no-store, no-cache"),
+        Err(refusal) => {
+            world.judge.refused(&format!("AADSTS{}", refusal.code));
+            refusal.into()
+        }
+    }
+}
+
+struct Refusal {
+    status: u16,
+    error: &'static str,
+    code: u32,
+    text: String,
+}
+
+fn refuse(status: u16, error: &'static str, code: u32, text: impl Into<String>) -> Refusal {
+    Refusal {
+        status,
+        error,
+        code,
+        text: text.into(),
+    }
+}
+
+impl From<Refusal> for Reply {
+    fn from(refusal: Refusal) -> Self {
+        let (trace, correlation) = (Uuid::new_v4(), Uuid::new_v4());
+        let timestamp = Clock::utc()
+            .format(&time::format_description::well_known::Rfc3339)
+            .unwrap_or_default();
+        Self::json(
+            refusal.status,
+            json!({
+                "error": refusal.error,
+                "error_description": format!(
+                    "AADSTS{}: {} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {timestamp}",
+                    refusal.code, refusal.text
+                ),
+                "error_codes": [refusal.code],
+                "timestamp": timestamp,
+                "trace_id": trace.to_string(),
+                "correlation_id": correlation.to_string(),
+                "error_uri": format!("https://login.microsoftonline.com/error?code={}", refusal.code),
+            }),
+        )
+    }
+}
+
+fn issue(
+    world: &World,
+    tenant: &str,
+    endpoint: &str,
+    request: &Request,
+) -> Result<(String, u64), Refusal> {
+    let Some(tenant) = world.tenant(tenant) else {
+        let text = format!(
+            "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID."
+        );
+        return Err(refuse(400, "invalid_request", 90002, text));
+    };
+    if request.grant_type != "client_credentials" {
+        let text = format!(
+            "The app requested an unsupported grant type '{}'.",
+            request.grant_type
+        );
+        return Err(refuse(400, "unsupported_grant_type", 70003, text));
+    }
+    let Some(app) = tenant.apps.get(&request.client_id.to_lowercase()) else {
+        let text = format!(
+            "Application with identifier '{}' was not found in the directory '{}'.",
+            request.client_id, tenant.domain
+        );
+        return Err(refuse(400, "unauthorized_client", 700_016, text));
+    };
+    let audience = match request.scope.as_str() {
+        "https://graph.microsoft.com/.default" => Audience::Graph,
+        "https://outlook.office365.com/.default" => Audience::Exchange,
+        other => {
+            let text = format!(
+                "The provided request must include a valid 'scope' input parameter, not '{other}'."
+            );
+            return Err(refuse(400, "invalid_scope", 70011, text));
+        }
+    };
+    match (&request.client_secret, &request.client_assertion) {
+        (Some(secret), None) => {
+            let known = app.secret.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.as_deref() != Some(secret) {
+                let text = format!(
+                    "Invalid client secret provided for app '{}'.",
+                    app.client_id
+                );
+                return Err(refuse(401, "invalid_client", 7_000_215, text));
+            }
+        }
+        (None, Some(assertion)) => {
+            if request.client_assertion_type.as_deref() != Some(ASSERTION_TYPE) {
+                return Err(refuse(
+                    400,
+                    "invalid_request",
+                    900_144,
+                    "client_assertion_type is missing or unknown.",
+                ));
+            }
+            verify(world, app, endpoint, assertion).map_err(|reason| {
+                let text = format!("The certificate with identifier used to sign the client assertion is not valid: {reason}.");
+                refuse(401, "invalid_client", 700_027, text)
+            })?;
+        }
+        _ => {
+            let text =
+                "The request body must contain either 'client_assertion' or 'client_secret'.";
+            return Err(refuse(401, "invalid_client", 7_000_218, text));
+        }
+    }
+    Ok(world.issue(tenant, app, audience))
+}
+
+/// Checks a signed assertion; the error says what is wrong with it.
+fn verify(world: &World, app: &App, endpoint: &str, assertion: &str) -> Result<(), &'static str> {
+    let registered = app
+        .certificate
+        .as_ref()
+        .ok_or("no certificate is registered")?;
+    let (signed, signature) = assertion.rsplit_once('.').ok_or("it isn't a JWT")?;
+    let (head, claims) = signed.split_once('.').ok_or("it isn't a JWT")?;
+    let (head, claims) = (part(head)?, part(claims)?);
+    if head["alg"] != "PS256" {
+        return Err("alg isn't PS256");
+    }
+    if head["x5t#S256"] != registered.thumbprint.as_str() {
+        return Err("x5t#S256 isn't a registered certificate's");
+    }
+    let signature = URL_SAFE_NO_PAD
+        .decode(signature)
+        .map_err(|_| "the signature isn't base64url")?;
+    UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA256, &registered.public_key)
+        .verify(signed.as_bytes(), &signature)
+        .map_err(|_| "the signature doesn't fit")?;
+    if claims["aud"] != endpoint {
+        return Err("aud isn't the token endpoint");
+    }
+    if claims["iss"] != app.client_id.as_str() || claims["sub"] != app.client_id.as_str() {
+        return Err("iss and sub aren't the client id");
+    }
+    let now = Clock::utc().unix_timestamp();
+    let expires = claims["exp"].as_i64().ok_or("exp is missing")?;
+    if expires <= now {
+        return Err("it has expired");
+    }
+    if claims["nbf"].as_i64().is_some_and(|from| from > now + 300) {
+        return Err("it isn't valid yet");
+    }
+    let id = claims["jti"].as_str().ok_or("jti is missing")?;
+    if !world.first_use(&format!("{}/{id}", app.client_id), expires, now) {
+        return Err("its jti was used before");
+    }
+    Ok(())
+}
+
+fn part(text: &str) -> Result<Value, &'static str> {
+    let bytes = URL_SAFE_NO_PAD
+        .decode(text)
+        .map_err(|_| "a part isn't base64url")?;
+    serde_json::from_slice(&bytes).map_err(|_| "a part isn't JSON")
+}

@@ -1,0 +1,182 @@
+//! Everything the fronts share.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::dials::Dials;
+use crate::dice::Dice;
+use crate::judge::Judge;
+use crate::scenario::Scenario;
+use crate::tenant::{App, Tenant};
+
+/// What a token may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Audience {
+    Graph,
+    Exchange,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Token {
+    pub(crate) tenant: Arc<Tenant>,
+    pub(crate) app: Arc<App>,
+    audience: Audience,
+    expires: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) clock: Clock,
+    pub(crate) dice: Dice,
+    pub(crate) judge: Judge,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) tenants: Vec<Arc<Tenant>>,
+    by_name: HashMap<String, Arc<Tenant>>,
+    dials: RwLock<Dials>,
+    tokens: Mutex<HashMap<String, Token>>,
+    /// Assertion ids that were used already, and when they stop mattering (Unix time).
+    assertions: Mutex<HashMap<String, i64>>,
+    outage: AtomicBool,
+}
+
+impl World {
+    pub(crate) fn build(scenario: Scenario) -> anyhow::Result<Self> {
+        let dice = Dice::new(scenario.seed ^ 0x5117);
+        let mut tenants = Vec::new();
+        let mut by_name = HashMap::new();
+        for spec in scenario.tenants {
+            let tenant = Arc::new(Tenant::build(spec, &dice)?);
+            by_name.insert(tenant.id.clone(), Arc::clone(&tenant));
+            by_name.insert(tenant.domain.clone(), Arc::clone(&tenant));
+            tenants.push(tenant);
+        }
+        Ok(Self {
+            clock: Clock::start(),
+            dice,
+            judge: Judge::default(),
+            tasks: TaskTracker::new(),
+            tenants,
+            by_name,
+            dials: RwLock::new(scenario.dials),
+            tokens: Mutex::default(),
+            assertions: Mutex::default(),
+            outage: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn tenant(&self, name: &str) -> Option<&Arc<Tenant>> {
+        self.by_name.get(&name.to_lowercase())
+    }
+
+    pub(crate) fn dials(&self) -> Dials {
+        self.dials
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn turn(&self, dials: Dials) {
+        *self.dials.write().unwrap_or_else(PoisonError::into_inner) = dials;
+    }
+
+    pub(crate) fn outage(&self) -> bool {
+        self.outage.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_outage(&self, on: bool) {
+        self.outage.store(on, Ordering::Relaxed);
+    }
+
+    /// Rolls the dice for a fault, and counts it when it happens.
+    pub(crate) fn fault(&self, name: &str) -> bool {
+        let rate = self
+            .dials
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .rate(name);
+        let happens = self.dice.happens(rate);
+        if happens {
+            self.judge.injected(name);
+        }
+        happens
+    }
+
+    /// How long one call takes.
+    pub(crate) fn latency(&self) -> Duration {
+        let dials = self.dials.read().unwrap_or_else(PoisonError::into_inner);
+        let jitter = if dials.latency_jitter_ms == 0 {
+            0
+        } else {
+            self.dice.below(dials.latency_jitter_ms + 1)
+        };
+        Duration::from_millis(dials.latency_ms + jitter)
+    }
+
+    /// Issues a token and says how many seconds it lives.
+    pub(crate) fn issue(
+        &self,
+        tenant: &Arc<Tenant>,
+        app: &Arc<App>,
+        audience: Audience,
+    ) -> (String, u64) {
+        let life = self
+            .dials
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .token_life_secs;
+        let now = self.clock.now();
+        let text = format!(
+            "{}{}",
+            uuid::Uuid::new_v4().simple(),
+            uuid::Uuid::new_v4().simple()
+        );
+        let token = Token {
+            tenant: Arc::clone(tenant),
+            app: Arc::clone(app),
+            audience,
+            expires: now + Duration::from_secs(life),
+        };
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        if tokens.len() > 10_000 {
+            tokens.retain(|_, token| token.expires > now);
+        }
+        tokens.insert(text.clone(), token);
+        (text, life)
+    }
+
+    /// The token of an `Authorization` header, when it's good for this audience now.
+    pub(crate) fn authorise(
+        &self,
+        header: Option<&str>,
+        audience: Audience,
+    ) -> Result<Token, &'static str> {
+        let header = header.ok_or("Access token is empty.")?;
+        let text = header
+            .strip_prefix("Bearer ")
+            .ok_or("CompactToken parsing failed.")?;
+        let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let token = tokens.get(text).ok_or("CompactToken parsing failed.")?;
+        if token.audience != audience {
+            return Err("Access token validation failure. Invalid audience.");
+        }
+        if token.expires <= self.clock.now() {
+            return Err("Lifetime validation failed, the token is expired.");
+        }
+        Ok(token.clone())
+    }
+
+    /// Takes note of an assertion id; false when it was used before.
+    pub(crate) fn first_use(&self, id: &str, expires: i64, now: i64) -> bool {
+        let mut assertions = self
+            .assertions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        assertions.retain(|_, until| *until > now);
+        assertions.insert(id.to_owned(), expires).is_none()
+    }
+}
