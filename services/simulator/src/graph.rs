@@ -9,22 +9,22 @@ use axum::http::{HeaderMap, Method, Uri, header};
 use serde_json::{Value, json};
 
 use crate::directory::{self, Select, Sort};
+use crate::graph_batch;
 use crate::query::{BadPage, Params, decode, page_token, read_page_token};
 use crate::reply::Reply;
 use crate::tenant::Object;
 use crate::world::{Audience, Token, World};
 
-const BATCH: usize = 20;
 const PARAMETERS: [&str; 5] = ["$top", "$skiptoken", "$select", "$filter", "$count"];
 
 /// One GET, from outside or from a batch.
-struct Ask {
-    token: Token,
+pub(crate) struct Ask {
+    pub(crate) token: Token,
     /// Scheme and host for links.
-    base: String,
-    path: String,
-    params: Params,
-    eventual: bool,
+    pub(crate) base: String,
+    pub(crate) path: String,
+    pub(crate) params: Params,
+    pub(crate) eventual: bool,
 }
 
 pub(crate) async fn handle(
@@ -70,7 +70,7 @@ async fn answer(
             return Reply::error(405, "Request_BadRequest", "$batch takes POST");
         }
         world.judge.front("graph_batch");
-        return batch(world, &token, &base, body).await;
+        return graph_batch::run(world, &token, &base, body).await;
     }
     if method != Method::GET {
         return Reply::error(405, "Request_BadRequest", "this resource is read only");
@@ -91,60 +91,7 @@ async fn answer(
     .await
 }
 
-async fn batch(world: &Arc<World>, token: &Token, base: &str, body: &[u8]) -> Reply {
-    let bad = |text: &str| Reply::error(400, "BadRequest", text);
-    let Ok(body) = serde_json::from_slice::<Value>(body) else {
-        return bad("the body isn't JSON");
-    };
-    let Some(requests) = body["requests"].as_array() else {
-        return bad("requests is missing");
-    };
-    if requests.is_empty() || requests.len() > BATCH {
-        return bad("Number of batch request steps must be between 1 and 20.");
-    }
-    let mut tasks = Vec::new();
-    for request in requests {
-        let (Some(id), Some(url)) = (request["id"].as_str(), request["url"].as_str()) else {
-            return bad("each request needs an id and a url");
-        };
-        if tasks.iter().any(|(other, _): &(Value, _)| other == id) {
-            return bad("the ids of the requests aren't unique");
-        }
-        if url.contains("://") || request["method"] != "GET" {
-            return bad("the url must be relative and the method GET");
-        }
-        let (path, query) = url.split_once('?').unwrap_or((url, ""));
-        let eventual = request["headers"].as_object().is_some_and(|headers| {
-            headers.iter().any(|(name, value)| {
-                name.eq_ignore_ascii_case("ConsistencyLevel") && value == "eventual"
-            })
-        });
-        let path = format!("/{}", path.trim_start_matches('/'));
-        let ask = Ask {
-            token: token.clone(),
-            base: base.to_owned(),
-            path,
-            params: Params::parse(query),
-            eventual,
-        };
-        let work = Arc::clone(world);
-        tasks.push((
-            id.into(),
-            world.tasks.spawn(async move { one(&work, ask).await }),
-        ));
-    }
-    let mut responses = Vec::new();
-    for (id, task) in tasks {
-        let reply = task
-            .await
-            .unwrap_or_else(|_| Reply::error(500, "InternalServerError", "the simulator failed"));
-        responses.push(reply.into_batch_item(&id, true));
-    }
-    world.dice.shuffle(&mut responses);
-    Reply::json(200, json!({"responses": responses}))
-}
-
-async fn one(world: &World, ask: Ask) -> Reply {
+pub(crate) async fn one(world: &World, ask: Ask) -> Reply {
     let segments: Vec<String> = ask
         .path
         .split('/')

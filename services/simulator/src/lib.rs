@@ -17,6 +17,7 @@ mod exchange;
 mod faults;
 mod folder_permission;
 mod graph;
+mod graph_batch;
 mod identity;
 mod judge;
 mod limits;
