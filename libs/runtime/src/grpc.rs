@@ -29,7 +29,9 @@ const KEEPALIVE_ANSWER: Duration = Duration::from_secs(10);
 ///
 /// When the port can't be had.
 pub async fn bind(addr: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(addr).await.map_err(|cause| io::Error::new(cause.kind(), format!("listening on {addr}: {cause}")))?;
+    let listener = TcpListener::bind(addr)
+        .await
+        .map_err(|cause| io::Error::new(cause.kind(), format!("listening on {addr}: {cause}")))?;
     let addr = listener.local_addr()?;
     Ok((listener, addr))
 }
@@ -39,12 +41,19 @@ pub async fn bind(addr: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
 /// # Errors
 ///
 /// When the listener breaks.
-pub async fn serve(listener: TcpListener, routes: Routes, stop: CancellationToken) -> Result<(), Error> {
+pub async fn serve(
+    listener: TcpListener,
+    routes: Routes,
+    stop: CancellationToken,
+) -> Result<(), Error> {
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
         .add_routes(routes)
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stop.cancelled_owned())
+        .serve_with_incoming_shutdown(
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            stop.cancelled_owned(),
+        )
         .await
 }
 
@@ -54,11 +63,16 @@ pub async fn serve(listener: TcpListener, routes: Routes, stop: CancellationToke
 ///
 /// When that is no URL.
 pub fn channel(url: &str) -> Result<Channel, Fault> {
-    let fault = |why: String| Fault { setting: "url".to_owned(), value: url.to_owned(), why };
+    let fault = |why: String| Fault {
+        setting: "url".to_owned(),
+        value: url.to_owned(),
+        why,
+    };
     if !url.starts_with("http://") && !url.starts_with("https://") {
         return Err(fault("write it as http://host:port".to_owned()));
     }
-    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|cause| fault(format!("write it as http://host:port ({cause})")))?;
+    let endpoint = Endpoint::from_shared(url.to_owned())
+        .map_err(|cause| fault(format!("write it as http://host:port ({cause})")))?;
     Ok(endpoint
         .connect_timeout(CONNECT)
         .http2_keep_alive_interval(KEEPALIVE)
@@ -77,15 +91,21 @@ pub struct Health {
 impl Health {
     /// Not ready yet; the second part is the service to serve.
     #[must_use]
-    #[expect(clippy::new_ret_no_self, reason = "a reporter without its service is of no use")]
-    pub fn new() -> (Self, HealthServer<impl tonic_health::pb::health_server::Health>) {
+    pub fn new() -> (
+        Self,
+        HealthServer<impl tonic_health::pb::health_server::Health>,
+    ) {
         let (reporter, service) = health_reporter();
         (Self { reporter }, service)
     }
 
     /// Says whether these services, and so the process as a whole, are ready.
     pub async fn ready(&self, service_names: &[&str], ready: bool) {
-        let status = if ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+        let status = if ready {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
         for name in std::iter::once(&"").chain(service_names) {
             self.reporter.set_service_status(*name, status).await;
         }
@@ -108,12 +128,22 @@ mod tests {
             let mut seen = Vec::new();
             for (name, ready) in [("", false), ("calgrant.test", true), ("", true)] {
                 health.ready(&["calgrant.test"], ready).await;
-                seen.push(client.check(HealthCheckRequest { service: name.to_owned() }).await.unwrap().into_inner().status);
+                seen.push(
+                    client
+                        .check(HealthCheckRequest {
+                            service: name.to_owned(),
+                        })
+                        .await
+                        .unwrap()
+                        .into_inner()
+                        .status,
+                );
             }
             stop.cancel();
             seen
         };
-        let (served, seen) = tokio::join!(serve(listener, Routes::new(service), stop.clone()), client);
+        let (served, seen) =
+            tokio::join!(serve(listener, Routes::new(service), stop.clone()), client);
         served.unwrap();
         assert_eq!(seen, [2, 1, 1]);
     }

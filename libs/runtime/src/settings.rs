@@ -41,7 +41,11 @@ impl std::error::Error for Fault {}
 /// # Errors
 ///
 /// Every fault found, each with the name of its key.
-pub fn load<R: DeserializeOwned>(file: Option<&Path>, section: &str, env_prefix: &str) -> Result<R, Vec<Fault>> {
+pub fn load<R: DeserializeOwned>(
+    file: Option<&Path>,
+    section: &str,
+    env_prefix: &str,
+) -> Result<R, Vec<Fault>> {
     let mut figment = Figment::new();
     if let Some(path) = file {
         if !path.is_file() {
@@ -58,7 +62,10 @@ pub fn load<R: DeserializeOwned>(file: Option<&Path>, section: &str, env_prefix:
         }
         figment = figment.merge(read.focus(section));
     }
-    figment.merge(Env::prefixed(env_prefix)).extract().map_err(|error| faults(section, error))
+    figment
+        .merge(Env::prefixed(env_prefix))
+        .extract()
+        .map_err(|error| faults(section, error))
 }
 
 fn faults(section: &str, error: figment::Error) -> Vec<Fault> {
@@ -68,12 +75,18 @@ fn faults(section: &str, error: figment::Error) -> Vec<Fault> {
             let mut path = vec![section.to_owned()];
             path.extend(error.path.iter().cloned());
             let source = error.metadata.as_ref().map(|metadata| {
-                metadata.source.as_ref().map_or_else(|| metadata.name.to_string(), |source| format!("{} {source}", metadata.name))
+                metadata.source.as_ref().map_or_else(
+                    || metadata.name.to_string(),
+                    |source| format!("{} {source}", metadata.name),
+                )
             });
             Fault {
                 setting: path.join("."),
                 value: String::new(),
-                why: source.map_or_else(|| error.kind.to_string(), |source| format!("{} (from {source})", error.kind)),
+                why: source.map_or_else(
+                    || error.kind.to_string(),
+                    |source| format!("{} (from {source})", error.kind),
+                ),
             }
         })
         .collect()
@@ -86,14 +99,27 @@ fn faults(section: &str, error: figment::Error) -> Vec<Fault> {
 ///
 /// The setting, when it is no address, or one that must not be listened on.
 pub fn checked_bind(setting: &str, raw: &str, insecure_remote: bool) -> Result<SocketAddr, Fault> {
-    let fault = |why: String| Fault { setting: setting.to_owned(), value: raw.to_owned(), why };
+    let fault = |why: String| Fault {
+        setting: setting.to_owned(),
+        value: raw.to_owned(),
+        why,
+    };
     let mut found = match raw.parse::<SocketAddr>() {
         Ok(address) => vec![address],
-        Err(_) => raw.to_socket_addrs().map_err(|cause| fault(format!("write it as address:port, like 127.0.0.1:7010 ({cause})")))?.collect(),
+        Err(_) => raw
+            .to_socket_addrs()
+            .map_err(|cause| {
+                fault(format!(
+                    "write it as address:port, like 127.0.0.1:7010 ({cause})"
+                ))
+            })?
+            .collect(),
     };
     // `localhost` may be both ::1 and 127.0.0.1; the older one is what people expect.
     found.sort_by_key(SocketAddr::is_ipv6);
-    let Some(address) = found.first().copied() else { return Err(fault("this name has no address".to_owned())) };
+    let Some(address) = found.first().copied() else {
+        return Err(fault("this name has no address".to_owned()));
+    };
     if insecure_remote || found.iter().all(|address| address.ip().is_loopback()) {
         return Ok(address);
     }
@@ -117,14 +143,20 @@ mod tests {
     }
 
     fn written(name: &str, text: &str) -> std::path::PathBuf {
-        let path = std::env::temp_dir().join(format!("calgrant-settings-{}-{name}.toml", std::process::id()));
+        let path = std::env::temp_dir().join(format!(
+            "calgrant-settings-{}-{name}.toml",
+            std::process::id()
+        ));
         std::fs::write(&path, text).unwrap();
         path
     }
 
     #[test]
     fn reads_the_section_alone() {
-        let path = written("section", "[api]\nlisten = \"a\"\nwindow = 3\n[worker]\nother = 1\n");
+        let path = written(
+            "section",
+            "[api]\nlisten = \"a\"\nwindow = 3\n[worker]\nother = 1\n",
+        );
         let raw: Raw = load(Some(&path), "api", "CALGRANT_TEST_NONE_").unwrap();
         std::fs::remove_file(path).unwrap();
         assert_eq!((raw.listen.as_str(), raw.window), ("a", 3));
@@ -149,14 +181,29 @@ mod tests {
         let path = written("broken", "[api\n");
         assert!(load::<Raw>(Some(&path), "api", "CALGRANT_TEST_NONE_").is_err());
         std::fs::remove_file(path).unwrap();
-        let gone = load::<Raw>(Some(Path::new("/nonexistent/calgrant.toml")), "api", "CALGRANT_TEST_NONE_").unwrap_err();
+        let gone = load::<Raw>(
+            Some(Path::new("/nonexistent/calgrant.toml")),
+            "api",
+            "CALGRANT_TEST_NONE_",
+        )
+        .unwrap_err();
         assert!(gone[0].why.contains("no such file"));
     }
 
     #[test]
     fn listens_at_home_unless_told_otherwise() {
-        assert_eq!(checked_bind("api.listen", "127.0.0.1:7010", false).unwrap().port(), 7010);
-        assert!(checked_bind("api.listen", "localhost:7010", false).unwrap().ip().is_loopback());
+        assert_eq!(
+            checked_bind("api.listen", "127.0.0.1:7010", false)
+                .unwrap()
+                .port(),
+            7010
+        );
+        assert!(
+            checked_bind("api.listen", "localhost:7010", false)
+                .unwrap()
+                .ip()
+                .is_loopback()
+        );
         assert!(checked_bind("api.listen", "[::1]:7010", false).is_ok());
         let fault = checked_bind("api.listen", "0.0.0.0:7010", false).unwrap_err();
         assert!(fault.to_string().contains("insecure_remote"), "{fault}");

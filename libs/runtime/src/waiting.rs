@@ -16,7 +16,11 @@ const REMIND: Duration = Duration::from_secs(30);
 
 /// Tries until it works, more and more slowly. The cause is logged when it first shows, when it changes, and every
 /// 30 seconds. None when stopped first.
-pub async fn until_ok<T, E, F, Fut>(what: &str, stop: &CancellationToken, mut attempt: F) -> Option<T>
+pub async fn until_ok<T, E, F, Fut>(
+    what: &str,
+    stop: &CancellationToken,
+    mut attempt: F,
+) -> Option<T>
 where
     E: Display,
     F: FnMut() -> Fut,
@@ -40,7 +44,10 @@ where
             Err(cause) => cause.to_string(),
         };
         let now = clock::instant();
-        if told.as_ref().is_none_or(|(before, at)| *before != cause || now.duration_since(*at) >= REMIND) {
+        if told
+            .as_ref()
+            .is_none_or(|(before, at)| *before != cause || now.duration_since(*at) >= REMIND)
+        {
             tracing::warn!(%cause, "{what}: not yet; trying again");
             told = Some((cause, now));
         }
@@ -60,7 +67,8 @@ mod tests {
     #[tokio::test]
     async fn tries_until_it_works() {
         let mut tries = 0;
-        let value = until_ok("a server", &CancellationToken::new(), || {
+        let stop = CancellationToken::new();
+        let value = until_ok("a server", &stop, || {
             tries += 1;
             std::future::ready(if tries < 3 { Err("away") } else { Ok(tries) })
         });
@@ -70,7 +78,11 @@ mod tests {
     #[tokio::test]
     async fn stops_when_told() {
         let stop = CancellationToken::new();
-        let waits = until_ok("a server", &stop, std::future::pending::<Result<(), String>>);
+        let waits = until_ok(
+            "a server",
+            &stop,
+            std::future::pending::<Result<(), String>>,
+        );
         let (outcome, ()) = tokio::join!(waits, async { stop.cancel() });
         assert_eq!(outcome, None);
     }
