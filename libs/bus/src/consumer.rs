@@ -1,210 +1,221 @@
-//! Consuming: deliveries are taken when they are wanted, and acked when their effect is durable.
-
 use std::time::Duration;
 
 use futures::StreamExt;
 use lapin::{
-    BasicProperties, Channel,
-    message::Delivery as Raw,
+    Acker, Channel,
     options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::{AMQPValue, FieldTable},
 };
-use tracing::{info, warn};
+use tokio_util::sync::CancellationToken;
 
-use crate::{Bus, BusError, Publisher, Queue, publisher::TRACEPARENT};
+use crate::{
+    BusError, Publisher, Queue,
+    bus::{declare, in_time},
+    link::Link,
+    publisher::{Sealed, TRACEPARENT},
+};
 
-/// Pause before the broker is tried again.
-const RETRY: Duration = Duration::from_millis(500);
+/// Between tries to consume again.
+const AGAIN: Duration = Duration::from_millis(500);
 
-/// Takes deliveries of one queue. Comes back by itself when the broker does.
+/// Takes messages from one queue, until stopped.
 pub struct Consumer {
-    bus: Bus,
+    link: Link,
     queue: Queue,
     prefetch: u16,
-    channel: Channel,
-    stream: lapin::Consumer,
-    stopped: bool,
-}
-
-impl std::fmt::Debug for Consumer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Consumer")
-            .field("queue", &self.queue)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A message in our hands until it is acked.
-#[derive(Debug)]
-pub struct Delivery {
-    /// What it says.
-    pub body: Vec<u8>,
-    /// Its id.
-    pub message_id: String,
-    /// The trace it belongs to.
-    pub traceparent: Option<String>,
-    /// Whether it was delivered before.
-    pub redelivered: bool,
-    raw: Raw,
-    queue: Queue,
+    ended: CancellationToken,
+    /// None while it must be opened again.
+    open: Option<(Channel, lapin::Consumer)>,
 }
 
 impl Consumer {
-    pub(crate) async fn start(
-        bus: Bus,
+    pub(crate) async fn open(
+        link: Link,
         queue: Queue,
         prefetch: u16,
-        channel: Channel,
+        ended: CancellationToken,
     ) -> Result<Self, BusError> {
-        let stream = channel
-            .basic_consume(
-                queue.name().into(),
-                "".into(),
-                BasicConsumeOptions::default(),
-                FieldTable::default(),
-            )
-            .await?;
+        let open = Some(consume(&link, &queue, prefetch).await?);
         Ok(Self {
-            bus,
+            link,
             queue,
             prefetch,
-            channel,
-            stream,
-            stopped: false,
+            ended,
+            open,
         })
     }
 
-    /// The next delivery; `None` once it was stopped. Safe to drop while it waits.
+    /// The next message. After an outage it goes on with the messages that were out, again. None once stopped, or
+    /// when the bus is closed. It may be dropped while it waits: no message is lost by that.
     pub async fn next(&mut self) -> Option<Delivery> {
-        loop {
-            if self.stopped {
-                return None;
-            }
-            match self.stream.next().await {
-                Some(Ok(raw)) => return Some(Delivery::new(raw, self.queue.clone())),
-                Some(Err(cause)) => {
-                    warn!(error = %cause, queue = self.queue.name(), "deliveries are interrupted")
-                }
-                None => {}
-            }
-            self.again().await;
+        let ended = self.ended.clone();
+        tokio::select! {
+            biased;
+            () = ended.cancelled() => None,
+            delivery = self.arrival() => Some(delivery),
         }
     }
 
-    /// Up to `most` deliveries: waits for the first, and `linger` for more. Empty once it was stopped.
-    pub async fn next_batch(&mut self, most: usize, linger: Duration) -> Vec<Delivery> {
-        let mut batch: Vec<_> = self.next().await.into_iter().collect();
-        let enough = tokio::time::sleep(linger);
-        tokio::pin!(enough);
-        while !batch.is_empty() && batch.len() < most {
-            tokio::select! {
-                biased;
-                more = self.stream.next() => match more {
-                    Some(Ok(raw)) => batch.push(Delivery::new(raw, self.queue.clone())),
-                    // The next call comes back to it.
-                    _ => break,
-                },
-                () = &mut enough => break,
+    async fn arrival(&mut self) -> Delivery {
+        loop {
+            if let Some((_, stream)) = &mut self.open {
+                match stream.next().await {
+                    Some(Ok(delivery)) => return Delivery::new(delivery, &self.queue),
+                    Some(Err(cause)) => {
+                        tracing::debug!(queue = self.queue.name(), %cause, "consuming broke");
+                    }
+                    None => tracing::debug!(queue = self.queue.name(), "consuming ended"),
+                }
+                self.open = None;
+            }
+            match in_time(consume(&self.link, &self.queue, self.prefetch)).await {
+                Ok(open) => self.open = Some(open),
+                Err(cause) => {
+                    tracing::debug!(queue = self.queue.name(), %cause, "can't consume yet");
+                    tokio::time::sleep(AGAIN).await;
+                }
             }
         }
+    }
+
+    /// Waits for one message, then takes what else comes within `linger`, `max` at most. Empty once stopped, or when
+    /// the bus is closed. Dropped while it waits for more, it gives up what it has: those come again after the next
+    /// outage only, so let it finish.
+    pub async fn next_batch(&mut self, max: usize, linger: Duration) -> Vec<Delivery> {
+        let Some(first) = self.next().await else {
+            return Vec::new();
+        };
+        let mut batch = vec![first];
+        // What was taken is in `batch`, outside the future that the time may cut off.
+        let _ = tokio::time::timeout(linger, async {
+            while batch.len() < max {
+                let Some(more) = self.next().await else {
+                    return;
+                };
+                batch.push(more);
+            }
+        })
+        .await;
         batch
     }
 
-    /// Takes no more. What isn't acked stays ours until the bus is closed.
+    /// Takes no more. Deliveries that are out may still be acked; those never handed out go back to the queue once
+    /// the consumer is dropped and the others are acked.
     pub async fn stop(&mut self) {
-        self.stopped = true;
-        let tag = self.stream.tag();
-        if let Err(cause) = self
-            .channel
-            .basic_cancel(tag, BasicCancelOptions::default())
-            .await
-        {
-            info!(error = %cause, queue = self.queue.name(), "the consumer was gone already");
-        }
-    }
-
-    /// Consumes anew, on a new connection if need be, however long that takes.
-    async fn again(&mut self) {
-        loop {
-            tokio::time::sleep(RETRY).await;
-            match self.attempt().await {
-                Ok((channel, stream)) => {
-                    info!(queue = self.queue.name(), "deliveries go on");
-                    (self.channel, self.stream) = (channel, stream);
-                    return;
-                }
-                Err(cause) => {
-                    warn!(error = %cause, queue = self.queue.name(), "waiting for RabbitMQ")
-                }
+        self.ended.cancel();
+        if let Some((channel, stream)) = &self.open {
+            let cancelled = in_time(async {
+                Ok(channel
+                    .basic_cancel(stream.tag(), BasicCancelOptions::default())
+                    .await?)
+            });
+            if let Err(cause) = cancelled.await {
+                tracing::debug!(queue = self.queue.name(), %cause, "not cancelled; it ends with its channel");
             }
         }
-    }
-
-    async fn attempt(&self) -> Result<(Channel, lapin::Consumer), BusError> {
-        let channel = self.bus.consuming_channel().await?;
-        self.bus.declare(&self.queue).await?;
-        channel
-            .basic_qos(self.prefetch, BasicQosOptions::default())
-            .await?;
-        let stream = channel
-            .basic_consume(
-                self.queue.name().into(),
-                "".into(),
-                BasicConsumeOptions::default(),
-                FieldTable::default(),
-            )
-            .await?;
-        Ok((channel, stream))
     }
 }
 
+async fn consume(
+    link: &Link,
+    queue: &Queue,
+    prefetch: u16,
+) -> Result<(Channel, lapin::Consumer), BusError> {
+    let channel = link.channel().await?;
+    declare(&channel, queue).await?;
+    channel
+        .basic_qos(prefetch, BasicQosOptions::default())
+        .await?;
+    // The broker makes up the tag.
+    let stream = channel
+        .basic_consume(
+            queue.name().into(),
+            "".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        )
+        .await?;
+    Ok((channel, stream))
+}
+
+/// A message that is ours until acked, or until the connection breaks.
+pub struct Delivery {
+    /// What it says.
+    pub body: Vec<u8>,
+    /// By which to know one that was here before; empty when the sender gave none.
+    pub message_id: String,
+    /// The trace it belongs to.
+    pub traceparent: Option<String>,
+    /// It was out before, with us or with another.
+    pub redelivered: bool,
+    queue: Queue,
+    properties: lapin::BasicProperties,
+    acker: Acker,
+}
+
 impl Delivery {
-    fn new(mut raw: Raw, queue: Queue) -> Self {
-        let traceparent = raw.properties.headers().as_ref().and_then(|headers| {
-            match headers.inner().get(TRACEPARENT) {
-                Some(AMQPValue::LongString(text)) => Some(text.to_string()),
-                _ => None,
+    fn new(delivery: lapin::message::Delivery, queue: &Queue) -> Self {
+        let header = |key: &str| match delivery.properties.headers().as_ref()?.inner().get(key)? {
+            AMQPValue::LongString(text) => {
+                Some(String::from_utf8_lossy(text.as_bytes()).into_owned())
             }
-        });
-        let message_id = raw
-            .properties
-            .message_id()
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default();
+            _ => None,
+        };
         Self {
-            body: std::mem::take(&mut raw.data),
-            message_id,
-            traceparent,
-            redelivered: raw.redelivered,
-            raw,
-            queue,
+            message_id: delivery
+                .properties
+                .message_id()
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            traceparent: header(TRACEPARENT),
+            redelivered: delivery.redelivered,
+            queue: queue.clone(),
+            body: delivery.data,
+            properties: delivery.properties,
+            acker: delivery.acker,
         }
     }
 
-    /// Says that its effect is durable. `false` if the connection it came by is gone: then it is delivered again.
+    /// Done with it: the broker forgets it. False when it is no longer ours, because the connection broke since: then
+    /// it comes again.
     ///
     /// # Errors
-    /// The broker isn't there: it is delivered again.
+    ///
+    /// When the connection breaks over it; it may come again.
     pub async fn ack(self) -> Result<bool, BusError> {
-        Ok(self.raw.ack(BasicAckOptions::default()).await?)
+        match self.acker.ack(BasicAckOptions::default()).await {
+            Err(_) if self.acker.poisoned() => Ok(false),
+            done => Ok(done?),
+        }
     }
 
-    /// Puts it with the dead letters, saying why, and acks it when it is stored there.
+    /// Puts it aside, with the reason, for a person to look at.
     ///
     /// # Errors
-    /// It isn't stored there: it is delivered again.
-    pub async fn dead_letter(self, publisher: &Publisher, reason: &str) -> Result<(), BusError> {
-        let text = |text: &str| AMQPValue::LongString(text.into());
-        let mut headers = self.raw.properties.headers().clone().unwrap_or_default();
-        headers.insert("calgrant-reason".into(), text(reason));
-        headers.insert("calgrant-queue".into(), text(self.queue.name()));
-        let properties = BasicProperties::default()
-            .with_message_id(self.message_id.as_str().into())
-            .with_headers(headers);
+    ///
+    /// When it is not stored there, or can't be acked here; it comes again.
+    pub async fn dead_letter(
+        mut self,
+        publisher: &Publisher,
+        reason: &str,
+    ) -> Result<(), BusError> {
+        let mut headers = self.properties.headers().clone().unwrap_or_default();
+        headers.insert("x-reason".into(), AMQPValue::LongString(reason.into()));
+        headers.insert(
+            "x-from-queue".into(),
+            AMQPValue::LongString(self.queue.name().into()),
+        );
+        let message = Sealed {
+            body: std::mem::take(&mut self.body),
+            properties: self.properties.clone().with_headers(headers),
+        };
         publisher
-            .publish_with(&Queue::dead(), &self.body, properties)
-            .await?;
-        self.ack().await.map(drop)
+            .send(&Queue::dead(), vec![message])
+            .await
+            .pop()
+            .unwrap_or(Err(BusError::Away))?;
+        self.ack().await?;
+        Ok(())
     }
 }

@@ -1,11 +1,19 @@
-//! RabbitMQ: the whole topology in one table, a publisher with confirms, consumers. Knows bytes, not meanings.
+//! The broker: its queues, and messages into and out of them. It knows bytes, not meanings.
+//!
+//! * [`topology`]: every queue there is, in one table.
+//! * [`Bus`]: two connections, one to publish and one to consume, made again whenever they break.
+//! * [`Publisher`]: counts a message as stored only when the broker said so.
+//! * [`Consumer`] and [`Delivery`]: at least once; an outage ends neither.
 
-pub mod connection;
-pub mod consumer;
-pub mod publisher;
+mod bus;
+mod consumer;
+mod error;
+mod link;
+mod publisher;
 pub mod topology;
 
-pub use connection::{Bus, BusError};
+pub use bus::Bus;
 pub use consumer::{Consumer, Delivery};
+pub use error::BusError;
 pub use publisher::{Message, Publisher};
 pub use topology::Queue;

@@ -1,158 +1,268 @@
-//! Publishing: persistent, mandatory, confirmed. A message is stored when the broker says so, and not before.
-
-use std::time::Duration;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use futures::future::join_all;
 use lapin::{
-    BasicProperties, Channel, Confirmation,
-    options::BasicPublishOptions,
+    BasicProperties, Channel, Confirmation, PublisherConfirm,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
     types::{AMQPValue, FieldTable},
 };
 
-use crate::{Bus, BusError, Queue};
+use crate::{
+    BusError, Queue,
+    bus::{ANSWER, declare},
+    link::Link,
+};
 
-/// Longest wait for a confirm.
-const CONFIRM: Duration = Duration::from_secs(10);
-/// Header that carries the trace.
+/// The header a trace is handed on in.
 pub(crate) const TRACEPARENT: &str = "traceparent";
-const PERSISTENT: u8 = 2;
 
 /// A message to publish.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Message {
     /// What it says.
     pub body: Vec<u8>,
-    /// Its id, for people who look for it.
+    /// By which readers know one they have had already.
     pub message_id: String,
-    /// Its content type.
+    /// The content type: what the body is.
     pub kind: &'static str,
     /// The trace it belongs to.
     pub traceparent: Option<String>,
 }
 
-/// Publishes with confirms; cheap to clone.
-#[derive(Debug, Clone)]
+impl Message {
+    fn properties(&self) -> BasicProperties {
+        let mut headers = FieldTable::default();
+        if let Some(traceparent) = &self.traceparent {
+            headers.insert(
+                TRACEPARENT.into(),
+                AMQPValue::LongString(traceparent.as_str().into()),
+            );
+        }
+        BasicProperties::default()
+            .with_content_type(self.kind.into())
+            .with_message_id(self.message_id.as_str().into())
+            .with_headers(headers)
+    }
+}
+
+/// Publishes, and waits until the broker has stored it. Clones share channels.
+#[derive(Clone)]
 pub struct Publisher {
-    bus: Bus,
+    link: Link,
+    /// Channels nobody uses now. A batch has one to itself: lapin pairs a returned message with whichever confirm
+    /// comes next on its channel, so only within one batch can we tell what was returned.
+    idle: Arc<Mutex<Vec<Channel>>>,
+}
+
+/// A message as it is put on the wire.
+pub(crate) struct Sealed {
+    pub(crate) body: Vec<u8>,
+    pub(crate) properties: BasicProperties,
+}
+
+/// What became of one message in one try.
+enum Try {
+    Stored,
+    Returned,
+    Failed(BusError),
 }
 
 impl Publisher {
-    pub(crate) fn new(bus: Bus) -> Self {
-        Self { bus }
+    pub(crate) fn new(link: Link) -> Self {
+        Self {
+            link,
+            idle: Arc::default(),
+        }
     }
 
-    /// Publishes messages together, one answer for each: only `Ok` means stored. A queue that isn't there is declared once.
+    /// Publishes to the queue, all at once, and says of each message whether it is stored. An error means that it may
+    /// or may not be: publish it again. During an outage this waits 10 seconds for the broker to come back. A queue
+    /// that isn't there is declared.
     pub async fn publish_all(
         &self,
         queue: &Queue,
         messages: Vec<Message>,
     ) -> Vec<Result<(), BusError>> {
-        let mut answers = self.attempt(queue, &messages).await;
-        if answers
-            .iter()
-            .any(|answer| matches!(answer, Err(BusError::Unroutable(_))))
-            && self.bus.declare(queue).await.is_ok()
-        {
-            for (message, answer) in messages.iter().zip(&mut answers) {
-                if matches!(answer, Err(BusError::Unroutable(_))) {
-                    *answer = self
-                        .attempt(queue, std::slice::from_ref(message))
-                        .await
-                        .pop()
-                        .unwrap_or(Ok(()));
-                }
-            }
-        }
-        answers
+        let sealed = messages.into_iter().map(|message| Sealed {
+            properties: message.properties(),
+            body: message.body,
+        });
+        self.send(queue, sealed.collect()).await
     }
 
     /// Publishes one message.
     ///
     /// # Errors
-    /// It may or may not be stored: publish it again.
+    ///
+    /// When it may not be stored: publish it again.
     pub async fn publish(&self, queue: &Queue, message: Message) -> Result<(), BusError> {
         self.publish_all(queue, vec![message])
             .await
             .pop()
-            .unwrap_or(Ok(()))
+            .unwrap_or(Err(BusError::Away))
     }
 
-    /// Publishes to `queue` with headers besides.
-    pub(crate) async fn publish_with(
+    pub(crate) async fn send(
         &self,
         queue: &Queue,
-        body: &[u8],
-        properties: BasicProperties,
-    ) -> Result<(), BusError> {
-        let channel = self.bus.publishing_channel().await?;
-        send(&channel, queue, body, properties).await
+        messages: Vec<Sealed>,
+    ) -> Vec<Result<(), BusError>> {
+        if messages.is_empty() {
+            return Vec::new();
+        }
+        let mut outcomes: Vec<Result<(), BusError>> = messages
+            .iter()
+            .map(|_| Err(BusError::Late(ANSWER.as_secs())))
+            .collect();
+        // What is stored is written into `outcomes` as it is known, so running out of time loses none of it.
+        let _ = tokio::time::timeout(ANSWER, self.tries(queue, &messages, &mut outcomes)).await;
+        outcomes
     }
 
-    async fn attempt(&self, queue: &Queue, messages: &[Message]) -> Vec<Result<(), BusError>> {
-        let channel = match self.bus.publishing_channel().await {
-            Ok(channel) => channel,
-            Err(cause) => {
-                let cause = cause.to_string();
-                return messages
-                    .iter()
-                    .map(|_| Err(BusError::NoConfirm(format!("{} ({cause})", queue.name()))))
-                    .collect();
+    async fn tries(
+        &self,
+        queue: &Queue,
+        messages: &[Sealed],
+        outcomes: &mut [Result<(), BusError>],
+    ) {
+        let mut declared = false;
+        loop {
+            let left: Vec<usize> = (0..messages.len())
+                .filter(|&at| outcomes[at].is_err())
+                .collect();
+            let channel = match self.channel().await {
+                Ok(channel) => channel,
+                Err(cause) => {
+                    left.iter()
+                        .for_each(|&at| outcomes[at] = Err(cause.clone()));
+                    return;
+                }
+            };
+            let (mut returned, mut broken) = (false, false);
+            let tried = one_try(&channel, queue, left.iter().map(|&at| &messages[at])).await;
+            for (at, tried) in left.into_iter().zip(tried) {
+                outcomes[at] = match tried {
+                    Try::Stored => Ok(()),
+                    Try::Returned => {
+                        returned = true;
+                        Err(BusError::Unroutable(queue.name().to_owned()))
+                    }
+                    Try::Failed(cause) => {
+                        broken |= matches!(cause, BusError::Broker(_));
+                        Err(cause)
+                    }
+                };
             }
-        };
-        // Sent one after the other, confirmed in whatever order.
-        join_all(
-            messages
-                .iter()
-                .map(|message| send(&channel, queue, &message.body, properties(message))),
-        )
-        .await
+            let again = if returned && !declared {
+                declared = true;
+                match declare(&channel, queue).await {
+                    Ok(()) => true,
+                    Err(cause) => {
+                        tracing::warn!(queue = queue.name(), %cause, "can't be declared");
+                        false
+                    }
+                }
+            } else {
+                false
+            };
+            if channel.status().connected() {
+                self.idle
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(channel);
+            }
+            // After a break the next channel waits for the connection; the pause is for a broker that breaks at once.
+            if broken && !again {
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+            if !again && !broken {
+                return;
+            }
+        }
+    }
+
+    async fn channel(&self) -> Result<Channel, BusError> {
+        loop {
+            let idle = self
+                .idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop();
+            match idle {
+                Some(channel) if channel.status().connected() => return Ok(channel),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        let channel = self.link.channel().await?;
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await?;
+        Ok(channel)
     }
 }
 
-fn properties(message: &Message) -> BasicProperties {
-    let mut headers = FieldTable::default();
-    if let Some(traceparent) = &message.traceparent {
-        headers.insert(
-            TRACEPARENT.into(),
-            AMQPValue::LongString(traceparent.as_str().into()),
-        );
-    }
-    BasicProperties::default()
-        .with_content_type(message.kind.into())
-        .with_message_id(message.message_id.as_str().into())
-        .with_headers(headers)
-}
-
-async fn send(
+/// Publishes all, then waits for all confirms.
+async fn one_try(
     channel: &Channel,
     queue: &Queue,
-    body: &[u8],
-    properties: BasicProperties,
-) -> Result<(), BusError> {
+    messages: impl Iterator<Item = &Sealed>,
+) -> Vec<Try> {
     let options = BasicPublishOptions {
         mandatory: true,
-        ..BasicPublishOptions::default()
+        ..Default::default()
     };
-    let confirmed = async {
-        let confirm = channel
-            .basic_publish(
-                "".into(),
-                queue.name().into(),
-                options,
-                body,
-                properties.with_delivery_mode(PERSISTENT),
-            )
-            .await?;
-        confirm.await
-    };
-    match tokio::time::timeout(CONFIRM, confirmed).await {
-        Err(_) => Err(BusError::NoConfirm(queue.name().to_owned())),
-        Ok(Err(cause)) => Err(cause.into()),
-        Ok(Ok(Confirmation::Ack(None))) => Ok(()),
-        // An unroutable message is acked too, and returned with it.
-        Ok(Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)))) => {
-            Err(BusError::Unroutable(queue.name().to_owned()))
-        }
-        Ok(Ok(_)) => Err(BusError::Refused(queue.name().to_owned())),
+    let (mut confirms, mut ids) = (
+        Vec::<Result<PublisherConfirm, lapin::Error>>::new(),
+        Vec::new(),
+    );
+    for message in messages {
+        let properties = message.properties.clone().with_delivery_mode(2);
+        ids.push(properties.message_id().as_ref().map(ToString::to_string));
+        confirms.push(
+            channel
+                .basic_publish(
+                    "".into(),
+                    queue.name().into(),
+                    options,
+                    &message.body,
+                    properties,
+                )
+                .await,
+        );
     }
+    let confirms = join_all(confirms.into_iter().map(async |confirm| match confirm {
+        Ok(confirm) => confirm.await,
+        Err(cause) => Err(cause),
+    }));
+    let confirms = confirms.await;
+    // A returned message comes with some confirm of this batch, not always its own.
+    let returned: HashSet<Option<String>> = confirms
+        .iter()
+        .filter_map(|confirm| match confirm {
+            Ok(Confirmation::Ack(Some(message)) | Confirmation::Nack(Some(message))) => Some(
+                message
+                    .properties
+                    .message_id()
+                    .as_ref()
+                    .map(ToString::to_string),
+            ),
+            _ => None,
+        })
+        .collect();
+    let tried = confirms
+        .into_iter()
+        .zip(ids)
+        .map(|(confirm, id)| match confirm {
+            Ok(Confirmation::Ack(_)) if returned.contains(&id) => Try::Returned,
+            Ok(Confirmation::Ack(_)) => Try::Stored,
+            Ok(Confirmation::Nack(_) | Confirmation::NotRequested) => {
+                Try::Failed(BusError::Refused)
+            }
+            Err(cause) => Try::Failed(cause.into()),
+        });
+    tried.collect()
 }

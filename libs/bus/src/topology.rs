@@ -1,112 +1,138 @@
-//! One table holds the whole topology. Every queue is a quorum queue on the default route, named by itself.
+//! Every queue there is. Queues are declared from here alone, and `calgrant topology` prints this table.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write};
 
 use lapin::types::{AMQPValue, FieldTable};
 
-/// One kind of queue.
-struct Spec {
-    name: &'static str,
-    /// Where messages go that were delivered too often; none for the last stop.
-    dead: Option<&'static str>,
-    what: &'static str,
-}
-
-const RESULTS: Spec = Spec {
-    name: "results",
-    dead: Some("dead"),
-    what: "what workers read, for status",
-};
-const DEAD: Spec = Spec {
-    name: "dead",
-    dead: None,
-    what: "what could not be handled, with its reason",
-};
-const JOBS: Spec = Spec {
-    name: "jobs.<tenant>.<lane>",
-    dead: Some("dead"),
-    what: "one message per mailbox, for workers; one queue per tenant and lane",
-};
-const QUEUES: &[&Spec] = &[&RESULTS, &DEAD, &JOBS];
-
-/// How often a message is delivered before it counts as poison. High, because a worker that dies hands back innocent messages too.
+/// After this many deliveries without an ack a message is put aside: something about it ends whoever takes it.
 const DELIVERY_LIMIT: i32 = 1000;
 
-/// A queue of the topology.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Queue {
-    name: String,
-    dead: Option<&'static str>,
+/// What is declared for one kind of queue.
+struct Row {
+    name: &'static str,
+    /// Where messages go that were delivered too often.
+    aside: Option<&'static str>,
+    holds: &'static str,
 }
 
+const RESULTS: Row = Row {
+    name: "results",
+    aside: Some("dead"),
+    holds: "what became of jobs; written into the database by status",
+};
+const DEAD: Row = Row {
+    name: "dead",
+    aside: None,
+    holds: "messages nobody could read or finish; a person looks at them",
+};
+const JOBS: Row = Row {
+    name: "jobs.<tenant>.<lane>",
+    aside: Some("dead"),
+    holds: "jobs of one tenant and one lane; taken by the workers",
+};
+
+const TABLE: [&Row; 3] = [&JOBS, &RESULTS, &DEAD];
+
+impl Row {
+    /// All queues are quorum queues: replicated, and on disk before the broker confirms. `at-least-once` keeps a
+    /// message that is put aside until it is stored there; the broker offers it only together with `reject-publish`.
+    fn arguments(&self) -> Vec<(&'static str, AMQPValue)> {
+        let text = |text: &str| AMQPValue::LongString(text.into());
+        let mut arguments = vec![("x-queue-type", text("quorum"))];
+        if let Some(aside) = self.aside {
+            arguments.push(("x-delivery-limit", AMQPValue::LongInt(DELIVERY_LIMIT)));
+            arguments.push(("x-dead-letter-exchange", text("")));
+            arguments.push(("x-dead-letter-routing-key", text(aside)));
+            arguments.push(("x-dead-letter-strategy", text("at-least-once")));
+            arguments.push(("x-overflow", text("reject-publish")));
+        }
+        arguments
+    }
+}
+
+/// A queue of the table.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Queue(String);
+
 impl Queue {
-    /// Results of jobs.
+    /// What became of jobs.
+    #[must_use]
     pub fn results() -> Self {
-        Self::of(&RESULTS, RESULTS.name.to_owned())
+        Self(RESULTS.name.to_owned())
     }
 
-    /// Dead letters.
+    /// Messages put aside.
+    #[must_use]
     pub fn dead() -> Self {
-        Self::of(&DEAD, DEAD.name.to_owned())
+        Self(DEAD.name.to_owned())
     }
 
-    /// Jobs of a tenant's lane.
+    /// The jobs of one tenant and one lane.
+    #[must_use]
     pub fn jobs(tenant: &str, lane: &str) -> Self {
-        Self::of(
-            &JOBS,
+        Self(
             JOBS.name
                 .replace("<tenant>", tenant)
                 .replace("<lane>", lane),
         )
     }
 
-    fn of(spec: &Spec, name: String) -> Self {
-        Self {
-            name,
-            dead: spec.dead,
+    /// Its name at the broker.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
+    fn row(&self) -> &'static Row {
+        if self.0 == RESULTS.name {
+            &RESULTS
+        } else if self.0 == DEAD.name {
+            &DEAD
+        } else {
+            &JOBS
         }
     }
 
-    /// Its name on the broker.
-    pub fn name(&self) -> &str {
-        &self.name
+    /// The queue its messages are put aside in.
+    pub(crate) fn aside(&self) -> Option<Self> {
+        self.row().aside.map(|name| Self(name.to_owned()))
     }
 
     pub(crate) fn arguments(&self) -> FieldTable {
-        let mut arguments = FieldTable::default();
-        let mut set = |key: &str, value| {
-            arguments.insert(key.into(), value);
-        };
-        let text = |text: &str| AMQPValue::LongString(text.into());
-        set("x-queue-type", text("quorum"));
-        if let Some(dead) = self.dead {
-            set("x-delivery-limit", AMQPValue::LongInt(DELIVERY_LIMIT));
-            set("x-dead-letter-exchange", text(""));
-            set("x-dead-letter-routing-key", text(dead));
-            // At-least-once needs publishers to be refused when a queue is full, rather than its head dropped.
-            set("x-dead-letter-strategy", text("at-least-once"));
-            set("x-overflow", text("reject-publish"));
+        let mut table = FieldTable::default();
+        for (key, value) in self.row().arguments() {
+            table.insert(key.into(), value);
         }
-        arguments
+        table
     }
 }
 
-/// The table, for people.
-pub fn describe() -> String {
-    let mut out = String::new();
-    for spec in QUEUES {
-        let dead = spec
-            .dead
-            .map(|dead| format!("; after {DELIVERY_LIMIT} deliveries to {dead}"))
-            .unwrap_or_default();
-        // Writing to a String can't fail.
-        let _written = writeln!(
-            out,
-            "{:<22} quorum, durable{dead}: {}",
-            spec.name, spec.what
-        );
+impl fmt::Display for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
-    out
+}
+
+/// The table in words.
+#[must_use]
+pub fn describe() -> String {
+    let mut text = String::from(
+        "All queues are durable and take messages by the default exchange, under their own name.\n",
+    );
+    for row in TABLE {
+        let _ = writeln!(text, "\n{}\n  holds {}", row.name, row.holds);
+        for (key, value) in row.arguments() {
+            let value = match value {
+                AMQPValue::LongInt(number) => number.to_string(),
+                AMQPValue::LongString(text) => {
+                    format!("{:?}", String::from_utf8_lossy(text.as_bytes()))
+                }
+                other => format!("{other:?}"),
+            };
+            let _ = writeln!(text, "  {key} = {value}");
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -114,8 +140,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names() {
-        assert_eq!(Queue::jobs("uni", "bulk").name(), "jobs.uni.bulk");
-        assert_eq!(describe().lines().count(), QUEUES.len());
+    fn names_and_words() {
+        let queue = Queue::jobs("acme", "bulk");
+        assert_eq!(
+            (queue.name(), queue.aside()),
+            ("jobs.acme.bulk", Some(Queue::dead()))
+        );
+        assert_eq!(Queue::dead().aside(), None);
+        let text = describe();
+        for part in [
+            "jobs.<tenant>.<lane>",
+            "results",
+            "dead",
+            "x-delivery-limit = 1000",
+            "x-overflow = \"reject-publish\"",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
     }
 }
