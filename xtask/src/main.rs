@@ -2,6 +2,7 @@
 //!
 //! It depends on none of our crates: it builds `calgrant` and runs it as processes, the way a user does.
 
+mod check;
 mod clock;
 mod process;
 mod servers;
@@ -26,6 +27,8 @@ struct Args {
 enum Task {
     /// Build and run every test, on private Postgres and RabbitMQ servers that are stopped at the end.
     Test(test::Args),
+    /// Format, lints, documentation, licences and contracts, without changing anything.
+    Check,
     /// Start private Postgres and RabbitMQ servers, print their addresses, stop them on Ctrl-C.
     Servers(servers::Args),
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<ExitCode> {
     match task {
         Task::Test(args) => test::run_all(&args),
+        Task::Check => check::run_all(),
         Task::Servers(args) => servers::run(&args),
     }
 }
