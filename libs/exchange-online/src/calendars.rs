@@ -70,11 +70,10 @@ impl OnlineCalendars {
     fn path(&self) -> Path {
         match self.write_path {
             WritePath::InvokeCommand => Path::InvokeCommand,
-            WritePath::AdminApi => Path::AdminApi,
             WritePath::Auto if self.without_admin_api.load(Ordering::Relaxed) => {
                 Path::InvokeCommand
             }
-            WritePath::Auto => Path::AdminApi,
+            WritePath::Auto | WritePath::AdminApi => Path::AdminApi,
         }
     }
 

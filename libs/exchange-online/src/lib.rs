@@ -14,7 +14,11 @@ mod calendars;
 mod classify;
 mod command;
 pub mod connect;
+mod directory;
+mod dn;
+mod graph;
 mod http;
+mod lookup;
 mod token;
 mod wire;
 
@@ -24,6 +28,7 @@ use reqwest::Url;
 use secrecy::SecretString;
 
 pub use calendars::OnlineCalendars;
+pub use directory::OnlineDirectory;
 
 /// The clock, handed in.
 pub type Now = fn() -> time::OffsetDateTime;

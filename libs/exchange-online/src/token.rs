@@ -36,7 +36,7 @@ impl Token {
 
 enum Proof {
     Secret(SecretString),
-    Certificate(Signer),
+    Certificate(Box<Signer>),
 }
 
 struct Held {
@@ -74,7 +74,10 @@ impl TokenSource {
             Secret::Certificate {
                 key_pem,
                 certificate_pem,
-            } => Proof::Certificate(Signer::new(key_pem.expose_secret(), certificate_pem)?),
+            } => Proof::Certificate(Box::new(Signer::new(
+                key_pem.expose_secret(),
+                certificate_pem,
+            )?)),
         };
         Ok(Self {
             http,
