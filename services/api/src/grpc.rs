@@ -40,10 +40,18 @@ impl Front {
     }
 }
 
+/// What `async_trait` makes of an async method, spelled out: it can't look into a macro.
+type Passed<'a, T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send + 'a>>;
+
 macro_rules! pass_on {
     ($($client:ident . $method:ident ( $request:ty ) -> $answer:ty;)+) => {
-        $(async fn $method(&self, request: Request<$request>) -> Result<Response<$answer>, Status> {
-            self.$client.clone().$method(request).await
+        $(fn $method<'a, 'b>(&'a self, request: Request<$request>) -> Passed<'b, $answer>
+        where
+            'a: 'b,
+            Self: 'b,
+        {
+            let mut client = self.$client.clone();
+            Box::pin(async move { client.$method(request).await })
         })+
     };
 }

@@ -25,7 +25,6 @@ use crate::{
 };
 
 /// A job in our hands, acked only when its result is stored.
-#[derive(Debug)]
 pub struct Held {
     /// What to do.
     pub job: Job,
@@ -114,18 +113,15 @@ impl Pool {
     async fn next(&self) -> (Arc<dyn Calendars>, Vec<Held>) {
         loop {
             let mut state = self.state.subscribe();
-            let calendars = match state.wait_for(|state| matches!(state, State::Working(_))).await.as_deref() {
-                Ok(State::Working(calendars)) => Arc::clone(calendars),
-                _ => std::future::pending().await,
-            };
+            let calendars = working(&mut state).await;
             self.gate.open().await;
             while !self.bus.is_up() {
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
             tokio::select! {
                 held = self.shelf.take(self.round_size()) => return (calendars, held),
-                // Paused meanwhile, by a colleague.
-                _ = state.wait_for(|state| !matches!(state, State::Working(_))) => {}
+                // Paused meanwhile, or connected anew, by a colleague.
+                _ = state.changed() => {}
             }
         }
     }
@@ -172,6 +168,19 @@ impl Pool {
             warn!(account = %self.key.account, tenant = %self.key.tenant, code = detail.server_code, request.id = detail.request_id, "account {} is paused", self.key.account);
         }
         self.ledger.report(&self.key, true, reason.trim()).await;
+    }
+}
+
+/// Waits until the account works, and answers what it works with.
+async fn working(state: &mut watch::Receiver<State>) -> Arc<dyn Calendars> {
+    loop {
+        if let State::Working(calendars) = &*state.borrow_and_update() {
+            return Arc::clone(calendars);
+        }
+        // The sender lives in the pool that waits here.
+        if state.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 
