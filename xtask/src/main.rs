@@ -4,6 +4,8 @@
 
 mod check;
 mod clock;
+mod demo;
+mod http;
 mod process;
 mod servers;
 mod signals;
@@ -25,6 +27,8 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Delegate a whole school's calendars on a simulated Exchange, and prove the result.
+    Demo(demo::Args),
     /// Build and run every test, on private Postgres and RabbitMQ servers that are stopped at the end.
     Test(test::Args),
     /// Format, lints, documentation, licences and contracts, without changing anything.
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<ExitCode> {
     match task {
+        Task::Demo(args) => demo::run_all(&args),
         Task::Test(args) => test::run_all(&args),
         Task::Check => check::run_all(),
         Task::Servers(args) => servers::run(&args),

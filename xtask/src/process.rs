@@ -20,6 +20,8 @@ use crate::workspace;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long an interrupted command may take to end before it is killed.
 const COMMAND_GRACE: Duration = Duration::from_secs(20);
+/// Between two calls of what is done beside a command.
+const MEANWHILE: Duration = Duration::from_secs(1);
 /// Lines of a log shown when its program failed.
 const TAIL_LINES: usize = 25;
 
@@ -191,12 +193,17 @@ impl Drop for Process {
 
 /// Run a command to its end, output to ours; on Ctrl-C it is stopped and the interruption returned.
 pub(crate) fn run(command: &mut Command) -> Result<ExitStatus> {
+    run_beside(command, || {})
+}
+
+/// Like [`run`], and calls `meanwhile` about every second until the command has ended.
+pub(crate) fn run_beside(command: &mut Command, meanwhile: impl FnMut()) -> Result<ExitStatus> {
     let child = command
         .stdin(Stdio::null())
         .process_group(0)
         .spawn()
         .with_context(|| could_not_run(command))?;
-    wait(child)
+    wait(child, meanwhile)
 }
 
 /// Like [`run`], but everything the program prints on stdout and stderr is also handed to `see`, line by line.
@@ -211,7 +218,7 @@ pub(crate) fn run_seen(command: &mut Command, see: impl Fn(&str) + Sync) -> Resu
     thread::scope(|scope| {
         scope.spawn(|| copy_lines(out, std::io::stdout(), &see));
         scope.spawn(|| copy_lines(err, std::io::stderr(), &see));
-        wait(child)
+        wait(child, || {})
     })
 }
 
@@ -242,8 +249,13 @@ fn could_not_run(command: &Command) -> String {
     )
 }
 
-fn wait(mut child: Child) -> Result<ExitStatus> {
+fn wait(mut child: Child, mut meanwhile: impl FnMut()) -> Result<ExitStatus> {
+    let mut last = Stopwatch::start();
     loop {
+        if last.elapsed() >= MEANWHILE {
+            meanwhile();
+            last = Stopwatch::start();
+        }
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }

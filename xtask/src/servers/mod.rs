@@ -260,7 +260,7 @@ fn is_port_taken(error: &anyhow::Error) -> bool {
 }
 
 /// As many different free ports of the loopback address.
-fn free_ports<const N: usize>() -> Result<[u16; N]> {
+pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let mut held = Vec::with_capacity(N); // all at once, or the same one comes twice
     let mut ports = [0; N];
     for port in &mut ports {

@@ -1,0 +1,205 @@
+//! `cargo xtask demo`: a whole school's calendars, delegated on a simulated Exchange by the real services, and the result
+//! proven against the simulator's own state.
+//!
+//! Servers and simulator start, then `calgrant up`; a tenant is applied, one delegation runs for a nested group, the
+//! simulator says what really changed, and the same delegation runs again, which must write nothing.
+
+mod figures;
+mod stage;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::clock::Stopwatch;
+use crate::process::{run, run_beside};
+use crate::signals;
+use figures::{Figures, Run};
+use stage::{GROUP, Stage, TENANT, TRUSTEE};
+
+/// Exit codes of `calgrant` after which the run is worth looking at: all granted, or some mailboxes refused or failed.
+const ENDED_WELL: [i32; 2] = [0, 3];
+
+/// Options of `cargo xtask demo`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The kind of Exchange organisation.
+    #[arg(long, value_enum, default_value_t = Site::Online)]
+    site: Site,
+    /// Size of the school.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=500_000))]
+    mailboxes: u32,
+    /// The last line of stdout is one JSON object with the figures.
+    #[arg(long)]
+    json: bool,
+    /// Leave everything running afterwards, to look around, until Ctrl-C.
+    #[arg(long)]
+    keep: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Site {
+    /// Exchange Online.
+    Online,
+}
+
+/// The exit code is 0 only if the proof holds.
+pub(crate) fn run_all(args: &Args) -> Result<ExitCode> {
+    let Site::Online = args.site;
+    let stage = Stage::build(args.mailboxes)?;
+
+    eprintln!("\ndemo: setting up the tenant {TENANT}: a reader and three grantor accounts");
+    let applied =
+        run(&mut stage.calgrant(["apply", "-f", &stage.tenant_file().display().to_string()]))?;
+    ensure!(
+        applied.success(),
+        "the tenant could not be applied ({applied}); logs are in {}",
+        stage.dir().display()
+    );
+
+    eprintln!("\ndemo: delegating {GROUP} to {TRUSTEE}");
+    let first = delegate(&stage)?;
+    let report = stage.simulator("GET", "/_simulator/report")?;
+    let proof = stage.simulator(
+        "GET",
+        &format!("/_simulator/proof?group={GROUP}&trustee={TRUSTEE}"),
+    )?;
+
+    eprintln!("\ndemo: the same delegation again");
+    stage.simulator("POST", "/_simulator/mark")?;
+    let second = delegate(&stage)?;
+    let second_report = stage.simulator("GET", "/_simulator/report")?;
+
+    let figures = Figures::gather((&first, &report), (&second, &second_report), &proof);
+    // The table goes where talk goes when a program reads stdout.
+    if args.json {
+        eprintln!("\n{figures}");
+    } else {
+        println!("\n{figures}");
+    }
+    let broken = figures.broken();
+    for claim in &broken {
+        eprintln!("demo: NOT PROVEN: {claim}");
+    }
+    if broken.is_empty() {
+        eprintln!(
+            "demo: proven: every mailbox is accounted for, no limit was broken, nothing else was touched"
+        );
+    } else {
+        stage.keep_logs();
+    }
+    if args.keep {
+        keep(&stage, &first)?;
+    } else {
+        eprintln!("demo: `cargo xtask demo --keep` leaves it running, to look around");
+    }
+    drop(stage);
+    if args.json {
+        println!("{}", figures.to_json());
+    }
+    Ok(if broken.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Run the delegation once, with its progress on stderr.
+fn delegate(stage: &Stage) -> Result<Run> {
+    let watch = Stopwatch::start();
+    let asked = stage.read(&[
+        "delegate",
+        "--tenant",
+        TENANT,
+        "--group",
+        GROUP,
+        "--trustee",
+        TRUSTEE,
+        "--output",
+        "json",
+    ])?;
+    let operation = asked
+        .first()
+        .and_then(|row| row["id"].as_str())
+        .context("no operation came back")?
+        .to_owned();
+    let mut parked = BTreeSet::new();
+    let ended = run_beside(
+        &mut stage.calgrant(["operations", "watch", &operation]),
+        || {
+            // Looked at from outside, now and then: one that is parked for less than that is missed.
+            let waiting = stage.read(&[
+                "mailboxes",
+                "--operation",
+                &operation,
+                "--outstanding",
+                "--output",
+                "json",
+            ]);
+            let waiting = waiting.unwrap_or_default();
+            parked.extend(
+                waiting
+                    .iter()
+                    .filter(|row| row["waiting"] == "parked")
+                    .map(|row| text(row, "job_id")),
+            );
+        },
+    )?;
+    let seconds = watch.elapsed().as_secs_f64();
+    ensure!(
+        ended.code().is_some_and(|code| ENDED_WELL.contains(&code)),
+        "the operation did not end well ({ended}); logs are in {}",
+        stage.dir().display()
+    );
+    let mut outcomes = BTreeMap::new();
+    let mut parked_then_done = 0;
+    let operation_row = stage.read(&["operations", "get", &operation, "--output", "json"])?;
+    let accepted = operation_row
+        .first()
+        .and_then(|row| text(row, "accepted").parse().ok());
+    for row in stage.read(&["mailboxes", "--operation", &operation, "--output", "json"])? {
+        let outcome = text(&row, "outcome");
+        let done = figures::GRANTED.contains(&outcome.as_str());
+        parked_then_done += u64::from(done && parked.contains(&text(&row, "job_id")));
+        *outcomes.entry(outcome).or_default() += 1;
+    }
+    let accepted = accepted.context("the operation has no number of accepted mailboxes")?;
+    Ok(Run {
+        operation,
+        accepted,
+        outcomes,
+        parked_then_done,
+        seconds,
+    })
+}
+
+fn text(row: &Value, field: &str) -> String {
+    row[field].as_str().unwrap_or_default().to_owned()
+}
+
+/// Stay until Ctrl-C.
+fn keep(stage: &Stage, first: &Run) -> Result<()> {
+    let program = stage.program().display().to_string();
+    eprintln!("\ndemo: everything is left running. In another terminal:\n");
+    eprintln!("  export CALGRANT_API={}", stage.api());
+    eprintln!(
+        "  {program} mailboxes --operation {} --outcome refused",
+        first.operation
+    );
+    eprintln!("  {program} access --tenant {TENANT} person.1@uni.example");
+    eprintln!("  {program} operations list");
+    eprintln!("  curl -s {}/_simulator/report\n", stage.simulator_url());
+    eprintln!(
+        "demo: logs are in {}; Ctrl-C stops everything",
+        stage.dir().display()
+    );
+    while signals::count() == 0 {
+        thread::sleep(Duration::from_millis(100));
+    }
+    eprintln!("demo: stopping");
+    Ok(())
+}
