@@ -297,7 +297,7 @@ fn copy_lines(from: Option<impl std::io::Read>, mut to: impl std::io::Write, see
     }
 }
 
-fn open_log(log: &Path) -> Result<File> {
+pub(crate) fn open_log(log: &Path) -> Result<File> {
     if let Some(dir) = log.parent() {
         fs::create_dir_all(dir).with_context(|| format!("could not create {}", dir.display()))?;
     }
@@ -306,7 +306,7 @@ fn open_log(log: &Path) -> Result<File> {
 }
 
 /// The last lines of a log.
-fn tail(log: &Path) -> String {
+pub(crate) fn tail(log: &Path) -> String {
     let text = fs::read(log)
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         .unwrap_or_default();

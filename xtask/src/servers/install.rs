@@ -12,9 +12,9 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::geteuid;
 
-use crate::process::User;
+use crate::process::{User, open_log, tail};
 use crate::signals;
-use crate::workspace::on_path;
+use crate::workspace::{self, on_path};
 
 /// Where Debian keeps the server programs of each version.
 const DEBIAN_POSTGRES: &str = "/usr/lib/postgresql";
@@ -59,6 +59,10 @@ pub(super) struct Programs {
 
 /// Find the programs wanted, installing packages for those that are missing.
 pub(super) fn ensure(postgres: bool, rabbitmq: bool) -> Result<Programs> {
+    if is_policy_ours() {
+        let _alone = lock()?; // or another xtask is installing
+        NoStart::restore_leftover();
+    }
     let mut programs = find(postgres, rabbitmq);
     let missing = |programs: &Programs| {
         let mut packages = Vec::new();
@@ -186,7 +190,7 @@ fn install(packages: &[&str]) -> Result<()> {
         "sudo apt-get"
     };
     eprintln!(
-        "servers: missing here, and installed now with {how}: {list} (no service of them will be left running)"
+        "servers: missing here, and installed now with {how}: {list} (a minute or two; no service of them will be left running)"
     );
 
     let _policy = NoStart::set()?;
@@ -205,7 +209,9 @@ fn install(packages: &[&str]) -> Result<()> {
 }
 
 fn apt_get(arguments: &[&str]) -> Result<()> {
-    // Waits for another package manager instead of failing; the terminal stays ours, for sudo may ask for a password.
+    let log = workspace::target().join("apt.log");
+    let out = open_log(&log)?;
+    // Waits for another package manager instead of failing; a password is asked for on the terminal itself.
     let mut command = as_root("env");
     command.args([
         "DEBIAN_FRONTEND=noninteractive",
@@ -216,13 +222,16 @@ fn apt_get(arguments: &[&str]) -> Result<()> {
     ]);
     let status = command
         .args(arguments)
-        .stdout(Stdio::from(std::io::stderr()))
+        .stderr(out.try_clone()?)
+        .stdout(out)
         .status();
     let status = status.context("could not run apt-get")?;
+    let said = || tail(&log);
     ensure!(
         status.success(),
-        "`apt-get {}` failed ({status})",
-        arguments.join(" ")
+        "`apt-get {}` failed ({status}); the end of its output:\n{}",
+        arguments.join(" "),
+        said()
     );
     Ok(())
 }
@@ -264,16 +273,21 @@ struct NoStart {
     as_it_was: bool,
 }
 
+fn is_policy_ours() -> bool {
+    fs::read_to_string(POLICY).is_ok_and(|text| text.contains(POLICY_MARK))
+}
+
 impl NoStart {
-    fn set() -> Result<Self> {
-        let found = fs::read_to_string(POLICY).ok();
-        if found
-            .as_ref()
-            .is_some_and(|text| text.contains(POLICY_MARK))
-        {
+    /// What an installation left that was killed.
+    fn restore_leftover() {
+        if is_policy_ours() {
             eprintln!("servers: restoring {POLICY}, left by an installation that was killed");
             drop(Self { as_it_was: false });
-        } else if found.is_some() {
+        }
+    }
+
+    fn set() -> Result<Self> {
+        if Path::new(POLICY).exists() {
             let answer = as_root(POLICY).args(["rabbitmq-server", "start"]).output();
             if answer.is_ok_and(|output| output.status.code() == Some(POLICY_DENIES)) {
                 return Ok(Self { as_it_was: true });
