@@ -1,1 +1,129 @@
-//! Placeholder.
+//! Status: the system of record. It alone opens the database.
+//!
+//! ```text
+//! api, worker ──gRPC──▶ ledger ─┐
+//! clients ─────▶ provisioning, queries, fleet ─▶ store ─▶ Postgres
+//! results ─────▶ results ───────┘          ▲
+//!                                        sweep: overdue jobs become ready again
+//! ```
+
+pub mod config;
+mod fleet;
+mod ledger;
+mod pages;
+mod provisioning;
+mod queries;
+mod refuse;
+mod results;
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use calgrant_bus::Bus;
+use calgrant_contract::pb::{
+    DESCRIPTORS, fleet::v1::fleet_service_server::FleetServiceServer,
+    ledger::v1::ledger_service_server::LedgerServiceServer,
+    provisioning::v1::provisioning_service_server::ProvisioningServiceServer,
+    status::v1::status_service_server::StatusServiceServer,
+};
+use calgrant_runtime::{clock, grpc, shutdown::Tasks, waiting};
+use calgrant_store::Store;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tracing::{info, warn};
+
+pub use config::Config;
+
+const SERVICES: &[&str] = &[
+    "calgrant.provisioning.v1.ProvisioningService",
+    "calgrant.status.v1.StatusService",
+    "calgrant.fleet.v1.FleetService",
+    "calgrant.ledger.v1.LedgerService",
+];
+/// A job published longer ago is published again: its message is lost, or the repeat is harmless.
+const OVERDUE: Duration = Duration::from_secs(900);
+const SWEEP: Duration = Duration::from_secs(30);
+const DRAIN: Duration = Duration::from_secs(15);
+/// Pages of listings are larger than the usual 4 MiB.
+const LARGEST: usize = 64 << 20;
+
+/// Runs status until `stop`. An absent Postgres or RabbitMQ is waited for; until both are there, health says not serving.
+///
+/// # Errors
+/// The address can't be bound, or the database's URL is none.
+pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+    let tasks = Tasks::new(stop.clone());
+    let store = Store::new(&config.database_url)
+        .map_err(|cause| anyhow!("status.database_url: {cause}"))?;
+    let (listener, address) = grpc::bind(config.listen).await?;
+    let (health, health_service) = grpc::Health::new();
+    health.ready(SERVICES, false).await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .build_v1()?;
+    let ledger = LedgerServiceServer::new(ledger::Ledger {
+        store: store.clone(),
+    })
+    .max_decoding_message_size(LARGEST)
+    .max_encoding_message_size(LARGEST);
+    let routes = Routes::new(ledger)
+        .add_service(ProvisioningServiceServer::new(provisioning::Provisioning {
+            store: store.clone(),
+            tasks: tasks.clone(),
+        }))
+        .add_service(StatusServiceServer::new(queries::Queries {
+            store: store.clone(),
+        }))
+        .add_service(FleetServiceServer::new(fleet::Fleet {
+            store: store.clone(),
+        }))
+        .add_service(health_service)
+        .add_service(reflection);
+    tasks.spawn("grpc", grpc::serve(listener, routes, stop.clone()));
+    info!(%address, "status serves gRPC at {address}");
+
+    if waiting::until_ok("Postgres", &stop, || store.migrate())
+        .await
+        .is_none()
+    {
+        return Ok(());
+    }
+    let Some(bus) = waiting::until_ok("RabbitMQ", &stop, || {
+        Bus::connect(&config.amqp_url, "status")
+    })
+    .await
+    else {
+        return Ok(());
+    };
+    tasks.spawn(
+        "results",
+        results::run(store.clone(), bus.clone(), stop.clone()),
+    );
+    tasks.spawn("sweep", sweep(store, stop.clone()));
+    health.ready(SERVICES, true).await;
+
+    stop.cancelled().await;
+    health.ready(SERVICES, false).await;
+    let left = tasks.drain(DRAIN).await;
+    bus.close().await;
+    info!(left, "status stopped");
+    Ok(())
+}
+
+/// Makes overdue jobs ready again, now and then.
+async fn sweep(store: Store, stop: CancellationToken) {
+    loop {
+        match store.take_back_overdue(OVERDUE, clock::now()).await {
+            Ok(0) => {}
+            Ok(jobs) => warn!(
+                jobs,
+                "jobs were published and not heard of; they are ready again"
+            ),
+            Err(cause) => warn!(error = %cause, "couldn't look for overdue jobs; trying again"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}

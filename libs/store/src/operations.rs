@@ -1,0 +1,248 @@
+//! Operations: accepting, reading, cancelling.
+
+use calgrant_domain::{
+    Counts, DelegationId, Lane, OperationId, OperationState, Outcome, TenantName,
+};
+use time::OffsetDateTime;
+use tokio_postgres::{GenericClient, Row};
+use uuid::Uuid;
+
+use crate::{
+    Store, StoreError, StoredDelegation, delegations,
+    events::changed,
+    row::{count, parsed},
+};
+
+/// An operation to accept.
+#[derive(Debug, Clone)]
+pub struct NewOperation {
+    /// Its id.
+    pub id: OperationId,
+    /// Whose.
+    pub tenant: TenantName,
+    /// What it runs.
+    pub delegation: DelegationId,
+    /// Stored with it, if it is new.
+    pub new_delegation: Option<StoredDelegation>,
+    /// Its lane.
+    pub lane: Lane,
+    /// Whether nothing is written.
+    pub validate_only: bool,
+    /// Who asks.
+    pub caller: String,
+    /// What makes a repeat harmless.
+    pub request_id: String,
+    /// What two equal requests have in common.
+    pub canonical: String,
+    /// Reference to a ticket.
+    pub ticket: String,
+    /// Trace of the request.
+    pub traceparent: String,
+    /// When.
+    pub at: OffsetDateTime,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is committed.
+    New(OperationId),
+    /// The same request had been accepted before.
+    Known(OperationId),
+}
+
+/// An operation as it stands.
+#[derive(Debug, Clone)]
+pub struct OperationView {
+    /// Its id.
+    pub id: OperationId,
+    /// Whose.
+    pub tenant: TenantName,
+    /// What it runs.
+    pub delegation: DelegationId,
+    /// Where it stands.
+    pub state: OperationState,
+    /// Its lane.
+    pub lane: Lane,
+    /// Whether nothing is written.
+    pub validate_only: bool,
+    /// Its counts.
+    pub counts: Counts,
+    /// Why it failed, as a word.
+    pub failure: String,
+    /// The same for people.
+    pub failure_text: String,
+    /// What it waits for.
+    pub waiting_for: String,
+    /// Who asked.
+    pub requested_by: String,
+    /// Reference to a ticket.
+    pub ticket: String,
+    /// When it was accepted.
+    pub created_at: OffsetDateTime,
+    /// When it ended.
+    pub ended_at: Option<OffsetDateTime>,
+    /// Number of its latest change.
+    pub sequence: u64,
+    /// Lines that name a mailbox another line names too.
+    pub merged_lines: u64,
+    /// Recipients left out.
+    pub excluded: u64,
+    /// Jobs that wait for a mailbox.
+    pub parked: u64,
+}
+
+const COLUMNS: &str = "id, tenant, delegation_id, state, lane, validate_only, accepted, added, updated, unchanged, left_higher, refused, failed, cancelled, unconfirmed,
+    failure, failure_text, waiting_for, requested_by, ticket, created_at, ended_at, sequence, merged_lines, excluded,
+    CASE WHEN ended_at IS NULL THEN (SELECT count(*) FROM job WHERE operation_id = operation.id AND state = 'ready' AND waiting = 'parked') ELSE 0 END AS parked";
+
+impl Store {
+    /// Accepts an operation, or finds the one of the same request. Returns after the commit.
+    ///
+    /// # Errors
+    /// The `request_id` was used for another request; Postgres is away.
+    pub async fn accept(&self, new: &NewOperation) -> Result<Accepted, StoreError> {
+        let mut connection = self.connection().await?;
+        let transaction = connection.transaction().await?;
+        let key: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
+            [&new.tenant.as_str(), &new.caller, &new.request_id];
+        // Of two at once, the second waits here for the first.
+        let first = transaction.execute("INSERT INTO request (tenant, caller, request_id, canonical, operation_id, created_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+            &[key[0], key[1], key[2], &new.canonical, &new.id.as_uuid(), &new.at]).await?;
+        if first == 0 {
+            let row = transaction.query_one("SELECT canonical, operation_id FROM request WHERE tenant = $1 AND caller = $2 AND request_id = $3", &key).await?;
+            let known = OperationId::from_uuid(row.try_get("operation_id")?);
+            return if row.try_get::<_, String>("canonical")? == new.canonical {
+                Ok(Accepted::Known(known))
+            } else {
+                Err(StoreError::RequestIdReused(known))
+            };
+        }
+        if let Some(delegation) = &new.new_delegation {
+            delegations::insert(&*transaction, delegation).await?;
+        }
+        transaction.execute("INSERT INTO operation (id, tenant, delegation_id, state, lane, validate_only, requested_by, ticket, traceparent, created_at, sequence) VALUES ($1, $2, $3, 'accepted', $4, $5, $6, $7, $8, $9, 0)",
+            &[&new.id.as_uuid(), &new.tenant.as_str(), &new.delegation.as_uuid(), &new.lane.as_str(), &new.validate_only, &new.caller, &new.ticket, &new.traceparent, &new.at]).await?;
+        changed(&*transaction, new.id, new.at).await?;
+        transaction.commit().await?;
+        Ok(Accepted::New(new.id))
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn operation(&self, id: OperationId) -> Result<Option<OperationView>, StoreError> {
+        let connection = self.connection().await?;
+        let row = connection
+            .query_opt(
+                &format!("SELECT {COLUMNS} FROM operation WHERE id = $1"),
+                &[&id.as_uuid()],
+            )
+            .await?;
+        row.map(|row| view(&row)).transpose()
+    }
+
+    /// Newest first, before `before`; of all tenants if `tenant` is `None`.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn operations(
+        &self,
+        tenant: Option<&TenantName>,
+        before: Option<Uuid>,
+        limit: i64,
+    ) -> Result<Vec<OperationView>, StoreError> {
+        let before = before.unwrap_or(Uuid::max());
+        let connection = self.connection().await?;
+        let rows = connection.query(&format!("SELECT {COLUMNS} FROM operation WHERE ($1::text IS NULL OR tenant = $1) AND id < $2 ORDER BY id DESC LIMIT $3"), &[&tenant.map(TenantName::as_str), &before, &limit]).await?;
+        rows.iter().map(view).collect()
+    }
+
+    /// Ends every job that has not begun. Harmless to repeat.
+    ///
+    /// # Errors
+    /// There is none of this id; Postgres is away.
+    pub async fn cancel(&self, id: OperationId, now: OffsetDateTime) -> Result<(), StoreError> {
+        let mut connection = self.connection().await?;
+        let transaction = connection.transaction().await?;
+        let row = transaction
+            .query_opt(
+                "SELECT state FROM operation WHERE id = $1 FOR UPDATE",
+                &[&id.as_uuid()],
+            )
+            .await?
+            .ok_or(StoreError::NotFound("operation"))?;
+        let state: OperationState = parsed(&row, "state")?;
+        if !state.is_final() && state != OperationState::Cancelling {
+            transaction
+                .execute(
+                    "UPDATE operation SET state = 'cancelling', waiting_for = '' WHERE id = $1",
+                    &[&id.as_uuid()],
+                )
+                .await?;
+            end_unbegun(
+                &*transaction,
+                id,
+                Outcome::Cancelled,
+                "cancel_requested",
+                now,
+            )
+            .await?;
+            changed(&*transaction, id, now).await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+}
+
+/// Ends jobs that have not begun, and counts them. The operation's row is locked.
+pub(crate) async fn end_unbegun(
+    client: &impl GenericClient,
+    id: OperationId,
+    outcome: Outcome,
+    reason: &str,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let ended = client.execute("UPDATE job SET state = 'ended', outcome = $2, reason = $3, waiting = '', ended_at = $4 WHERE operation_id = $1 AND state <> 'ended' AND begun_at IS NULL",
+        &[&id.as_uuid(), &outcome.as_str(), &reason, &now]).await?;
+    // The column is named by the outcome's own word.
+    client
+        .execute(
+            &format!("UPDATE operation SET {outcome} = {outcome} + $2 WHERE id = $1"),
+            &[&id.as_uuid(), &i64::try_from(ended).unwrap_or(i64::MAX)],
+        )
+        .await?;
+    Ok(())
+}
+
+/// The counts of an operation's row.
+pub(crate) fn counts(row: &Row) -> Result<Counts, StoreError> {
+    let mut counts = Counts::accepting(count(row, "accepted")?);
+    for outcome in Outcome::ALL {
+        counts.add(*outcome, count(row, outcome.as_str())?);
+    }
+    Ok(counts)
+}
+
+fn view(row: &Row) -> Result<OperationView, StoreError> {
+    Ok(OperationView {
+        id: OperationId::from_uuid(row.try_get("id")?),
+        tenant: parsed(row, "tenant")?,
+        delegation: DelegationId::from_uuid(row.try_get("delegation_id")?),
+        state: parsed(row, "state")?,
+        lane: parsed(row, "lane")?,
+        validate_only: row.try_get("validate_only")?,
+        counts: counts(row)?,
+        failure: row.try_get("failure")?,
+        failure_text: row.try_get("failure_text")?,
+        waiting_for: row.try_get("waiting_for")?,
+        requested_by: row.try_get("requested_by")?,
+        ticket: row.try_get("ticket")?,
+        created_at: row.try_get("created_at")?,
+        ended_at: row.try_get("ended_at")?,
+        sequence: count(row, "sequence")?,
+        merged_lines: count(row, "merged_lines")?,
+        excluded: count(row, "excluded")?,
+        parked: count(row, "parked")?,
+    })
+}

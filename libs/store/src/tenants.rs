@@ -1,0 +1,235 @@
+//! Tenants with their sites and accounts.
+
+use calgrant_domain::{
+    AccountSpec, BadInput, CallWindow, Credential, Limits, SecretRef, SiteSpec, TenantName,
+    TenantSpec,
+};
+use time::OffsetDateTime;
+use tokio_postgres::{GenericClient, Row};
+
+use crate::{
+    Store, StoreError,
+    row::{duration, int, millis, parsed, parsed_all, small},
+};
+
+/// A tenant as it is stored.
+#[derive(Debug, Clone)]
+pub struct StoredTenant {
+    /// What was applied.
+    pub spec: TenantSpec,
+    /// Changes with every change.
+    pub etag: String,
+    /// When it was last applied.
+    pub updated_at: OffsetDateTime,
+}
+
+impl Store {
+    /// Stores a tenant as a whole. With `etag` only if the stored one has it (empty: any). Accounts that Calgrant
+    /// paused are tried again.
+    ///
+    /// # Errors
+    /// It has changed meanwhile; Postgres is away.
+    pub async fn apply_tenant(
+        &self,
+        tenant: &TenantSpec,
+        expected: &str,
+        etag: &str,
+        now: OffsetDateTime,
+    ) -> Result<(), StoreError> {
+        let mut connection = self.connection().await?;
+        let transaction = connection.transaction().await?;
+        let name = tenant.name.as_str();
+        let stored = transaction
+            .query_opt(
+                "SELECT etag FROM tenant WHERE name = $1 FOR UPDATE",
+                &[&name],
+            )
+            .await?;
+        let stored = stored
+            .map(|row| row.get::<_, String>("etag"))
+            .unwrap_or_default();
+        if !expected.is_empty() && stored != expected {
+            return Err(StoreError::Changed);
+        }
+        transaction.execute("INSERT INTO tenant (name, display_name, etag, updated_at) VALUES ($1, $2, $3, $4)
+            ON CONFLICT (name) DO UPDATE SET display_name = EXCLUDED.display_name, etag = EXCLUDED.etag, updated_at = EXCLUDED.updated_at",
+            &[&name, &tenant.display_name, &etag, &now]).await?;
+        transaction
+            .execute("DELETE FROM site WHERE tenant = $1", &[&name])
+            .await?;
+        transaction
+            .execute("DELETE FROM account_pause WHERE tenant = $1", &[&name])
+            .await?;
+        for (position, site) in (0i32..).zip(&tenant.sites) {
+            insert_site(&*transaction, name, position, site).await?;
+        }
+        bump_fleet(&*transaction).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// Tenants after `after` by name, at most `limit`.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn tenants(&self, after: &str, limit: i64) -> Result<Vec<StoredTenant>, StoreError> {
+        let connection = self.connection().await?;
+        let rows = connection.query("SELECT name, display_name, etag, updated_at FROM tenant WHERE name > $1 ORDER BY name LIMIT $2", &[&after, &limit]).await?;
+        let mut out = Vec::with_capacity(rows.len());
+        for row in rows {
+            out.push(read_tenant(&**connection, &row).await?);
+        }
+        Ok(out)
+    }
+
+    /// One tenant.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn tenant(&self, name: &TenantName) -> Result<Option<StoredTenant>, StoreError> {
+        let connection = self.connection().await?;
+        match connection
+            .query_opt(
+                "SELECT name, display_name, etag, updated_at FROM tenant WHERE name = $1",
+                &[&name.as_str()],
+            )
+            .await?
+        {
+            None => Ok(None),
+            Some(row) => read_tenant(&**connection, &row).await.map(Some),
+        }
+    }
+
+    /// Changes whenever a tenant or the state of an account does.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn fleet_version(&self) -> Result<String, StoreError> {
+        let row = self
+            .connection()
+            .await?
+            .query_one("SELECT version FROM fleet_version", &[])
+            .await?;
+        Ok(row.try_get::<_, i64>("version")?.to_string())
+    }
+}
+
+pub(crate) async fn bump_fleet(client: &impl GenericClient) -> Result<(), StoreError> {
+    client
+        .execute("UPDATE fleet_version SET version = version + 1", &[])
+        .await?;
+    Ok(())
+}
+
+async fn insert_site(
+    client: &impl GenericClient,
+    tenant: &str,
+    position: i32,
+    site: &SiteSpec,
+) -> Result<(), StoreError> {
+    client.execute("INSERT INTO site (tenant, kind, position, directory_id, login_url, graph_url, admin_url, write_path, park_first_millis, park_limit_millis)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        &[&tenant, &site.kind.as_str(), &position, &site.directory_id, &site.login_url, &site.graph_url, &site.admin_url, &site.write_path.as_str(), &millis(site.park_first), &millis(site.park_limit)]).await?;
+    for (position, account) in (0i32..).zip(&site.accounts) {
+        let purposes: Vec<&str> = account
+            .purposes
+            .iter()
+            .map(|purpose| purpose.as_str())
+            .collect();
+        let calls: Vec<i32> = account
+            .limits
+            .windows
+            .iter()
+            .map(|window| int(window.calls))
+            .collect();
+        let lengths: Vec<i64> = account
+            .limits
+            .windows
+            .iter()
+            .map(|window| millis(window.length))
+            .collect();
+        client.execute("INSERT INTO account (tenant, site, name, position, purposes, client_id, credential, in_flight, window_calls, window_millis, workers)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+            &[&tenant, &site.kind.as_str(), &account.name.as_str(), &position, &purposes, &account.client_id, &credential_columns(&account.credential), &int(account.limits.in_flight), &calls, &lengths, &int(account.workers)]).await?;
+    }
+    Ok(())
+}
+
+async fn read_tenant(client: &impl GenericClient, row: &Row) -> Result<StoredTenant, StoreError> {
+    let name: TenantName = parsed(row, "name")?;
+    let mut sites = Vec::new();
+    for site in client.query("SELECT kind, directory_id, login_url, graph_url, admin_url, write_path, park_first_millis, park_limit_millis FROM site WHERE tenant = $1 ORDER BY position", &[&name.as_str()]).await? {
+        let accounts = client.query("SELECT name, purposes, client_id, credential, in_flight, window_calls, window_millis, workers FROM account WHERE tenant = $1 AND site = $2 ORDER BY position", &[&name.as_str(), &site.try_get::<_, &str>("kind")?]).await?;
+        sites.push(SiteSpec {
+            kind: parsed(&site, "kind")?,
+            directory_id: site.try_get("directory_id")?,
+            login_url: site.try_get("login_url")?,
+            graph_url: site.try_get("graph_url")?,
+            admin_url: site.try_get("admin_url")?,
+            write_path: parsed(&site, "write_path")?,
+            park_first: duration(site.try_get("park_first_millis")?),
+            park_limit: duration(site.try_get("park_limit_millis")?),
+            accounts: accounts.iter().map(account).collect::<Result<_, _>>()?,
+        });
+    }
+    Ok(StoredTenant {
+        spec: TenantSpec {
+            name,
+            display_name: row.try_get("display_name")?,
+            sites,
+        },
+        etag: row.try_get("etag")?,
+        updated_at: row.try_get("updated_at")?,
+    })
+}
+
+fn account(row: &Row) -> Result<AccountSpec, StoreError> {
+    let (calls, lengths): (Vec<i32>, Vec<i64>) =
+        (row.try_get("window_calls")?, row.try_get("window_millis")?);
+    let windows = calls.iter().zip(lengths).map(|(calls, length)| CallWindow {
+        calls: u32::try_from(*calls).unwrap_or(1),
+        length: duration(length),
+    });
+    Ok(AccountSpec {
+        name: parsed(row, "name")?,
+        purposes: parsed_all(row, "purposes")?,
+        client_id: row.try_get("client_id")?,
+        credential: credential(&row.try_get::<_, Vec<String>>("credential")?)?,
+        limits: Limits {
+            in_flight: small(row, "in_flight")?,
+            windows: windows.collect(),
+        },
+        workers: small(row, "workers")?,
+    })
+}
+
+fn credential_columns(credential: &Credential) -> Vec<String> {
+    let at = |secret: &SecretRef| match secret {
+        SecretRef::Env(name) => ["env".to_owned(), name.clone()],
+        SecretRef::File(path) => ["file".to_owned(), path.clone()],
+    };
+    match credential {
+        Credential::Secret(secret) => [vec!["secret".to_owned()], at(secret).to_vec()].concat(),
+        Credential::Certificate { key, certificate } => [
+            vec!["certificate".to_owned()],
+            at(key).to_vec(),
+            at(certificate).to_vec(),
+        ]
+        .concat(),
+    }
+}
+
+fn credential(columns: &[String]) -> Result<Credential, StoreError> {
+    let at = |kind: &str, name: &str| match kind {
+        "env" => SecretRef::Env(name.to_owned()),
+        _ => SecretRef::File(name.to_owned()),
+    };
+    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    match columns[..] {
+        ["secret", kind, name] => Ok(Credential::Secret(at(kind, name))),
+        ["certificate", key_kind, key, kind, name] => Ok(Credential::Certificate {
+            key: at(key_kind, key),
+            certificate: at(kind, name),
+        }),
+        _ => Err(BadInput::missing("credential", "not in a form that is known").into()),
+    }
+}

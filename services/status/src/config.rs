@@ -1,0 +1,63 @@
+//! Settings of status: section `[status]`, or `CALGRANT_STATUS_…` in the environment.
+
+use std::{net::SocketAddr, path::Path};
+
+use calgrant_runtime::settings::{self, Fault};
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Raw {
+    listen: String,
+    insecure_remote: bool,
+    database_url: Option<String>,
+    amqp_url: Option<String>,
+}
+
+impl Default for Raw {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:7102".into(),
+            insecure_remote: false,
+            database_url: None,
+            amqp_url: None,
+        }
+    }
+}
+
+/// Checked settings.
+#[derive(Clone)]
+pub struct Config {
+    /// Where gRPC is served.
+    pub listen: SocketAddr,
+    /// URL of Postgres.
+    pub database_url: String,
+    /// URL of RabbitMQ.
+    pub amqp_url: String,
+}
+
+impl Config {
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// All faults at once.
+    pub fn load(file: Option<&Path>) -> Result<Self, Vec<Fault>> {
+        let raw: Raw = settings::load(file, "status", "CALGRANT_STATUS_")?;
+        let or = |set: Option<String>, name: &str, default: &str| {
+            set.or_else(|| std::env::var(name).ok())
+                .unwrap_or_else(|| default.to_owned())
+        };
+        let listen = settings::checked_bind("status.listen", &raw.listen, raw.insecure_remote)
+            .map_err(|fault| vec![fault])?;
+        let database_url = or(
+            raw.database_url,
+            "DATABASE_URL",
+            "postgres://calgrant@127.0.0.1:5432/calgrant",
+        );
+        Ok(Self {
+            listen,
+            database_url,
+            amqp_url: or(raw.amqp_url, "AMQP_URL", "amqp://127.0.0.1:5672/%2f"),
+        })
+    }
+}
