@@ -7,6 +7,7 @@ mod clock;
 mod demo;
 mod http;
 mod process;
+mod python;
 mod servers;
 mod signals;
 mod test;

@@ -10,6 +10,7 @@ use anyhow::Result;
 
 use crate::clock::Stopwatch;
 use crate::process::{run, run_seen};
+use crate::python;
 use crate::servers::{self, Servers, Wanted};
 use crate::workspace::{cargo, root};
 
@@ -47,13 +48,14 @@ pub(crate) fn run_all(args: &Args) -> Result<ExitCode> {
         eprintln!("test: the build failed");
         return Ok(code_of(built));
     }
+    let python = python::prepare()?;
     let servers = Servers::start(Wanted {
         management: true,
         fsync: false,
     })?;
     let mut steps = Vec::new();
     let mut first_failure = None;
-    let mut step = |name, command: &mut Command, filters: &[String]| -> Result<()> {
+    let mut step = |name, closing: &str, command: &mut Command, filters: &[String]| -> Result<()> {
         let watch = Stopwatch::start();
         let counts = Mutex::new(Counts::default());
         command.envs(
@@ -62,9 +64,10 @@ pub(crate) fn run_all(args: &Args) -> Result<ExitCode> {
                 .iter()
                 .map(|(name, value)| (*name, value)),
         );
+        command.envs(python.iter().map(|python| ("CALGRANT_TEST_PYTHON", python)));
         let status = run_seen(command, |line| {
             if let Ok(mut counts) = counts.lock() {
-                counts.see(line);
+                counts.see(line, closing);
             }
         })?;
         let counts = counts.into_inner().unwrap_or_default();
@@ -88,6 +91,7 @@ pub(crate) fn run_all(args: &Args) -> Result<ExitCode> {
     };
     step(
         "tests",
+        runner.closing(),
         &mut runner.command(&args.filters, false),
         &args.filters,
     )?;
@@ -95,6 +99,7 @@ pub(crate) fn run_all(args: &Args) -> Result<ExitCode> {
     if matches!(runner, Runner::Nextest) && args.filters.is_empty() && has_doc_tests(&root()) {
         step(
             "doc tests",
+            Runner::Cargo.closing(),
             &mut cargo(["test", "--workspace", "--doc", "--quiet"]),
             &[],
         )?;
@@ -122,6 +127,14 @@ enum Runner {
 }
 
 impl Runner {
+    /// How the line begins that has the numbers.
+    fn closing(self) -> &'static str {
+        match self {
+            Self::Nextest => "Summary [",
+            Self::Cargo => "test result:",
+        }
+    }
+
     fn command(self, filters: &[String], build_only: bool) -> Command {
         let whole = !filters
             .iter()
@@ -169,10 +182,11 @@ struct Counts {
 }
 
 impl Counts {
+    /// What the runner itself says; the output of a failed test may hold another one's closing line.
     /// `test result: ok. 3 passed; 0 failed; …` or `Summary [ 1.0s] 3 tests run: 2 passed (1 slow), 1 failed, …`
-    fn see(&mut self, line: &str) {
+    fn see(&mut self, line: &str, closing: &str) {
         let plain = without_colour(line);
-        if !plain.contains("test result:") && !plain.trim_start().starts_with("Summary [") {
+        if !plain.trim_start().starts_with(closing) {
             return;
         }
         let words: Vec<&str> = plain
@@ -243,9 +257,13 @@ mod tests {
     #[test]
     fn counts_are_read_from_both_runners() {
         let mut counts = Counts::default();
-        counts.see("test result: ok. 3 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out");
-        counts.see("\u{1b}[32m     Summary\u{1b}[0m [   0.5s] 9 tests run: 5 passed (1 slow), 2 failed, 2 timed out, 0 skipped");
-        counts.see("3 passed the time");
+        counts.see(
+            "test result: ok. 3 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out",
+            "test result:",
+        );
+        counts.see("\u{1b}[32m     Summary\u{1b}[0m [   0.5s] 9 tests run: 5 passed (1 slow), 2 failed, 2 timed out, 0 skipped", "Summary [");
+        counts.see("3 passed the time", "Summary [");
+        counts.see("    test result: FAILED. 0 passed; 1 failed", "Summary [");
         assert_eq!((counts.passed, counts.failed), (8, 5));
     }
 
