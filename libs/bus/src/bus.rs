@@ -100,7 +100,7 @@ impl Bus {
         in_time(async {
             let channel = self.publishing.channel().await?;
             Ok(channel
-                .queue_declare(queue.name().into(), options, FieldTable::default())
+                .queue_declare(queue.short()?, options, FieldTable::default())
                 .await?
                 .message_count())
         })
@@ -117,7 +117,7 @@ impl Bus {
             self.publishing
                 .channel()
                 .await?
-                .queue_delete(queue.name().into(), QueueDeleteOptions::default())
+                .queue_delete(queue.short()?, QueueDeleteOptions::default())
                 .await?;
             Ok(())
         })
@@ -136,7 +136,7 @@ pub(crate) async fn declare(channel: &Channel, queue: &Queue) -> Result<(), BusE
     for queue in queue.aside().iter().chain([queue]) {
         channel
             .queue_declare(
-                queue.name().into(),
+                queue.short()?,
                 QueueDeclareOptions::durable(),
                 queue.arguments(),
             )

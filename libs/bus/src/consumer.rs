@@ -1,9 +1,11 @@
-use std::time::Duration;
+use std::{collections::VecDeque, fmt, time::Duration};
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use lapin::{
     Acker, Channel,
-    options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
+    options::{
+        BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions,
+    },
     types::{AMQPValue, FieldTable},
 };
 use tokio_util::sync::CancellationToken;
@@ -26,6 +28,8 @@ pub struct Consumer {
     ended: CancellationToken,
     /// None while it must be opened again.
     open: Option<(Channel, lapin::Consumer)>,
+    /// Taken for a batch that nobody waited for to the end.
+    kept: VecDeque<Delivery>,
 }
 
 impl Consumer {
@@ -42,6 +46,7 @@ impl Consumer {
             prefetch,
             ended,
             open,
+            kept: VecDeque::new(),
         })
     }
 
@@ -58,9 +63,17 @@ impl Consumer {
 
     async fn arrival(&mut self) -> Delivery {
         loop {
-            if let Some((_, stream)) = &mut self.open {
+            // What came by a lost connection comes again by the new one.
+            while let Some(kept) = self.kept.pop_front() {
+                if kept.is_ours() {
+                    return kept;
+                }
+            }
+            if let Some((channel, stream)) = &mut self.open {
                 match stream.next().await {
-                    Some(Ok(delivery)) => return Delivery::new(delivery, &self.queue),
+                    Some(Ok(delivery)) => {
+                        return Delivery::new(delivery, &self.queue, channel.clone());
+                    }
                     Some(Err(cause)) => {
                         tracing::debug!(queue = self.queue.name(), %cause, "consuming broke");
                     }
@@ -79,31 +92,34 @@ impl Consumer {
     }
 
     /// Waits for one message, then takes what else comes within `linger`, `max` at most. Empty once stopped, or when
-    /// the bus is closed. Dropped while it waits for more, it gives up what it has: those come again after the next
-    /// outage only, so let it finish.
+    /// the bus is closed. It may be dropped while it waits: what it has by then comes with the next call.
     pub async fn next_batch(&mut self, max: usize, linger: Duration) -> Vec<Delivery> {
-        let Some(first) = self.next().await else {
+        let mut batch = Batch {
+            taken: VecDeque::new(),
+            consumer: self,
+        };
+        let Some(first) = batch.consumer.next().await else {
             return Vec::new();
         };
-        let mut batch = vec![first];
-        // What was taken is in `batch`, outside the future that the time may cut off.
+        batch.taken.push_back(first);
         let _ = tokio::time::timeout(linger, async {
-            while batch.len() < max {
-                let Some(more) = self.next().await else {
+            while batch.taken.len() < max {
+                let Some(more) = batch.consumer.next().await else {
                     return;
                 };
-                batch.push(more);
+                batch.taken.push_back(more);
             }
         })
         .await;
-        batch
+        std::mem::take(&mut batch.taken).into()
     }
 
-    /// Takes no more. Deliveries that are out may still be acked; those never handed out go back to the queue once
-    /// the consumer is dropped and the others are acked.
+    /// Takes no more. Deliveries that are out may still be acked, also after the consumer is dropped; those never
+    /// handed out go back to the queue now.
     pub async fn stop(&mut self) {
         self.ended.cancel();
-        if let Some((channel, stream)) = &self.open {
+        self.kept.clear();
+        if let Some((channel, stream)) = &mut self.open {
             let cancelled = in_time(async {
                 Ok(channel
                     .basic_cancel(stream.tag(), BasicCancelOptions::default())
@@ -112,8 +128,36 @@ impl Consumer {
             if let Err(cause) = cancelled.await {
                 tracing::debug!(queue = self.queue.name(), %cause, "not cancelled; it ends with its channel");
             }
+            while let Some(Some(Ok(unseen))) = stream.next().now_or_never() {
+                give_back(&unseen.acker);
+            }
         }
     }
+}
+
+/// Puts what a batch has taken back in the consumer if nobody waits for the rest.
+struct Batch<'a> {
+    taken: VecDeque<Delivery>,
+    consumer: &'a mut Consumer,
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        // In front of what was kept before and not looked at yet: those are younger.
+        self.taken.append(&mut self.consumer.kept);
+        self.consumer.kept.append(&mut self.taken);
+    }
+}
+
+/// Back to the queue at once. It counts towards the delivery limit, as going back with the connection does.
+fn give_back(acker: &Acker) {
+    // Polled once: that sends it, and there is nothing to wait for.
+    let _ = acker
+        .nack(BasicNackOptions {
+            requeue: true,
+            ..Default::default()
+        })
+        .now_or_never();
 }
 
 async fn consume(
@@ -129,7 +173,7 @@ async fn consume(
     // The broker makes up the tag.
     let stream = channel
         .basic_consume(
-            queue.name().into(),
+            queue.short()?,
             "".into(),
             BasicConsumeOptions::default(),
             FieldTable::default(),
@@ -138,7 +182,8 @@ async fn consume(
     Ok((channel, stream))
 }
 
-/// A message that is ours until acked, or until the connection breaks.
+/// A message that is ours until acked, or until the connection breaks. Dropped without an ack it goes back to its queue:
+/// a panic or a cancelled task must not keep it from others for as long as the connection lasts.
 pub struct Delivery {
     /// What it says.
     pub body: Vec<u8>,
@@ -148,18 +193,49 @@ pub struct Delivery {
     pub traceparent: Option<String>,
     /// It was out before, with us or with another.
     pub redelivered: bool,
+    /// How often it was out before, as the broker counts.
+    pub delivery_count: u32,
     queue: Queue,
     properties: lapin::BasicProperties,
-    acker: Acker,
+    /// None once it is acked.
+    acker: Option<Acker>,
+    /// Keeps the channel open, and the ack good, after the consumer is gone.
+    _channel: Channel,
+}
+
+// Without the body: it may name a mailbox.
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("queue", &self.queue)
+            .field("message_id", &self.message_id)
+            .field("delivery_count", &self.delivery_count)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if let Some(acker) = self.acker.take().filter(Acker::usable) {
+            give_back(&acker);
+        }
+    }
 }
 
 impl Delivery {
-    fn new(delivery: lapin::message::Delivery, queue: &Queue) -> Self {
-        let header = |key: &str| match delivery.properties.headers().as_ref()?.inner().get(key)? {
+    fn new(delivery: lapin::message::Delivery, queue: &Queue, channel: Channel) -> Self {
+        let header = |key: &str| delivery.properties.headers().as_ref()?.inner().get(key);
+        let text = |key: &str| match header(key)? {
             AMQPValue::LongString(text) => {
                 Some(String::from_utf8_lossy(text.as_bytes()).into_owned())
             }
             _ => None,
+        };
+        let delivery_count = match header("x-delivery-count") {
+            Some(AMQPValue::LongLongInt(count)) => u32::try_from(*count).unwrap_or(0),
+            Some(AMQPValue::LongInt(count)) => u32::try_from(*count).unwrap_or(0),
+            Some(AMQPValue::LongUInt(count)) => *count,
+            _ => 0,
         };
         Self {
             message_id: delivery
@@ -168,13 +244,19 @@ impl Delivery {
                 .as_ref()
                 .map(ToString::to_string)
                 .unwrap_or_default(),
-            traceparent: header(TRACEPARENT),
+            traceparent: text(TRACEPARENT),
+            delivery_count,
             redelivered: delivery.redelivered,
             queue: queue.clone(),
             body: delivery.data,
             properties: delivery.properties,
-            acker: delivery.acker,
+            acker: Some(delivery.acker),
+            _channel: channel,
         }
+    }
+
+    fn is_ours(&self) -> bool {
+        self.acker.as_ref().is_some_and(Acker::usable)
     }
 
     /// Done with it: the broker forgets it. False when it is no longer ours, because the connection broke since: then
@@ -183,9 +265,12 @@ impl Delivery {
     /// # Errors
     ///
     /// When the connection breaks over it; it may come again.
-    pub async fn ack(self) -> Result<bool, BusError> {
-        match self.acker.ack(BasicAckOptions::default()).await {
-            Err(_) if self.acker.poisoned() => Ok(false),
+    pub async fn ack(mut self) -> Result<bool, BusError> {
+        let Some(acker) = self.acker.take() else {
+            return Ok(false);
+        };
+        match acker.ack(BasicAckOptions::default()).await {
+            Err(_) if acker.poisoned() => Ok(false),
             done => Ok(done?),
         }
     }

@@ -13,6 +13,14 @@ pub enum BusError {
     /// There is no such queue, even after declaring it.
     #[error("the message reached no queue: {0} is gone")]
     Unroutable(String),
+    /// The address. It isn't shown, for it holds a password.
+    #[error(
+        "not an address of a broker: write amqp://user:password@host:5672/vhost, with %2f for the vhost /"
+    )]
+    Url,
+    /// A name or an id is longer than AMQP carries.
+    #[error("{0} is longer than the 255 bytes that AMQP carries")]
+    TooLong(&'static str),
     /// This bus was closed.
     #[error("the bus is closed")]
     Closed,

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
-use lapin::{Channel, Connection, ConnectionProperties};
+use lapin::{Channel, Connection, ConnectionProperties, uri::AMQPUri};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -16,6 +16,8 @@ use crate::BusError;
 const CONNECT: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A dead peer is noticed after about twice this, if the address doesn't say otherwise.
+const HEARTBEAT_SECS: u16 = 10;
 /// How often a connection is looked at that has told us nothing.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -68,8 +70,11 @@ impl Link {
 }
 
 async fn connect(url: &str, name: &str) -> Result<Arc<Connection>, BusError> {
+    // Read here, for lapin's own error repeats the address, password and all.
+    let mut uri: AMQPUri = url.parse().map_err(|_| BusError::Url)?;
+    uri.query.heartbeat.get_or_insert(HEARTBEAT_SECS);
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    match tokio::time::timeout(CONNECT, Connection::connect(url, properties)).await {
+    match tokio::time::timeout(CONNECT, Connection::connect_uri(uri, properties)).await {
         Ok(connection) => Ok(Arc::new(connection?)),
         Err(_) => Err(BusError::Late(CONNECT.as_secs())),
     }

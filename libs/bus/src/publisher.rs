@@ -1,5 +1,6 @@
 use std::{
     collections::HashSet,
+    fmt,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -7,24 +8,25 @@ use futures::future::join_all;
 use lapin::{
     BasicProperties, Channel, Confirmation, PublisherConfirm,
     options::{BasicPublishOptions, ConfirmSelectOptions},
-    types::{AMQPValue, FieldTable},
+    types::{AMQPValue, FieldTable, ShortString},
 };
 
 use crate::{
     BusError, Queue,
     bus::{ANSWER, declare},
     link::Link,
+    topology::short,
 };
 
 /// The header a trace is handed on in.
 pub(crate) const TRACEPARENT: &str = "traceparent";
 
 /// A message to publish.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Message {
     /// What it says.
     pub body: Vec<u8>,
-    /// By which readers know one they have had already.
+    /// By which readers know one they have had already. At most 255 bytes.
     pub message_id: String,
     /// The content type: what the body is.
     pub kind: &'static str,
@@ -32,8 +34,18 @@ pub struct Message {
     pub traceparent: Option<String>,
 }
 
+// Without the body: it may name a mailbox.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("message_id", &self.message_id)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Message {
-    fn properties(&self) -> BasicProperties {
+    fn sealed(self) -> Result<Sealed, BusError> {
         let mut headers = FieldTable::default();
         if let Some(traceparent) = &self.traceparent {
             headers.insert(
@@ -41,10 +53,13 @@ impl Message {
                 AMQPValue::LongString(traceparent.as_str().into()),
             );
         }
-        BasicProperties::default()
-            .with_content_type(self.kind.into())
-            .with_message_id(self.message_id.as_str().into())
-            .with_headers(headers)
+        Ok(Sealed {
+            properties: BasicProperties::default()
+                .with_content_type(short(self.kind, "the content type")?)
+                .with_message_id(short(&self.message_id, "the id of the message")?)
+                .with_headers(headers),
+            body: self.body,
+        })
     }
 }
 
@@ -86,11 +101,25 @@ impl Publisher {
         queue: &Queue,
         messages: Vec<Message>,
     ) -> Vec<Result<(), BusError>> {
-        let sealed = messages.into_iter().map(|message| Sealed {
-            properties: message.properties(),
-            body: message.body,
-        });
-        self.send(queue, sealed.collect()).await
+        let (mut sealed, mut refused) = (Vec::with_capacity(messages.len()), Vec::new());
+        for message in messages {
+            match message.sealed() {
+                Ok(message) => {
+                    sealed.push(message);
+                    refused.push(None);
+                }
+                Err(cause) => refused.push(Some(Err(cause))),
+            }
+        }
+        let mut sent = self.send(queue, sealed).await.into_iter();
+        refused
+            .into_iter()
+            .map(|refused| {
+                refused
+                    .or_else(|| sent.next())
+                    .unwrap_or(Err(BusError::Away))
+            })
+            .collect()
     }
 
     /// Publishes one message.
@@ -113,18 +142,24 @@ impl Publisher {
         if messages.is_empty() {
             return Vec::new();
         }
+        let route = match queue.short() {
+            Ok(route) => route,
+            Err(cause) => return messages.iter().map(|_| Err(cause.clone())).collect(),
+        };
         let mut outcomes: Vec<Result<(), BusError>> = messages
             .iter()
             .map(|_| Err(BusError::Late(ANSWER.as_secs())))
             .collect();
         // What is stored is written into `outcomes` as it is known, so running out of time loses none of it.
-        let _ = tokio::time::timeout(ANSWER, self.tries(queue, &messages, &mut outcomes)).await;
+        let _ =
+            tokio::time::timeout(ANSWER, self.tries(queue, &route, &messages, &mut outcomes)).await;
         outcomes
     }
 
     async fn tries(
         &self,
         queue: &Queue,
+        route: &ShortString,
         messages: &[Sealed],
         outcomes: &mut [Result<(), BusError>],
     ) {
@@ -142,7 +177,7 @@ impl Publisher {
                 }
             };
             let (mut returned, mut broken) = (false, false);
-            let tried = one_try(&channel, queue, left.iter().map(|&at| &messages[at])).await;
+            let tried = one_try(&channel, route, left.iter().map(|&at| &messages[at])).await;
             for (at, tried) in left.into_iter().zip(tried) {
                 outcomes[at] = match tried {
                     Try::Stored => Ok(()),
@@ -208,7 +243,7 @@ impl Publisher {
 /// Publishes all, then waits for all confirms.
 async fn one_try(
     channel: &Channel,
-    queue: &Queue,
+    route: &ShortString,
     messages: impl Iterator<Item = &Sealed>,
 ) -> Vec<Try> {
     let options = BasicPublishOptions {
@@ -224,13 +259,7 @@ async fn one_try(
         ids.push(properties.message_id().as_ref().map(ToString::to_string));
         confirms.push(
             channel
-                .basic_publish(
-                    "".into(),
-                    queue.name().into(),
-                    options,
-                    &message.body,
-                    properties,
-                )
+                .basic_publish("".into(), route.clone(), options, &message.body, properties)
                 .await,
         );
     }

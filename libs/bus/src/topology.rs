@@ -2,10 +2,15 @@
 
 use std::fmt::{self, Write};
 
-use lapin::types::{AMQPValue, FieldTable};
+use lapin::types::{AMQPValue, FieldTable, ShortString};
+
+use crate::BusError;
 
 /// After this many deliveries without an ack a message is put aside: something about it ends whoever takes it.
 const DELIVERY_LIMIT: i32 = 1000;
+
+/// For the last stop: never, in effect. It must be said: RabbitMQ 4 drops a message after 20 deliveries where nothing is.
+const NO_LIMIT: i32 = i32::MAX;
 
 /// What is declared for one kind of queue.
 struct Row {
@@ -39,6 +44,9 @@ impl Row {
     fn arguments(&self) -> Vec<(&'static str, AMQPValue)> {
         let text = |text: &str| AMQPValue::LongString(text.into());
         let mut arguments = vec![("x-queue-type", text("quorum"))];
+        if self.aside.is_none() {
+            arguments.push(("x-delivery-limit", AMQPValue::LongInt(NO_LIMIT)));
+        }
         if let Some(aside) = self.aside {
             arguments.push(("x-delivery-limit", AMQPValue::LongInt(DELIVERY_LIMIT)));
             arguments.push(("x-dead-letter-exchange", text("")));
@@ -83,6 +91,11 @@ impl Queue {
         &self.0
     }
 
+    /// Its name as AMQP takes it.
+    pub(crate) fn short(&self) -> Result<ShortString, BusError> {
+        short(&self.0, "the name of the queue")
+    }
+
     fn row(&self) -> &'static Row {
         if self.0 == RESULTS.name {
             &RESULTS
@@ -105,6 +118,11 @@ impl Queue {
         }
         table
     }
+}
+
+/// Text as AMQP takes it where it takes little. lapin's own conversion panics.
+pub(crate) fn short(text: &str, what: &'static str) -> Result<ShortString, BusError> {
+    ShortString::try_new(text.to_owned()).map_err(|_| BusError::TooLong(what))
 }
 
 impl fmt::Display for Queue {

@@ -26,6 +26,9 @@ use tracing_subscriber::{
 /// How long one export may take.
 const EXPORT: Duration = Duration::from_secs(2);
 
+/// The target under which lapin logs messages that came back, whole. They name mailboxes, which no log of ours may.
+const PERSONAL: &str = "lapin::returned_messages";
+
 /// Set by the first [`init`]; a process has one log.
 static STARTED: AtomicBool = AtomicBool::new(false);
 
@@ -55,6 +58,7 @@ pub fn init(service: &str) -> anyhow::Result<Telemetry> {
         }
         _ => EnvFilter::new("info"),
     };
+    let filter = filter.add_directive(format!("{PERSONAL}=off").parse()?);
     if STARTED.swap(true, Ordering::SeqCst) {
         return Ok(Telemetry { export: None });
     }
@@ -102,6 +106,7 @@ fn not_itself() -> Targets {
         "tonic",
         "tower",
         "opentelemetry",
+        PERSONAL,
     ] {
         targets = targets.with_target(own, LevelFilter::OFF);
     }
@@ -215,6 +220,13 @@ mod tests {
             );
             assert!(!handed.contains("00f067aa0ba902b7"), "{handed}");
         });
+    }
+
+    #[test]
+    fn returned_messages_reach_no_collector() {
+        let exported = not_itself();
+        assert!(!exported.would_enable(PERSONAL, &tracing::Level::WARN));
+        assert!(exported.would_enable("calgrant_bus", &tracing::Level::WARN));
     }
 
     #[tokio::test]
