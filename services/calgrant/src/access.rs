@@ -20,17 +20,51 @@ pub(crate) struct AccessArgs {
     output: OutputArgs,
 }
 
-const COLUMNS: &[(&str, usize)] = &[("name", 36), ("state", 11), ("role", 10), ("trustee", 36), ("verified", 20), ("reason", 16), ("advice", 40), ("operation", 36), ("mailbox_id", 36)];
+const COLUMNS: &[(&str, usize)] = &[
+    ("name", 36),
+    ("state", 11),
+    ("role", 10),
+    ("trustee", 36),
+    ("verified", 20),
+    ("reason", 16),
+    ("advice", 40),
+    ("operation", 36),
+    ("mailbox_id", 36),
+];
 
 /// Prints what is known, asking for up to 1,000 at a time.
 pub(crate) async fn run(front: Front, args: &AccessArgs) -> anyhow::Result<ExitCode> {
     let mut rows = Rows::new(args.output.output, COLUMNS);
     for names in args.names.chunks(1000) {
-        let request = BatchGetMailboxAccessRequest { tenant: args.tenant.clone(), names: names.to_vec() };
-        for access in front.status.clone().batch_get_mailbox_access(request).await?.into_inner().access {
-            let state = access.state().as_str_name().trim_start_matches("ACCESS_STATE_").to_lowercase();
+        let request = BatchGetMailboxAccessRequest {
+            tenant: args.tenant.clone(),
+            names: names.to_vec(),
+        };
+        for access in front
+            .status
+            .clone()
+            .batch_get_mailbox_access(request)
+            .await?
+            .into_inner()
+            .access
+        {
+            let state = access
+                .state()
+                .as_str_name()
+                .trim_start_matches("ACCESS_STATE_")
+                .to_lowercase();
             let verified = when(access.verify_time.as_ref());
-            rows.print(&[access.name, state, access.role, access.trustee, verified, access.reason, access.advice, access.operation_id, access.mailbox_id])?;
+            rows.print(&[
+                access.name,
+                state,
+                access.role,
+                access.trustee,
+                verified,
+                access.reason,
+                access.advice,
+                access.operation_id,
+                access.mailbox_id,
+            ])?;
         }
     }
     Ok(ExitCode::SUCCESS)

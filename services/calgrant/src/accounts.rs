@@ -8,7 +8,12 @@ use calgrant_contract::{
 };
 use clap::Subcommand;
 
-use crate::{cli::OutputArgs, front::Front, operations::when, output::{Output, Rows}};
+use crate::{
+    cli::OutputArgs,
+    front::Front,
+    operations::when,
+    output::{Output, Rows},
+};
 
 /// What to do with accounts.
 #[derive(Debug, Subcommand)]
@@ -34,20 +39,52 @@ pub(crate) enum AccountsCommand {
     },
 }
 
-const COLUMNS: &[(&str, usize)] = &[("tenant", 16), ("site", 7), ("account", 20), ("purposes", 16), ("workers", 7), ("in_flight", 9), ("state", 7), ("since", 20), ("reason", 40)];
+const COLUMNS: &[(&str, usize)] = &[
+    ("tenant", 16),
+    ("site", 7),
+    ("account", 20),
+    ("purposes", 16),
+    ("workers", 7),
+    ("in_flight", 9),
+    ("state", 7),
+    ("since", 20),
+    ("reason", 40),
+];
 
 /// Runs the command.
 pub(crate) async fn run(front: Front, command: &AccountsCommand) -> anyhow::Result<ExitCode> {
     match command {
         AccountsCommand::List { tenant, output } => {
             let mut rows = Rows::new(output.output, COLUMNS);
-            for account in front.fleet.clone().list_accounts(ListAccountsRequest { tenant: tenant.clone().unwrap_or_default() }).await?.into_inner().accounts {
+            for account in front
+                .fleet
+                .clone()
+                .list_accounts(ListAccountsRequest {
+                    tenant: tenant.clone().unwrap_or_default(),
+                })
+                .await?
+                .into_inner()
+                .accounts
+            {
                 rows.print(&cells(&account))?;
             }
         }
-        AccountsCommand::Resume { account, tenant, site } => {
-            let request = ResumeAccountRequest { tenant: tenant.clone(), site: words::site_kind_to_wire(*site), account: account.clone() };
-            let account = front.fleet.clone().resume_account(request).await?.into_inner();
+        AccountsCommand::Resume {
+            account,
+            tenant,
+            site,
+        } => {
+            let request = ResumeAccountRequest {
+                tenant: tenant.clone(),
+                site: words::site_kind_to_wire(*site),
+                account: account.clone(),
+            };
+            let account = front
+                .fleet
+                .clone()
+                .resume_account(request)
+                .await?
+                .into_inner();
             Rows::new(Output::Table, COLUMNS).print(&cells(&account))?;
         }
     }
@@ -56,10 +93,23 @@ pub(crate) async fn run(front: Front, command: &AccountsCommand) -> anyhow::Resu
 
 fn cells(account: &Account) -> Vec<String> {
     let spec = account.spec.clone().unwrap_or_default();
-    let purposes = spec.purposes.iter().filter_map(|raw| Purpose::try_from(*raw).ok()).map(|purpose| purpose.as_str_name().trim_start_matches("PURPOSE_").to_lowercase());
+    let purposes = spec
+        .purposes
+        .iter()
+        .filter_map(|raw| Purpose::try_from(*raw).ok())
+        .map(|purpose| {
+            purpose
+                .as_str_name()
+                .trim_start_matches("PURPOSE_")
+                .to_lowercase()
+        });
     vec![
         account.tenant.clone(),
-        account.site().as_str_name().trim_start_matches("SITE_KIND_").to_lowercase(),
+        account
+            .site()
+            .as_str_name()
+            .trim_start_matches("SITE_KIND_")
+            .to_lowercase(),
         spec.name.clone(),
         purposes.collect::<Vec<_>>().join("+"),
         spec.workers.to_string(),

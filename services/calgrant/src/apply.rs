@@ -20,10 +20,20 @@ pub(crate) struct ApplyArgs {
 
 /// Shows the diff and applies it.
 pub(crate) async fn run(front: Front, args: &ApplyArgs) -> anyhow::Result<ExitCode> {
-    let text = std::fs::read_to_string(&args.file).map_err(|cause| anyhow::anyhow!("{}: {cause}", args.file.display()))?;
+    let text = std::fs::read_to_string(&args.file)
+        .map_err(|cause| anyhow::anyhow!("{}: {cause}", args.file.display()))?;
     let spec = tenant_file::read(&text)?;
-    let request = ApplyTenantRequest { spec: Some(spec), validate_only: true, etag: String::new() };
-    let plan = front.fleet.clone().apply_tenant(request.clone()).await?.into_inner();
+    let request = ApplyTenantRequest {
+        spec: Some(spec),
+        validate_only: true,
+        etag: String::new(),
+    };
+    let plan = front
+        .fleet
+        .clone()
+        .apply_tenant(request.clone())
+        .await?
+        .into_inner();
     for change in &plan.changes {
         println!("{change}");
     }
@@ -33,7 +43,15 @@ pub(crate) async fn run(front: Front, args: &ApplyArgs) -> anyhow::Result<ExitCo
     if !args.plan {
         // What was shown is what is applied: another change in between is refused.
         let etag = plan.tenant.map(|tenant| tenant.etag).unwrap_or_default();
-        front.fleet.clone().apply_tenant(ApplyTenantRequest { validate_only: false, etag, ..request }).await?;
+        front
+            .fleet
+            .clone()
+            .apply_tenant(ApplyTenantRequest {
+                validate_only: false,
+                etag,
+                ..request
+            })
+            .await?;
         if !plan.changes.is_empty() {
             eprintln!("applied {} changes", plan.changes.len());
         }

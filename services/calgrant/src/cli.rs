@@ -4,14 +4,22 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{access, accounts, apply, delegate, exit, front::Front, mailboxes, operations, output::Output, services};
+use crate::{
+    access, accounts, apply, delegate, exit, front::Front, mailboxes, operations, output::Output,
+    services,
+};
 
 /// Gives a calendar product's service accounts the right to work in people's Exchange calendars.
 #[derive(Debug, Parser)]
 #[command(version, after_help = exit::HELP)]
 pub(crate) struct Cli {
     /// Address of the api.
-    #[arg(long, global = true, env = "CALGRANT_API", default_value = "http://127.0.0.1:7101")]
+    #[arg(
+        long,
+        global = true,
+        env = "CALGRANT_API",
+        default_value = "http://127.0.0.1:7101"
+    )]
     api: String,
     /// Who asks; recorded with every command.
     #[arg(long, global = true, env = "CALGRANT_CALLER")]
@@ -37,7 +45,7 @@ enum Command {
     /// Applies a tenant's file: shows what changes, then changes it.
     Apply(apply::ApplyArgs),
     /// Gives a trustee a right on many calendars.
-    Delegate(delegate::DelegateArgs),
+    Delegate(Box<delegate::DelegateArgs>),
     /// Operations: list, get, watch, cancel.
     #[command(subcommand)]
     Operations(operations::OperationsCommand),
@@ -86,7 +94,14 @@ pub(crate) struct OutputArgs {
 /// Runs the command.
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let user = || std::env::var("USER").unwrap_or_else(|_| "operator".into());
-    let front = || Front::new(&cli.api, &cli.caller.clone().unwrap_or_else(|| format!("cli:{}", user())));
+    let front = || {
+        Front::new(
+            &cli.api,
+            &cli.caller
+                .clone()
+                .unwrap_or_else(|| format!("cli:{}", user())),
+        )
+    };
     match &cli.command {
         Command::Up(args) => services::up(args.config.as_deref()).await,
         Command::Api(args) => services::api(args.config.as_deref()).await,

@@ -1,13 +1,12 @@
 //! One request: a right on many calendars.
 
-use std::{
-    io::Read,
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{io::Read, path::PathBuf, process::ExitCode};
 
 use calgrant_contract::{
-    pb::provisioning::v1::{DelegationSpec, Lane, RunDelegationRequest, Selector, SiteKind, Trustee, UploadMailboxListRequest, run_delegation_request::What, selector::By},
+    pb::provisioning::v1::{
+        DelegationSpec, Lane, RunDelegationRequest, Selector, SiteKind, Trustee,
+        UploadMailboxListRequest, run_delegation_request::What, selector::By,
+    },
     words,
 };
 use clap::Args;
@@ -86,10 +85,18 @@ const PART: usize = 5000;
 /// Submits it, and waits if asked to.
 pub(crate) async fn run(front: Front, args: &DelegateArgs) -> anyhow::Result<ExitCode> {
     let by = match &args.selector {
-        SelectorArgs { group: Some(group), .. } => By::Group(group.clone()),
+        SelectorArgs {
+            group: Some(group), ..
+        } => By::Group(group.clone()),
         SelectorArgs { ou: Some(ou), .. } => By::OrganizationalUnit(ou.clone()),
-        SelectorArgs { administrative_unit: Some(unit), .. } => By::AdministrativeUnit(unit.clone()),
-        SelectorArgs { mailboxes: Some(path), .. } => By::MailboxList(upload(&front, &args.tenant, path).await?),
+        SelectorArgs {
+            administrative_unit: Some(unit),
+            ..
+        } => By::AdministrativeUnit(unit.clone()),
+        SelectorArgs {
+            mailboxes: Some(path),
+            ..
+        } => By::MailboxList(upload(&front, &args.tenant, path).await?),
         _ => By::All(true),
     };
     let spec = DelegationSpec {
@@ -97,26 +104,48 @@ pub(crate) async fn run(front: Front, args: &DelegateArgs) -> anyhow::Result<Exi
         selector: Some(Selector { by: Some(by) }),
         exclude_groups: args.exclude_group.clone(),
         exclude_mailboxes: args.exclude.clone(),
-        mailbox_types: args.types.iter().map(|kind| words::mailbox_type_to_wire(*kind)).collect(),
-        trustees: vec![Trustee { site: SiteKind::Online as i32, address: args.trustee.clone() }],
+        mailbox_types: args
+            .types
+            .iter()
+            .map(|kind| words::mailbox_type_to_wire(*kind))
+            .collect(),
+        trustees: vec![Trustee {
+            site: SiteKind::Online as i32,
+            address: args.trustee.clone(),
+        }],
         role: args.role.clone(),
         lower_higher: args.lower_higher,
         policy: 0,
     };
     let request = RunDelegationRequest {
         what: Some(What::Spec(spec)),
-        request_id: args.request_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
-        lane: if args.interactive { Lane::Interactive } else { Lane::Bulk } as i32,
+        request_id: args
+            .request_id
+            .clone()
+            .unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+        lane: if args.interactive {
+            Lane::Interactive
+        } else {
+            Lane::Bulk
+        } as i32,
         validate_only: args.plan,
         ticket: args.ticket.clone(),
     };
-    let mut operation = front.provisioning.clone().run_delegation(request).await?.into_inner();
+    let mut operation = front
+        .provisioning
+        .clone()
+        .run_delegation(request)
+        .await?
+        .into_inner();
     if args.wait {
         eprintln!("{} is accepted", operation.id);
         operation = progress::watch(&front, &operation.id).await?;
         operations::say(&operation);
     } else {
-        eprintln!("accepted; follow it by: calgrant operations watch {}", operation.id);
+        eprintln!(
+            "accepted; follow it by: calgrant operations watch {}",
+            operation.id
+        );
     }
     operations::show(&operation, args.output)?;
     Ok(progress::exit_code(&operation))
@@ -127,13 +156,28 @@ async fn upload(front: &Front, tenant: &str, path: &PathBuf) -> anyhow::Result<S
     if path.as_os_str() == "-" {
         std::io::stdin().read_to_string(&mut text)?;
     } else {
-        text = std::fs::read_to_string(path).map_err(|cause| anyhow::anyhow!("{}: {cause}", path.display()))?;
+        text = std::fs::read_to_string(path)
+            .map_err(|cause| anyhow::anyhow!("{}: {cause}", path.display()))?;
     }
     let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    let parts: Vec<_> = lines.chunks(PART).map(|lines| UploadMailboxListRequest { tenant: tenant.to_owned(), lines: lines.to_vec() }).collect();
-    let stored = front.provisioning.clone().upload_mailbox_list(tokio_stream::iter(parts)).await?.into_inner();
+    let parts: Vec<_> = lines
+        .chunks(PART)
+        .map(|lines| UploadMailboxListRequest {
+            tenant: tenant.to_owned(),
+            lines: lines.to_vec(),
+        })
+        .collect();
+    let stored = front
+        .provisioning
+        .clone()
+        .upload_mailbox_list(tokio_stream::iter(parts))
+        .await?
+        .into_inner();
     for repeated in &stored.repeated_lines {
-        eprintln!("line {} repeats line {}: one job for both", repeated.line, repeated.first_line);
+        eprintln!(
+            "line {} repeats line {}: one job for both",
+            repeated.line, repeated.first_line
+        );
     }
     eprintln!("{} mailboxes are listed as {}", stored.names, stored.id);
     Ok(stored.id)

@@ -22,11 +22,22 @@ pub(crate) const HELP: &str = "Exit codes: 0 all granted (or the command did wha
 
 /// Says what went wrong on stderr, and with which code to exit.
 pub(crate) fn explain(error: &anyhow::Error) -> ExitCode {
-    let Some(status) = error.chain().find_map(|cause| cause.downcast_ref::<Status>()) else {
+    let Some(status) = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Status>())
+    else {
         eprintln!("calgrant: {error:#}");
-        return ExitCode::from(if error.is::<crate::tenant_file::Faults>() { BAD_INPUT } else { OTHER });
+        return ExitCode::from(if error.is::<crate::tenant_file::Faults>() {
+            BAD_INPUT
+        } else {
+            OTHER
+        });
     };
-    let violations = status.get_error_details().bad_request().map(|bad| bad.field_violations.clone()).unwrap_or_default();
+    let violations = status
+        .get_error_details()
+        .bad_request()
+        .map(|bad| bad.field_violations.clone())
+        .unwrap_or_default();
     if violations.is_empty() {
         eprintln!("calgrant: {}", status.message());
     }
@@ -34,7 +45,12 @@ pub(crate) fn explain(error: &anyhow::Error) -> ExitCode {
         eprintln!("calgrant: {}: {}", violation.field, violation.description);
     }
     ExitCode::from(match status.code() {
-        Code::InvalidArgument | Code::NotFound | Code::AlreadyExists | Code::OutOfRange | Code::FailedPrecondition | Code::Aborted => BAD_INPUT,
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::OutOfRange
+        | Code::FailedPrecondition
+        | Code::Aborted => BAD_INPUT,
         Code::Unavailable | Code::DeadlineExceeded => AWAY,
         _ => OTHER,
     })

@@ -1,7 +1,9 @@
 //! The api, as the commands ask it.
 
 use calgrant_contract::pb::{
-    fleet::v1::fleet_service_client::FleetServiceClient, provisioning::v1::provisioning_service_client::ProvisioningServiceClient, status::v1::status_service_client::StatusServiceClient,
+    fleet::v1::fleet_service_client::FleetServiceClient,
+    provisioning::v1::provisioning_service_client::ProvisioningServiceClient,
+    status::v1::status_service_client::StatusServiceClient,
 };
 use tonic::{
     Request, Status,
@@ -16,7 +18,9 @@ pub(crate) struct Caller(MetadataValue<Ascii>);
 
 impl Interceptor for Caller {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("calgrant-caller", self.0.clone());
+        request
+            .metadata_mut()
+            .insert("calgrant-caller", self.0.clone());
         Ok(request)
     }
 }
@@ -35,9 +39,19 @@ pub(crate) struct Front {
 impl Front {
     /// Clients for the api at `url`, for a caller of this name.
     pub(crate) fn new(url: &str, caller: &str) -> anyhow::Result<Self> {
-        let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|cause| anyhow::anyhow!("--api {url:?}: {cause}; a URL such as http://127.0.0.1:7101 is needed"))?;
-        let caller = Caller(caller.parse().map_err(|_| anyhow::anyhow!("--caller {caller:?}: printable ASCII is needed"))?);
+        let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|cause| {
+            anyhow::anyhow!("--api {url:?}: {cause}; a URL such as http://127.0.0.1:7101 is needed")
+        })?;
+        let caller = Caller(
+            caller
+                .parse()
+                .map_err(|_| anyhow::anyhow!("--caller {caller:?}: printable ASCII is needed"))?,
+        );
         let wire = InterceptedService::new(endpoint.connect_lazy(), caller);
-        Ok(Self { provisioning: ProvisioningServiceClient::new(wire.clone()), status: StatusServiceClient::new(wire.clone()), fleet: FleetServiceClient::new(wire) })
+        Ok(Self {
+            provisioning: ProvisioningServiceClient::new(wire.clone()),
+            status: StatusServiceClient::new(wire.clone()),
+            fleet: FleetServiceClient::new(wire),
+        })
     }
 }

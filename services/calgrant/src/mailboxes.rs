@@ -13,7 +13,7 @@ pub(crate) struct MailboxesArgs {
     /// The operation, op_…
     #[arg(long)]
     operation: String,
-    /// Only those that ended so: added, updated, unchanged, left_higher, refused, failed, cancelled, unconfirmed. May be repeated.
+    /// Only those that ended so: `added`, `updated`, `unchanged`, `left_higher`, `refused`, `failed`, `cancelled`, `unconfirmed`. May be repeated.
     #[arg(long)]
     outcome: Vec<calgrant_domain::Outcome>,
     /// Only those that have not ended.
@@ -24,7 +24,20 @@ pub(crate) struct MailboxesArgs {
 }
 
 const COLUMNS: &[(&str, usize)] = &[
-    ("name", 36), ("outcome", 11), ("reason", 16), ("before", 10), ("waiting", 9), ("account", 14), ("ended", 20), ("advice", 40), ("server_code", 20), ("request_id", 36), ("mailbox_id", 36), ("job_id", 36), ("lines", 8), ("server_text", 20),
+    ("name", 36),
+    ("outcome", 11),
+    ("reason", 16),
+    ("before", 10),
+    ("waiting", 9),
+    ("account", 14),
+    ("ended", 20),
+    ("advice", 40),
+    ("server_code", 20),
+    ("request_id", 36),
+    ("mailbox_id", 36),
+    ("job_id", 36),
+    ("lines", 8),
+    ("server_text", 20),
 ];
 
 /// Prints them, page by page.
@@ -34,18 +47,49 @@ pub(crate) async fn run(front: Front, args: &MailboxesArgs) -> anyhow::Result<Ex
     loop {
         let request = ListOperationMailboxesRequest {
             operation_id: args.operation.clone(),
-            outcomes: args.outcome.iter().map(|outcome| words::outcome_to_wire(*outcome)).collect(),
+            outcomes: args
+                .outcome
+                .iter()
+                .map(|outcome| words::outcome_to_wire(*outcome))
+                .collect(),
             outstanding_only: args.outstanding,
             page_size: 1000,
             page_token,
         };
-        let page = front.status.clone().list_operation_mailboxes(request).await?.into_inner();
+        let page = front
+            .status
+            .clone()
+            .list_operation_mailboxes(request)
+            .await?
+            .into_inner();
         for mailbox in page.mailboxes {
-            let outcome = if mailbox.outcome == 0 { String::new() } else { progress::outcome(mailbox.outcome) };
-            let lines = mailbox.lines.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            let outcome = if mailbox.outcome == 0 {
+                String::new()
+            } else {
+                progress::outcome(mailbox.outcome)
+            };
+            let lines = mailbox
+                .lines
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(" ");
             let ended = when(mailbox.end_time.as_ref());
             rows.print(&[
-                mailbox.name, outcome, mailbox.reason, mailbox.before, mailbox.waiting, mailbox.account, ended, mailbox.advice, mailbox.server_code, mailbox.request_id, mailbox.mailbox_id, mailbox.job_id, lines, mailbox.server_text,
+                mailbox.name,
+                outcome,
+                mailbox.reason,
+                mailbox.before,
+                mailbox.waiting,
+                mailbox.account,
+                ended,
+                mailbox.advice,
+                mailbox.server_code,
+                mailbox.request_id,
+                mailbox.mailbox_id,
+                mailbox.job_id,
+                lines,
+                mailbox.server_text,
             ])?;
         }
         page_token = page.next_page_token;

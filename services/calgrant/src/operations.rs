@@ -2,11 +2,18 @@
 
 use std::process::ExitCode;
 
-use calgrant_contract::pb::provisioning::v1::{CancelOperationRequest, GetOperationRequest, ListOperationsRequest, Operation};
+use calgrant_contract::pb::provisioning::v1::{
+    CancelOperationRequest, GetOperationRequest, ListOperationsRequest, Operation,
+};
 use clap::Subcommand;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::{cli::OutputArgs, front::Front, output::{Output, Rows}, progress};
+use crate::{
+    cli::OutputArgs,
+    front::Front,
+    output::{Output, Rows},
+    progress,
+};
 
 /// What to do with operations.
 #[derive(Debug, Subcommand)]
@@ -38,7 +45,18 @@ pub(crate) enum OperationsCommand {
     },
 }
 
-const COLUMNS: &[(&str, usize)] = &[("id", 35), ("tenant", 16), ("state", 10), ("lane", 11), ("accepted", 8), ("outstanding", 11), ("counts", 40), ("created", 20), ("failure", 20), ("waiting_for", 20)];
+const COLUMNS: &[(&str, usize)] = &[
+    ("id", 35),
+    ("tenant", 16),
+    ("state", 10),
+    ("lane", 11),
+    ("accepted", 8),
+    ("outstanding", 11),
+    ("counts", 40),
+    ("created", 20),
+    ("failure", 20),
+    ("waiting_for", 20),
+];
 
 /// Runs the command.
 pub(crate) async fn run(front: Front, command: &OperationsCommand) -> anyhow::Result<ExitCode> {
@@ -47,8 +65,17 @@ pub(crate) async fn run(front: Front, command: &OperationsCommand) -> anyhow::Re
             let mut rows = Rows::new(output.output, COLUMNS);
             let mut page_token = String::new();
             loop {
-                let request = ListOperationsRequest { tenant: tenant.clone().unwrap_or_default(), page_size: 500, page_token };
-                let page = front.provisioning.clone().list_operations(request).await?.into_inner();
+                let request = ListOperationsRequest {
+                    tenant: tenant.clone().unwrap_or_default(),
+                    page_size: 500,
+                    page_token,
+                };
+                let page = front
+                    .provisioning
+                    .clone()
+                    .list_operations(request)
+                    .await?
+                    .into_inner();
                 for operation in &page.operations {
                     rows.print(&cells(operation))?;
                 }
@@ -59,7 +86,12 @@ pub(crate) async fn run(front: Front, command: &OperationsCommand) -> anyhow::Re
             }
         }
         OperationsCommand::Get { id, output } => {
-            let operation = front.provisioning.clone().get_operation(GetOperationRequest { id: id.clone() }).await?.into_inner();
+            let operation = front
+                .provisioning
+                .clone()
+                .get_operation(GetOperationRequest { id: id.clone() })
+                .await?
+                .into_inner();
             show(&operation, output.output)?;
             Ok(ExitCode::SUCCESS)
         }
@@ -69,7 +101,12 @@ pub(crate) async fn run(front: Front, command: &OperationsCommand) -> anyhow::Re
             Ok(progress::exit_code(&operation))
         }
         OperationsCommand::Cancel { id } => {
-            let operation = front.provisioning.clone().cancel_operation(CancelOperationRequest { id: id.clone() }).await?.into_inner();
+            let operation = front
+                .provisioning
+                .clone()
+                .cancel_operation(CancelOperationRequest { id: id.clone() })
+                .await?
+                .into_inner();
             say(&operation);
             Ok(ExitCode::SUCCESS)
         }
@@ -83,8 +120,17 @@ pub(crate) fn show(operation: &Operation, output: Output) -> anyhow::Result<()> 
 
 /// One sentence about it, and what to look at next.
 pub(crate) fn say(operation: &Operation) {
-    let would = if operation.validate_only { " (a plan: nothing was written)" } else { "" };
-    eprintln!("{} is {}{would}: {}", operation.id, progress::state(operation), progress::counts(operation));
+    let would = if operation.validate_only {
+        " (a plan: nothing was written)"
+    } else {
+        ""
+    };
+    eprintln!(
+        "{} is {}{would}: {}",
+        operation.id,
+        progress::state(operation),
+        progress::counts(operation)
+    );
     if !operation.failure.is_empty() {
         eprintln!("{}: {}", operation.failure, operation.failure_text);
     }
@@ -92,7 +138,9 @@ pub(crate) fn say(operation: &Operation) {
 
 /// A moment, or nothing.
 pub(crate) fn when(at: Option<&calgrant_contract::pb::Timestamp>) -> String {
-    at.and_then(|at| OffsetDateTime::from_unix_timestamp(at.seconds).ok()).and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
+    at.and_then(|at| OffsetDateTime::from_unix_timestamp(at.seconds).ok())
+        .and_then(|at| at.format(&Rfc3339).ok())
+        .unwrap_or_default()
 }
 
 fn cells(operation: &Operation) -> Vec<String> {
@@ -101,7 +149,11 @@ fn cells(operation: &Operation) -> Vec<String> {
         operation.id.clone(),
         operation.tenant.clone(),
         progress::state(operation),
-        operation.lane().as_str_name().trim_start_matches("LANE_").to_lowercase(),
+        operation
+            .lane()
+            .as_str_name()
+            .trim_start_matches("LANE_")
+            .to_lowercase(),
         all.accepted.to_string(),
         all.outstanding.to_string(),
         progress::counts(operation),

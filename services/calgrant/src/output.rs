@@ -26,7 +26,11 @@ pub(crate) struct Rows {
 impl Rows {
     /// Rows of these columns, each with its width in a table.
     pub(crate) fn new(output: Output, columns: &'static [(&'static str, usize)]) -> Self {
-        Self { output, columns, begun: false }
+        Self {
+            output,
+            columns,
+            begun: false,
+        }
     }
 
     /// Prints one row. A reader that went away ends the program quietly.
@@ -34,7 +38,11 @@ impl Rows {
         let mut out = io::stdout().lock();
         if !self.begun {
             self.begun = true;
-            let names: Vec<_> = self.columns.iter().map(|(name, _)| (*name).to_owned()).collect();
+            let names: Vec<_> = self
+                .columns
+                .iter()
+                .map(|(name, _)| (*name).to_owned())
+                .collect();
             match self.output {
                 Output::Table => writeln!(out, "{}", self.table(&names).to_uppercase())?,
                 Output::Csv => writeln!(out, "{}", csv(&names))?,
@@ -45,20 +53,35 @@ impl Rows {
             Output::Table => writeln!(out, "{}", self.table(cells)),
             Output::Csv => writeln!(out, "{}", csv(cells)),
             Output::Json => {
-                let object: Map<_, _> = self.columns.iter().zip(cells).map(|((name, _), cell)| ((*name).to_owned(), Value::from(cell.as_str()))).collect();
+                let object: Map<_, _> = self
+                    .columns
+                    .iter()
+                    .zip(cells)
+                    .map(|((name, _), cell)| ((*name).to_owned(), Value::from(cell.as_str())))
+                    .collect();
                 writeln!(out, "{}", Value::Object(object))
             }
         }
     }
 
     fn table(&self, cells: &[String]) -> String {
-        let padded = self.columns.iter().zip(cells).map(|((_, width), cell)| format!("{cell:<width$}"));
+        let padded = self
+            .columns
+            .iter()
+            .zip(cells)
+            .map(|((_, width), cell)| format!("{cell:<width$}"));
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     }
 }
 
 fn csv(cells: &[String]) -> String {
-    let quoted = cells.iter().map(|cell| if cell.contains([',', '"', '\n', '\r']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell.clone() });
+    let quoted = cells.iter().map(|cell| {
+        if cell.contains([',', '"', '\n', '\r']) {
+            format!("\"{}\"", cell.replace('"', "\"\""))
+        } else {
+            cell.clone()
+        }
+    });
     quoted.collect::<Vec<_>>().join(",")
 }
 
@@ -68,6 +91,9 @@ mod tests {
 
     #[test]
     fn csv_quotes_what_needs_it() {
-        assert_eq!(csv(&["a".into(), "b,c".into(), "d\"e".into()]), "a,\"b,c\",\"d\"\"e\"");
+        assert_eq!(
+            csv(&["a".into(), "b,c".into(), "d\"e".into()]),
+            "a,\"b,c\",\"d\"\"e\""
+        );
     }
 }

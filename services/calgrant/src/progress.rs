@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use calgrant_contract::pb::provisioning::v1::{Operation, OperationState, Outcome, WatchOperationRequest};
+use calgrant_contract::pb::provisioning::v1::{
+    Operation, OperationState, Outcome, WatchOperationRequest,
+};
 use calgrant_runtime::clock;
 use indicatif::{ProgressBar, ProgressStyle};
 use tonic::Code;
@@ -18,35 +20,77 @@ const LINE_EVERY: Duration = Duration::from_secs(2);
 
 /// The word of an outcome.
 pub(crate) fn outcome(raw: i32) -> String {
-    Outcome::try_from(raw).map_or_else(|_| raw.to_string(), |outcome| outcome.as_str_name().trim_start_matches("OUTCOME_").to_lowercase())
+    Outcome::try_from(raw).map_or_else(
+        |_| raw.to_string(),
+        |outcome| {
+            outcome
+                .as_str_name()
+                .trim_start_matches("OUTCOME_")
+                .to_lowercase()
+        },
+    )
 }
 
 /// The word of a state.
 pub(crate) fn state(operation: &Operation) -> String {
-    operation.state().as_str_name().trim_start_matches("OPERATION_STATE_").to_lowercase()
+    operation
+        .state()
+        .as_str_name()
+        .trim_start_matches("OPERATION_STATE_")
+        .to_lowercase()
 }
 
 /// Counts in words, such as `added 12, unchanged 3`.
 pub(crate) fn counts(operation: &Operation) -> String {
     let counts = operation.counts.clone().unwrap_or_default();
-    let words: Vec<_> = counts.outcomes.iter().filter(|count| count.count > 0).map(|count| format!("{} {}", outcome(count.outcome), count.count)).collect();
-    if words.is_empty() { "nothing ended yet".into() } else { words.join(", ") }
+    let words: Vec<_> = counts
+        .outcomes
+        .iter()
+        .filter(|count| count.count > 0)
+        .map(|count| format!("{} {}", outcome(count.outcome), count.count))
+        .collect();
+    if words.is_empty() {
+        "nothing ended yet".into()
+    } else {
+        words.join(", ")
+    }
 }
 
 /// Whether nothing can change it any more.
 pub(crate) fn is_final(operation: &Operation) -> bool {
-    matches!(operation.state(), OperationState::Done | OperationState::Failed | OperationState::Cancelled)
+    matches!(
+        operation.state(),
+        OperationState::Done | OperationState::Failed | OperationState::Cancelled
+    )
 }
 
 /// With which code a command ends that waited for this operation.
 pub(crate) fn exit_code(operation: &Operation) -> ExitCode {
     match operation.state() {
         OperationState::Done => {
-            let bad = |raw| matches!(Outcome::try_from(raw), Ok(Outcome::Failed | Outcome::Refused | Outcome::Unconfirmed | Outcome::Cancelled));
-            let failed = operation.counts.iter().flat_map(|counts| &counts.outcomes).any(|count| count.count > 0 && bad(count.outcome));
-            if failed { ExitCode::from(exit::SOME_FAILED) } else { ExitCode::SUCCESS }
+            let bad = |raw| {
+                matches!(
+                    Outcome::try_from(raw),
+                    Ok(Outcome::Failed
+                        | Outcome::Refused
+                        | Outcome::Unconfirmed
+                        | Outcome::Cancelled)
+                )
+            };
+            let failed = operation
+                .counts
+                .iter()
+                .flat_map(|counts| &counts.outcomes)
+                .any(|count| count.count > 0 && bad(count.outcome));
+            if failed {
+                ExitCode::from(exit::SOME_FAILED)
+            } else {
+                ExitCode::SUCCESS
+            }
         }
-        OperationState::Failed | OperationState::Cancelled => ExitCode::from(exit::OPERATION_FAILED),
+        OperationState::Failed | OperationState::Cancelled => {
+            ExitCode::from(exit::OPERATION_FAILED)
+        }
         _ => ExitCode::SUCCESS,
     }
 }
@@ -57,7 +101,10 @@ pub(crate) async fn watch(front: &Front, id: &str) -> anyhow::Result<Operation> 
     let mut seen = 0;
     let mut breaks = 0;
     loop {
-        let request = WatchOperationRequest { id: id.to_owned(), after_sequence: seen };
+        let request = WatchOperationRequest {
+            id: id.to_owned(),
+            after_sequence: seen,
+        };
         let ended = match front.provisioning.clone().watch_operation(request).await {
             Err(status) => status,
             Ok(stream) => {
@@ -65,7 +112,9 @@ pub(crate) async fn watch(front: &Front, id: &str) -> anyhow::Result<Operation> 
                 loop {
                     match stream.message().await {
                         Ok(Some(change)) => {
-                            let Some(operation) = change.operation else { continue };
+                            let Some(operation) = change.operation else {
+                                continue;
+                            };
                             (seen, breaks) = (operation.sequence, 0);
                             show.change(&operation);
                             if is_final(&operation) {
@@ -98,7 +147,9 @@ struct Show {
 impl Show {
     fn new() -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} ETA {eta}  {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+            let style =
+                ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} ETA {eta}  {msg}")
+                    .unwrap_or_else(|_| ProgressStyle::default_bar());
             ProgressBar::new(0).with_style(style)
         });
         Self { bar, line_at: None }
@@ -107,9 +158,21 @@ impl Show {
     fn change(&mut self, operation: &Operation) {
         let all = operation.counts.clone().unwrap_or_default();
         let done = all.accepted.saturating_sub(all.outstanding);
-        let waiting = if operation.waiting_for.is_empty() { String::new() } else { format!("; waits for {}", operation.waiting_for) };
-        let parked = if operation.parked > 0 { format!("; {} parked", operation.parked) } else { String::new() };
-        let text = format!("{}: {}{parked}{waiting}", state(operation), counts(operation));
+        let waiting = if operation.waiting_for.is_empty() {
+            String::new()
+        } else {
+            format!("; waits for {}", operation.waiting_for)
+        };
+        let parked = if operation.parked > 0 {
+            format!("; {} parked", operation.parked)
+        } else {
+            String::new()
+        };
+        let text = format!(
+            "{}: {}{parked}{waiting}",
+            state(operation),
+            counts(operation)
+        );
         if let Some(bar) = &self.bar {
             bar.set_length(all.accepted);
             bar.set_position(done);
@@ -117,7 +180,11 @@ impl Show {
             return;
         }
         let now = clock::instant();
-        if is_final(operation) || self.line_at.is_none_or(|at| now.saturating_duration_since(at) >= LINE_EVERY) {
+        if is_final(operation)
+            || self
+                .line_at
+                .is_none_or(|at| now.saturating_duration_since(at) >= LINE_EVERY)
+        {
             self.line_at = Some(now);
             eprintln!("{done}/{} {text}", all.accepted);
         }

@@ -9,10 +9,22 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::SimulatorArgs;
 
 fn checked<C>(loaded: Result<C, Vec<Fault>>) -> anyhow::Result<C> {
-    loaded.map_err(|faults| anyhow::anyhow!("settings:\n{}", faults.iter().map(|fault| format!("  {fault}")).collect::<Vec<_>>().join("\n")))
+    loaded.map_err(|faults| {
+        anyhow::anyhow!(
+            "settings:\n{}",
+            faults
+                .iter()
+                .map(|fault| format!("  {fault}"))
+                .collect::<Vec<_>>()
+                .join("\n")
+        )
+    })
 }
 
-async fn service(name: &str, run: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+async fn service(
+    name: &str,
+    run: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
     let telemetry = telemetry::init(name)?;
     let ended = run(shutdown::on_signal()).await;
     telemetry.flush().await;
@@ -28,22 +40,36 @@ pub(crate) async fn api(file: Option<&Path>) -> anyhow::Result<ExitCode> {
 /// `calgrant status`.
 pub(crate) async fn status(file: Option<&Path>) -> anyhow::Result<ExitCode> {
     let config = checked(calgrant_status::Config::load(file))?;
-    service("status", async |stop| calgrant_status::run(config, stop).await).await
+    service("status", async |stop| {
+        calgrant_status::run(config, stop).await
+    })
+    .await
 }
 
 /// `calgrant worker`.
 pub(crate) async fn worker(file: Option<&Path>) -> anyhow::Result<ExitCode> {
     let config = checked(calgrant_worker::Config::load(file))?;
-    service("worker", async |stop| calgrant_worker::run(config, stop).await).await
+    service("worker", async |stop| {
+        calgrant_worker::run(config, stop).await
+    })
+    .await
 }
 
 /// `calgrant up`: all of them, talking to each other as they would between machines. One that fails stops all.
 pub(crate) async fn up(file: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let (api, status, worker) = (calgrant_api::Config::load(file), calgrant_status::Config::load(file), calgrant_worker::Config::load(file));
+    let (api, status, worker) = (
+        calgrant_api::Config::load(file),
+        calgrant_status::Config::load(file),
+        calgrant_worker::Config::load(file),
+    );
     let (api, status, worker) = match (api, status, worker) {
         (Ok(api), Ok(status), Ok(worker)) => (api, status, worker),
         (api, status, worker) => {
-            let faults = [api.err(), status.err(), worker.err()].into_iter().flatten().flatten().collect();
+            let faults = [api.err(), status.err(), worker.err()]
+                .into_iter()
+                .flatten()
+                .flatten()
+                .collect();
             return checked(Err(faults));
         }
     };
@@ -58,7 +84,10 @@ pub(crate) async fn up(file: Option<&Path>) -> anyhow::Result<ExitCode> {
     .await
 }
 
-async fn stopping(stop: &CancellationToken, run: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+async fn stopping(
+    stop: &CancellationToken,
+    run: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
     let ended = run.await;
     stop.cancel();
     ended
@@ -68,14 +97,30 @@ async fn stopping(stop: &CancellationToken, run: impl Future<Output = anyhow::Re
 pub(crate) async fn simulator(args: &SimulatorArgs) -> anyhow::Result<ExitCode> {
     let scenario = match &args.scenario {
         Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|cause| anyhow::anyhow!("{}: {cause}", path.display()))?;
-            Scenario::from_toml(&text).map_err(|faults| anyhow::anyhow!("{}:\n{}", path.display(), faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?
+            let text = std::fs::read_to_string(path)
+                .map_err(|cause| anyhow::anyhow!("{}: {cause}", path.display()))?;
+            Scenario::from_toml(&text).map_err(|faults| {
+                anyhow::anyhow!(
+                    "{}:\n{}",
+                    path.display(),
+                    faults
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect::<Vec<_>>()
+                        .join("\n")
+                )
+            })?
         }
-        None => Scenario::school(&SchoolOptions { seed: args.seed, mailboxes: args.mailboxes, ..SchoolOptions::default() }),
+        None => Scenario::school(&SchoolOptions {
+            seed: args.seed,
+            mailboxes: args.mailboxes,
+            ..SchoolOptions::default()
+        }),
     };
     let listen = args.listen;
     service("simulator", async |stop| {
-        let running = calgrant_simulator::start(calgrant_simulator::SimulatorConfig { listen, scenario }).await?;
+        let running =
+            calgrant_simulator::start(calgrant_simulator::Config { listen, scenario }).await?;
         println!("http://{}", running.address);
         stop.cancelled().await;
         running.stop().await;

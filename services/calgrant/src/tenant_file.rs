@@ -24,15 +24,33 @@ impl std::error::Error for Faults {}
 /// # Errors
 /// All mistakes of its shape, and then all mistakes of its values.
 pub(crate) fn read(text: &str) -> Result<pb::TenantSpec, Faults> {
-    let table: Table = text.parse().map_err(|cause: toml::de::Error| Faults(vec![BadInput::new("file", "", cause.to_string())]))?;
-    let mut section = Section { path: String::new(), table, faults: Vec::new() };
-    let wire = pb::TenantSpec { name: section.text("name"), display_name: section.text("display_name"), sites: section.tables("site", site) };
+    let table: Table = text.parse().map_err(|cause: toml::de::Error| {
+        Faults(vec![BadInput::new("file", "", cause.to_string())])
+    })?;
+    let mut section = Section {
+        path: String::new(),
+        table,
+        faults: Vec::new(),
+    };
+    let wire = pb::TenantSpec {
+        name: section.text("name"),
+        display_name: section.text("display_name"),
+        sites: section.tables("site", site),
+    };
     let mut faults = section.end();
     if let Err(more) = fleet::tenant(wire.clone()) {
         // A field that couldn't be read is named once, by what is wrong with it.
-        faults.extend(more.into_iter().filter(|bad| !faults.iter().any(|known| known.field == bad.field)).collect::<Vec<_>>());
+        faults.extend(
+            more.into_iter()
+                .filter(|bad| !faults.iter().any(|known| known.field == bad.field))
+                .collect::<Vec<_>>(),
+        );
     }
-    if faults.is_empty() { Ok(wire) } else { Err(Faults(faults)) }
+    if faults.is_empty() {
+        Ok(wire)
+    } else {
+        Err(Faults(faults))
+    }
 }
 
 fn site(section: &mut Section) -> pb::SiteSpec {
@@ -51,15 +69,26 @@ fn site(section: &mut Section) -> pb::SiteSpec {
 
 fn account(section: &mut Section) -> pb::AccountSpec {
     use pb::account_spec::Credential;
-    let secret = section.tables("secret", secret_ref).pop().map(Credential::Secret);
-    let certificate = section.tables("certificate", |section| pb::CertificateRef { key: section.tables("key", secret_ref).pop(), certificate: section.tables("certificate", secret_ref).pop() }).pop();
+    let secret = section
+        .tables("secret", secret_ref)
+        .pop()
+        .map(Credential::Secret);
+    let certificate = section
+        .tables("certificate", |section| pb::CertificateRef {
+            key: section.tables("key", secret_ref).pop(),
+            certificate: section.tables("certificate", secret_ref).pop(),
+        })
+        .pop();
     pb::AccountSpec {
         name: section.text("name"),
         purposes: section.words("purpose", words::purpose_to_wire),
         client_id: section.text("client_id"),
         credential: secret.or(certificate.map(Credential::Certificate)),
         max_in_flight: section.number("max_in_flight"),
-        windows: section.tables("window", |section| pb::CallWindow { calls: section.number("calls"), millis: section.seconds("seconds") }),
+        windows: section.tables("window", |section| pb::CallWindow {
+            calls: section.number("calls"),
+            millis: section.seconds("seconds"),
+        }),
         workers: section.number("workers"),
     }
 }
@@ -67,7 +96,15 @@ fn account(section: &mut Section) -> pb::AccountSpec {
 fn secret_ref(section: &mut Section) -> pb::SecretRef {
     use pb::secret_ref::At;
     let (env, file) = (section.text("env"), section.text("file"));
-    pb::SecretRef { at: if !env.is_empty() { Some(At::Env(env)) } else if !file.is_empty() { Some(At::File(file)) } else { None } }
+    pb::SecretRef {
+        at: if !env.is_empty() {
+            Some(At::Env(env))
+        } else if !file.is_empty() {
+            Some(At::File(file))
+        } else {
+            None
+        },
+    }
 }
 
 /// A table of the file: what is taken from it is known, what is left is a mistake.
@@ -79,7 +116,11 @@ struct Section {
 
 impl Section {
     fn path(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
     }
 
     fn fault(&mut self, key: &str, value: &Value, why: &str) {
@@ -101,7 +142,9 @@ impl Section {
     fn number(&mut self, key: &str) -> u32 {
         match self.table.remove(key) {
             None => 0,
-            Some(Value::Integer(number)) if number > 0 && u32::try_from(number).is_ok() => u32::try_from(number).unwrap_or_default(),
+            Some(Value::Integer(number)) if number > 0 && u32::try_from(number).is_ok() => {
+                u32::try_from(number).unwrap_or_default()
+            }
             Some(other) => {
                 self.fault(key, &other, "a whole number of at least 1 is needed");
                 1
@@ -109,7 +152,12 @@ impl Section {
         }
     }
 
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "checked to be a sensible number of seconds")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "checked to be a sensible number of seconds"
+    )]
     fn seconds(&mut self, key: &str) -> u64 {
         let seconds = match self.table.remove(key) {
             None => return 0,
@@ -123,11 +171,19 @@ impl Section {
         if (0.001..1e9).contains(&seconds) {
             return (seconds * 1000.0) as u64;
         }
-        self.fault(key, &Value::Float(seconds), "more than 0 seconds are needed");
+        self.fault(
+            key,
+            &Value::Float(seconds),
+            "more than 0 seconds are needed",
+        );
         1000
     }
 
-    fn word<T: std::str::FromStr<Err = BadInput>>(&mut self, key: &str, to_wire: fn(T) -> i32) -> i32 {
+    fn word<T: std::str::FromStr<Err = BadInput>>(
+        &mut self,
+        key: &str,
+        to_wire: fn(T) -> i32,
+    ) -> i32 {
         let raw = self.text(key);
         if raw.is_empty() {
             return 0;
@@ -142,7 +198,11 @@ impl Section {
         }
     }
 
-    fn words<T: std::str::FromStr<Err = BadInput>>(&mut self, key: &str, to_wire: fn(T) -> i32) -> Vec<i32> {
+    fn words<T: std::str::FromStr<Err = BadInput>>(
+        &mut self,
+        key: &str,
+        to_wire: fn(T) -> i32,
+    ) -> Vec<i32> {
         let items = match self.table.remove(key) {
             None => return Vec::new(),
             Some(Value::Array(items)) => items,
@@ -171,12 +231,20 @@ impl Section {
         };
         let mut out = Vec::new();
         for (at, item) in items.into_iter().enumerate() {
-            let name = if many { format!("{key}[{at}]") } else { key.to_owned() };
+            let name = if many {
+                format!("{key}[{at}]")
+            } else {
+                key.to_owned()
+            };
             let Value::Table(table) = item else {
                 self.fault(&name, &item, "a table is needed");
                 continue;
             };
-            let mut inner = Self { path: self.path(&name), table, faults: Vec::new() };
+            let mut inner = Self {
+                path: self.path(&name),
+                table,
+                faults: Vec::new(),
+            };
             out.push(read(&mut inner));
             self.faults.extend(inner.end());
         }
@@ -185,7 +253,11 @@ impl Section {
 
     fn end(mut self) -> Vec<BadInput> {
         for (key, value) in std::mem::take(&mut self.table) {
-            self.fault(&key, &value, "there is no such setting here; check its spelling");
+            self.fault(
+                &key,
+                &value,
+                "there is no such setting here; check its spelling",
+            );
         }
         self.faults
     }
@@ -222,10 +294,20 @@ mod tests {
 
     #[test]
     fn five_mistakes_are_all_named() {
-        let bad = GOOD.replace("uni-example", "Uni").replace("kind = \"online\"", "kind = \"cloud\"").replace("purpose = [\"reader\"]", "purpose = [\"raeder\"]").replace("workers = 8", "workers = -1\nwokers = 3");
+        let bad = GOOD
+            .replace("uni-example", "Uni")
+            .replace("kind = \"online\"", "kind = \"cloud\"")
+            .replace("purpose = [\"reader\"]", "purpose = [\"raeder\"]")
+            .replace("workers = 8", "workers = -1\nwokers = 3");
         let Faults(faults) = read(&bad).unwrap_err();
         let fields: Vec<_> = faults.iter().map(|bad| bad.field.as_str()).collect();
-        for field in ["name", "site[0].kind", "site[0].account[0].purpose[0]", "site[0].account[1].workers", "site[0].account[1].wokers"] {
+        for field in [
+            "name",
+            "site[0].kind",
+            "site[0].account[0].purpose[0]",
+            "site[0].account[1].workers",
+            "site[0].account[1].wokers",
+        ] {
             assert!(fields.contains(&field), "{field} in {fields:?}");
         }
     }

@@ -86,7 +86,7 @@ async fn settle(bus: &Bus, readable: Vec<(ReportedResult, Delivery)>, applied: V
                 }
             }
             Applied::Unknown => {
-                dead_letter(bus, delivery, &format!("there is no {}", result.job)).await
+                dead_letter(bus, delivery, &format!("there is no {}", result.job)).await;
             }
         }
     }
