@@ -190,7 +190,7 @@ impl Store {
             SELECT page.id, o.id, o.tenant, $2, o.lane, page.mailbox, page.name, page.address, page.licensed,
                    CASE WHEN page.lines = '' THEN '{}'::int[] ELSE string_to_array(page.lines, ',')::int[] END,
                    $3, d.role, d.lower_higher, o.validate_only,
-                   CASE WHEN page.outcome = '' THEN 'ready' ELSE 'ended' END, $4, $4, page.outcome, page.reason, CASE WHEN page.outcome = '' THEN NULL ELSE $4 END
+                   CASE WHEN page.outcome = '' THEN 'ready' ELSE 'ended' END, $4::timestamptz, $4::timestamptz, page.outcome, page.reason, CASE WHEN page.outcome = '' THEN NULL ELSE $4::timestamptz END
             FROM unnest($5::uuid[], $6::uuid[], $7::text[], $8::text[], $9::bool[], $10::text[], $11::text[], $12::text[]) AS page (id, mailbox, name, address, licensed, outcome, reason, lines),
                  operation o JOIN delegation d ON d.id = o.delegation_id
             WHERE o.id = $1
