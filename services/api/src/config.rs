@@ -18,7 +18,14 @@ struct Raw {
 
 impl Default for Raw {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:7101".into(), insecure_remote: false, status_url: "http://127.0.0.1:7102".into(), amqp_url: None, window: 2000, listings: 4 }
+        Self {
+            listen: "127.0.0.1:7101".into(),
+            insecure_remote: false,
+            status_url: "http://127.0.0.1:7102".into(),
+            amqp_url: None,
+            window: 2000,
+            listings: 4,
+        }
     }
 }
 
@@ -47,14 +54,31 @@ impl Config {
         let mut faults = Vec::new();
         let listen = settings::checked_bind("api.listen", &raw.listen, raw.insecure_remote);
         if raw.window == 0 {
-            faults.push(Fault { setting: "api.window".into(), value: "0".into(), why: "at least 1, or nothing would ever be published".into() });
+            faults.push(Fault {
+                setting: "api.window".into(),
+                value: "0".into(),
+                why: "at least 1, or nothing would ever be published".into(),
+            });
         }
         if raw.listings == 0 {
-            faults.push(Fault { setting: "api.listings".into(), value: "0".into(), why: "at least 1, or nothing would ever be listed".into() });
+            faults.push(Fault {
+                setting: "api.listings".into(),
+                value: "0".into(),
+                why: "at least 1, or nothing would ever be listed".into(),
+            });
         }
-        let amqp_url = raw.amqp_url.or_else(|| std::env::var("AMQP_URL").ok()).unwrap_or_else(|| "amqp://127.0.0.1:5672/%2f".into());
+        let amqp_url = raw
+            .amqp_url
+            .or_else(|| std::env::var("AMQP_URL").ok())
+            .unwrap_or_else(|| "amqp://127.0.0.1:5672/%2f".into());
         match listen {
-            Ok(listen) if faults.is_empty() => Ok(Self { listen, status_url: raw.status_url, amqp_url, window: raw.window, listings: raw.listings }),
+            Ok(listen) if faults.is_empty() => Ok(Self {
+                listen,
+                status_url: raw.status_url,
+                amqp_url,
+                window: raw.window,
+                listings: raw.listings,
+            }),
             Ok(_) => Err(faults),
             Err(fault) => Err([vec![fault], faults].concat()),
         }

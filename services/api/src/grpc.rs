@@ -4,10 +4,18 @@
 use std::pin::Pin;
 
 use calgrant_contract::pb::{
-    fleet::v1::{self as fleet, fleet_service_client::FleetServiceClient, fleet_service_server::FleetService},
+    fleet::v1::{
+        self as fleet, fleet_service_client::FleetServiceClient, fleet_service_server::FleetService,
+    },
     ledger::v1::{AcceptRequest, ledger_service_client::LedgerServiceClient},
-    provisioning::v1::{self as provisioning, provisioning_service_client::ProvisioningServiceClient, provisioning_service_server::ProvisioningService},
-    status::v1::{self as status, status_service_client::StatusServiceClient, status_service_server::StatusService},
+    provisioning::v1::{
+        self as provisioning, provisioning_service_client::ProvisioningServiceClient,
+        provisioning_service_server::ProvisioningService,
+    },
+    status::v1::{
+        self as status, status_service_client::StatusServiceClient,
+        status_service_server::StatusService,
+    },
 };
 use calgrant_runtime::telemetry;
 use futures::Stream;
@@ -67,24 +75,47 @@ impl ProvisioningService for Front {
         provisioning.cancel_operation(provisioning::CancelOperationRequest) -> provisioning::Operation;
     }
 
-    async fn run_delegation(&self, request: Request<provisioning::RunDelegationRequest>) -> Result<Response<provisioning::Operation>, Status> {
-        let caller = request.metadata().get(CALLER).and_then(|value| value.to_str().ok()).unwrap_or("anonymous").to_owned();
-        let accept = AcceptRequest { request: Some(request.into_inner()), caller, traceparent: telemetry::traceparent().unwrap_or_default() };
+    async fn run_delegation(
+        &self,
+        request: Request<provisioning::RunDelegationRequest>,
+    ) -> Result<Response<provisioning::Operation>, Status> {
+        let caller = request
+            .metadata()
+            .get(CALLER)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("anonymous")
+            .to_owned();
+        let accept = AcceptRequest {
+            request: Some(request.into_inner()),
+            caller,
+            traceparent: telemetry::traceparent().unwrap_or_default(),
+        };
         let accepted = self.ledger.clone().accept(accept).await?.into_inner();
-        let operation = accepted.operation.ok_or_else(|| Status::internal("internal error; see the log"))?;
+        let operation = accepted
+            .operation
+            .ok_or_else(|| Status::internal("internal error; see the log"))?;
         info!(operation.id = operation.id, "accepted {}", operation.id);
         Ok(Response::new(operation))
     }
 
-    type WatchOperationStream = Pin<Box<dyn Stream<Item = Result<provisioning::WatchOperationResponse, Status>> + Send>>;
+    type WatchOperationStream =
+        Pin<Box<dyn Stream<Item = Result<provisioning::WatchOperationResponse, Status>> + Send>>;
 
-    async fn watch_operation(&self, request: Request<provisioning::WatchOperationRequest>) -> Result<Response<Self::WatchOperationStream>, Status> {
+    async fn watch_operation(
+        &self,
+        request: Request<provisioning::WatchOperationRequest>,
+    ) -> Result<Response<Self::WatchOperationStream>, Status> {
         let changes = self.provisioning.clone().watch_operation(request).await?;
         Ok(changes.map(|changes| Box::pin(changes) as Self::WatchOperationStream))
     }
 
-    async fn upload_mailbox_list(&self, request: Request<Streaming<provisioning::UploadMailboxListRequest>>) -> Result<Response<provisioning::UploadMailboxListResponse>, Status> {
-        upload::upload(self.ledger.clone(), request.into_inner()).await.map(Response::new)
+    async fn upload_mailbox_list(
+        &self,
+        request: Request<Streaming<provisioning::UploadMailboxListRequest>>,
+    ) -> Result<Response<provisioning::UploadMailboxListResponse>, Status> {
+        upload::upload(self.ledger.clone(), request.into_inner())
+            .await
+            .map(Response::new)
     }
 }
 

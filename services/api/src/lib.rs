@@ -20,7 +20,9 @@ use std::{sync::Arc, time::Duration};
 use anyhow::anyhow;
 use calgrant_bus::Bus;
 use calgrant_contract::pb::{
-    DESCRIPTORS, fleet::v1::fleet_service_server::FleetServiceServer, ledger::v1::ledger_service_client::LedgerServiceClient, provisioning::v1::provisioning_service_server::ProvisioningServiceServer,
+    DESCRIPTORS, fleet::v1::fleet_service_server::FleetServiceServer,
+    ledger::v1::ledger_service_client::LedgerServiceClient,
+    provisioning::v1::provisioning_service_server::ProvisioningServiceServer,
     status::v1::status_service_server::StatusServiceServer,
 };
 use calgrant_runtime::{grpc as server, shutdown::Tasks, waiting};
@@ -32,7 +34,11 @@ pub use config::Config;
 
 use crate::{grpc::Front, readers::Readers};
 
-const SERVICES: &[&str] = &["calgrant.provisioning.v1.ProvisioningService", "calgrant.status.v1.StatusService", "calgrant.fleet.v1.FleetService"];
+const SERVICES: &[&str] = &[
+    "calgrant.provisioning.v1.ProvisioningService",
+    "calgrant.status.v1.StatusService",
+    "calgrant.fleet.v1.FleetService",
+];
 /// Longest wait for requests under way at the end.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -47,7 +53,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let (health, health_service) = server::Health::new();
     health.ready(SERVICES, false).await;
     let front = Front::new(channel.clone());
-    let reflection = tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS).build_v1()?;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .build_v1()?;
     let routes = Routes::new(ProvisioningServiceServer::new(front.clone()))
         .add_service(StatusServiceServer::new(front.clone()))
         .add_service(FleetServiceServer::new(front))
@@ -58,14 +66,31 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
 
     // Accepting works without the broker: rows are the outbox.
     health.ready(SERVICES, true).await;
-    let ledger = LedgerServiceClient::new(channel).max_decoding_message_size(64 << 20).max_encoding_message_size(64 << 20);
+    let ledger = LedgerServiceClient::new(channel)
+        .max_decoding_message_size(64 << 20)
+        .max_encoding_message_size(64 << 20);
     let readers = Arc::new(Readers::new(ledger.clone()));
     let process = uuid::Uuid::new_v4().simple();
     for nr in 0..config.listings {
-        tasks.spawn("planner", planner::run(ledger.clone(), Arc::clone(&readers), format!("{process}-{nr}"), stop.clone()));
+        tasks.spawn(
+            "planner",
+            planner::run(
+                ledger.clone(),
+                Arc::clone(&readers),
+                format!("{process}-{nr}"),
+                stop.clone(),
+            ),
+        );
     }
-    let Some(bus) = waiting::until_ok("RabbitMQ", &stop, || Bus::connect(&config.amqp_url, "api")).await else { return Ok(()) };
-    tasks.spawn("pump", pump::run(ledger, bus.clone(), config.window, stop.clone()));
+    let Some(bus) =
+        waiting::until_ok("RabbitMQ", &stop, || Bus::connect(&config.amqp_url, "api")).await
+    else {
+        return Ok(());
+    };
+    tasks.spawn(
+        "pump",
+        pump::run(ledger, bus.clone(), config.window, stop.clone()),
+    );
 
     stop.cancelled().await;
     health.ready(SERVICES, false).await;

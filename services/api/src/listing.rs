@@ -9,11 +9,17 @@ use std::{sync::Arc, time::Duration};
 use calgrant_contract::{
     listing::to_wire,
     pb::{
-        ledger::v1::{FinishListingRequest, KeepListingRequest, ReadMailboxListRequest, RecordExclusionsRequest, RecordJobsRequest, ledger_service_client::LedgerServiceClient},
+        ledger::v1::{
+            FinishListingRequest, KeepListingRequest, ReadMailboxListRequest,
+            RecordExclusionsRequest, RecordJobsRequest, ledger_service_client::LedgerServiceClient,
+        },
         provisioning::v1::DelegationSpec as PbSpec,
     },
 };
-use calgrant_domain::{Address, DelegationSpec, Listed, OperationFailure, Selector, SiteSpec, TenantName, delays::RetryDelays};
+use calgrant_domain::{
+    Address, DelegationSpec, Listed, OperationFailure, Selector, SiteSpec, TenantName,
+    delays::RetryDelays,
+};
 use calgrant_exchange::{CallError, ListingError, Meaning, Page, Resolved, Selection};
 use calgrant_runtime::clock;
 use tonic::{Code, Status, transport::Channel};
@@ -25,7 +31,10 @@ use crate::readers::{Reader, Readers};
 pub const CLAIM_MILLIS: u64 = 15_000;
 /// Signs of life while a call takes long.
 const KEEP: Duration = Duration::from_secs(4);
-const DELAYS: RetryDelays = RetryDelays { first: Duration::from_millis(500), cap: Duration::from_secs(30) };
+const DELAYS: RetryDelays = RetryDelays {
+    first: Duration::from_millis(500),
+    cap: Duration::from_secs(30),
+};
 /// Names of an uploaded list fetched at a time.
 const NAMES: u32 = 400;
 
@@ -59,8 +68,18 @@ struct Place {
 
 impl Listing {
     /// The listing of operation `id`, claimed by `owner`.
-    pub fn new(ledger: LedgerServiceClient<Channel>, readers: Arc<Readers>, owner: String, id: String) -> Self {
-        Self { ledger, readers, owner, id }
+    pub fn new(
+        ledger: LedgerServiceClient<Channel>,
+        readers: Arc<Readers>,
+        owner: String,
+        id: String,
+    ) -> Self {
+        Self {
+            ledger,
+            readers,
+            owner,
+            id,
+        }
     }
 
     /// Lists everything and says that it is complete.
@@ -68,14 +87,35 @@ impl Listing {
     /// # Errors
     /// It was lost, or can't be carried out.
     pub async fn run(&mut self, spec: PbSpec) -> Result<(), Stopped> {
-        let refused = |why: String| Stopped::Failed { failure: OperationFailure::ReaderRefused, why };
-        let spec = calgrant_contract::provisioning::delegation_spec(spec).map_err(|faults| refused(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
+        let refused = |why: String| Stopped::Failed {
+            failure: OperationFailure::ReaderRefused,
+            why,
+        };
+        let spec = calgrant_contract::provisioning::delegation_spec(spec).map_err(|faults| {
+            refused(
+                faults
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join("; "),
+            )
+        })?;
         for trustee in &spec.trustees {
             let tenant = self.tenant(&spec.tenant).await?;
-            let site = tenant.site(trustee.site).cloned().ok_or_else(|| refused(format!("the tenant has no {} site any more", trustee.site)))?;
-            let place = Place { tenant: spec.tenant.clone(), site };
+            let site = tenant.site(trustee.site).cloned().ok_or_else(|| {
+                refused(format!("the tenant has no {} site any more", trustee.site))
+            })?;
+            let place = Place {
+                tenant: spec.tenant.clone(),
+                site,
+            };
             let address = trustee.address.clone();
-            let found = self.ask(&place, |reader| { let address = address.clone(); async move { reader.directory.trustee(&address).await } }).await?;
+            let found = self
+                .ask(&place, |reader| {
+                    let address = address.clone();
+                    async move { reader.directory.trustee(&address).await }
+                })
+                .await?;
             self.exclude(&place, &spec).await?;
             // An expired page means that the listing took too long between two: start it again.
             while !self.select(&place, &spec, &found.address).await? {}
@@ -86,7 +126,10 @@ impl Listing {
     /// Records why the operation can't be carried out.
     pub async fn fail(&mut self, failure: OperationFailure, why: &str) {
         if let Err(Stopped::Failed { why, .. }) = self.finish(failure.as_str(), why).await {
-            warn!(reason = why, "couldn't record the failure; another planner will");
+            warn!(
+                reason = why,
+                "couldn't record the failure; another planner will"
+            );
         }
     }
 
@@ -98,7 +141,10 @@ impl Listing {
                 match self.page(place, &selection, from.take()).await? {
                     None => {}
                     Some(page) => {
-                        self.record_exclusions(page.listed.iter().map(|listed| listed.id).collect()).await?;
+                        self.record_exclusions(
+                            page.listed.iter().map(|listed| listed.id).collect(),
+                        )
+                        .await?;
                         from = page.next;
                         if from.is_none() {
                             break;
@@ -107,25 +153,48 @@ impl Listing {
                 }
             }
         }
-        for names in spec.exclude_mailboxes.chunks(self.lookup_size(place).await?) {
+        for names in spec
+            .exclude_mailboxes
+            .chunks(self.lookup_size(place).await?)
+        {
             let found = self.look_up(place, names).await?;
-            self.record_exclusions(found.into_iter().map(|resolved| resolved.listed.id).collect()).await?;
+            self.record_exclusions(
+                found
+                    .into_iter()
+                    .map(|resolved| resolved.listed.id)
+                    .collect(),
+            )
+            .await?;
         }
         Ok(())
     }
 
     /// Lists what is selected; `false` if a page had expired.
-    async fn select(&mut self, place: &Place, spec: &DelegationSpec, trustee: &Address) -> Result<bool, Stopped> {
+    async fn select(
+        &mut self,
+        place: &Place,
+        spec: &DelegationSpec,
+        trustee: &Address,
+    ) -> Result<bool, Stopped> {
         let selection = match &spec.selector {
-            Selector::List(list) => return self.select_list(place, &list.to_string(), trustee).await.map(|()| true),
+            Selector::List(list) => {
+                return self
+                    .select_list(place, &list.to_string(), trustee)
+                    .await
+                    .map(|()| true);
+            }
             Selector::Group(group) => Selection::Group(group.clone()),
             Selector::OrganizationalUnit(dn) => Selection::OrganizationalUnit(dn.clone()),
             Selector::AdministrativeUnit(name) => Selection::AdministrativeUnit(name.clone()),
-            Selector::All => Selection::All { types: spec.mailbox_types.clone() },
+            Selector::All => Selection::All {
+                types: spec.mailbox_types.clone(),
+            },
         };
         let mut from = None;
         loop {
-            let Some(page) = self.page(place, &selection, from).await? else { return Ok(false) };
+            let Some(page) = self.page(place, &selection, from).await? else {
+                return Ok(false);
+            };
             self.record_jobs(place, trustee, page.listed).await?;
             from = page.next;
             if from.is_none() {
@@ -134,17 +203,38 @@ impl Listing {
         }
     }
 
-    async fn select_list(&mut self, place: &Place, list: &str, trustee: &Address) -> Result<(), Stopped> {
+    async fn select_list(
+        &mut self,
+        place: &Place,
+        list: &str,
+        trustee: &Address,
+    ) -> Result<(), Stopped> {
         let size = self.lookup_size(place).await?;
         let mut after_line = 0;
         loop {
-            let request = ReadMailboxListRequest { id: list.to_owned(), after_line, limit: NAMES };
-            let names = self.status(|mut ledger| { let request = request.clone(); async move { ledger.read_mailbox_list(request).await } }).await?;
+            let request = ReadMailboxListRequest {
+                id: list.to_owned(),
+                after_line,
+                limit: NAMES,
+            };
+            let names = self
+                .status(|mut ledger| {
+                    let request = request.clone();
+                    async move { ledger.read_mailbox_list(request).await }
+                })
+                .await?;
             for chunk in names.names.chunks(size) {
-                let addresses: Vec<Address> = chunk.iter().filter_map(|name| name.address.parse().ok()).collect();
+                let addresses: Vec<Address> = chunk
+                    .iter()
+                    .filter_map(|name| name.address.parse().ok())
+                    .collect();
                 let found = self.look_up(place, &addresses).await?;
                 let listed = found.into_iter().map(|Resolved { asked, listed }| {
-                    let lines = chunk.iter().find(|name| name.address == asked.as_str()).map(|name| name.lines.clone()).unwrap_or_default();
+                    let lines = chunk
+                        .iter()
+                        .find(|name| name.address == asked.as_str())
+                        .map(|name| name.lines.clone())
+                        .unwrap_or_default();
                     Listed { lines, ..listed }
                 });
                 self.record_jobs(place, trustee, listed.collect()).await?;
@@ -157,7 +247,12 @@ impl Listing {
     }
 
     /// A page; `None` if the place to go on from has expired.
-    async fn page(&mut self, place: &Place, selection: &Selection, from: Option<String>) -> Result<Option<Page>, Stopped> {
+    async fn page(
+        &mut self,
+        place: &Place,
+        selection: &Selection,
+        from: Option<String>,
+    ) -> Result<Option<Page>, Stopped> {
         self.ask(place, |reader| {
             let (selection, from) = (selection.clone(), from.clone());
             async move {
@@ -171,21 +266,40 @@ impl Listing {
         .await
     }
 
-    async fn look_up(&mut self, place: &Place, names: &[Address]) -> Result<Vec<Resolved>, Stopped> {
-        self.ask(place, |reader| { let names = names.to_vec(); async move { reader.directory.look_up(&names).await } }).await
+    async fn look_up(
+        &mut self,
+        place: &Place,
+        names: &[Address],
+    ) -> Result<Vec<Resolved>, Stopped> {
+        self.ask(place, |reader| {
+            let names = names.to_vec();
+            async move { reader.directory.look_up(&names).await }
+        })
+        .await
     }
 
     async fn lookup_size(&mut self, place: &Place) -> Result<usize, Stopped> {
-        self.ask(place, |reader| async move { Ok(reader.directory.lookup_size()) }).await
+        self.ask(
+            place,
+            |reader| async move { Ok(reader.directory.lookup_size()) },
+        )
+        .await
     }
 
     /// Asks the directory, however long it takes: waits out what passes, and says what it waits for.
-    async fn ask<T, F: Future<Output = Result<T, ListingError>>>(&mut self, place: &Place, ask: impl Fn(Arc<Reader>) -> F) -> Result<T, Stopped> {
+    async fn ask<T, F: Future<Output = Result<T, ListingError>>>(
+        &mut self,
+        place: &Place,
+        ask: impl Fn(Arc<Reader>) -> F,
+    ) -> Result<T, Stopped> {
         let mut failures = 0;
         let mut waited = false;
         loop {
             let (wait, waiting_for) = match self.readers.of(&place.tenant, &place.site) {
-                Err(why) => (DELAYS.cap, format!("the reader account of the {} site: {why}", place.site.kind)),
+                Err(why) => (
+                    DELAYS.cap,
+                    format!("the reader account of the {} site: {why}", place.site.kind),
+                ),
                 Ok(reader) => match self.living(attempt(&reader, &ask)).await? {
                     Ok(answer) => {
                         if waited {
@@ -194,42 +308,87 @@ impl Listing {
                         }
                         return Ok(answer);
                     }
-                    Err(ListingError::Refused { failure, why }) => return Err(Stopped::Failed { failure, why }),
-                    Err(ListingError::Expired) => (DELAYS.first, "the directory, whose pages expired".to_owned()),
-                    Err(ListingError::Call(error)) => self.after(place, &reader, error, failures).await?,
+                    Err(ListingError::Refused { failure, why }) => {
+                        return Err(Stopped::Failed { failure, why });
+                    }
+                    Err(ListingError::Expired) => (
+                        DELAYS.first,
+                        "the directory, whose pages expired".to_owned(),
+                    ),
+                    Err(ListingError::Call(error)) => {
+                        self.after(place, &reader, error, failures).await?
+                    }
                 },
             };
             failures += 1;
             waited = true;
-            warn!(wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "the listing waits for {waiting_for}");
+            warn!(
+                wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                "the listing waits for {waiting_for}"
+            );
             self.keep(&waiting_for).await?;
             self.living(tokio::time::sleep(wait)).await?;
         }
     }
 
     /// How long to wait after a failed call, and for what.
-    async fn after(&mut self, place: &Place, reader: &Reader, error: CallError, failures: u32) -> Result<(Duration, String), Stopped> {
+    async fn after(
+        &mut self,
+        place: &Place,
+        reader: &Reader,
+        error: CallError,
+        failures: u32,
+    ) -> Result<(Duration, String), Stopped> {
         let own = DELAYS.delay(failures, clock::roll(), None);
         Ok(match &error.meaning {
             Meaning::WaitUntil { after, .. } => {
                 let wait = DELAYS.delay(failures, clock::roll(), *after);
                 reader.gate.push_back(wait);
-                (wait, format!("the directory, which asked to slow down for {} s", wait.as_secs()))
+                (
+                    wait,
+                    format!(
+                        "the directory, which asked to slow down for {} s",
+                        wait.as_secs()
+                    ),
+                )
             }
             Meaning::PauseAccount | Meaning::SignInAgain => {
-                let why = format!("the reader account {} was refused: {error}", reader.account.name);
+                let why = format!(
+                    "the reader account {} was refused: {error}",
+                    reader.account.name
+                );
                 self.note_reader(place, reader, Some(&why)).await;
                 // Looked at again soon: the credential may have been corrected.
-                (Duration::from_secs(2), format!("{why}; correct its credential or its rights, the listing goes on by itself"))
+                (
+                    Duration::from_secs(2),
+                    format!(
+                        "{why}; correct its credential or its rights, the listing goes on by itself"
+                    ),
+                )
             }
-            Meaning::GiveUp(_) => return Err(Stopped::Failed { failure: OperationFailure::ReaderRefused, why: format!("the directory refused the listing: {error}") }),
-            _ => (own, format!("the directory, which doesn't answer properly: {error}")),
+            Meaning::GiveUp(_) => {
+                return Err(Stopped::Failed {
+                    failure: OperationFailure::ReaderRefused,
+                    why: format!("the directory refused the listing: {error}"),
+                });
+            }
+            _ => (
+                own,
+                format!("the directory, which doesn't answer properly: {error}"),
+            ),
         })
     }
 
     async fn note_reader(&self, place: &Place, reader: &Reader, refused: Option<&str>) {
-        if let Err(status) = self.readers.report(&place.tenant, place.site.kind, &reader.account, refused).await {
-            warn!(error = status.message(), "couldn't record the state of the reader account");
+        if let Err(status) = self
+            .readers
+            .report(&place.tenant, place.site.kind, &reader.account, refused)
+            .await
+        {
+            warn!(
+                error = status.message(),
+                "couldn't record the state of the reader account"
+            );
         }
     }
 
@@ -249,7 +408,12 @@ impl Listing {
     }
 
     async fn prolong(&self, waiting_for: Option<&str>) -> Result<(), Stopped> {
-        let request = KeepListingRequest { operation_id: self.id.clone(), owner: self.owner.clone(), claim_millis: CLAIM_MILLIS, waiting_for: waiting_for.map(str::to_owned) };
+        let request = KeepListingRequest {
+            operation_id: self.id.clone(),
+            owner: self.owner.clone(),
+            claim_millis: CLAIM_MILLIS,
+            waiting_for: waiting_for.map(str::to_owned),
+        };
         match self.ledger.clone().keep_listing(request).await {
             Err(status) if lost(&status) => Err(Stopped::Lost),
             // The next call will tell.
@@ -257,12 +421,32 @@ impl Listing {
         }
     }
 
-    async fn record_exclusions(&self, mailboxes: Vec<calgrant_domain::MailboxId>) -> Result<(), Stopped> {
-        let request = RecordExclusionsRequest { operation_id: self.id.clone(), owner: self.owner.clone(), mailboxes: mailboxes.iter().map(|id| id.as_uuid().into_bytes().to_vec()).collect() };
-        self.status(|mut ledger| { let request = request.clone(); async move { ledger.record_exclusions(request).await } }).await.map(drop)
+    async fn record_exclusions(
+        &self,
+        mailboxes: Vec<calgrant_domain::MailboxId>,
+    ) -> Result<(), Stopped> {
+        let request = RecordExclusionsRequest {
+            operation_id: self.id.clone(),
+            owner: self.owner.clone(),
+            mailboxes: mailboxes
+                .iter()
+                .map(|id| id.as_uuid().into_bytes().to_vec())
+                .collect(),
+        };
+        self.status(|mut ledger| {
+            let request = request.clone();
+            async move { ledger.record_exclusions(request).await }
+        })
+        .await
+        .map(drop)
     }
 
-    async fn record_jobs(&self, place: &Place, trustee: &Address, listed: Vec<Listed>) -> Result<(), Stopped> {
+    async fn record_jobs(
+        &self,
+        place: &Place,
+        trustee: &Address,
+        listed: Vec<Listed>,
+    ) -> Result<(), Stopped> {
         let request = RecordJobsRequest {
             operation_id: self.id.clone(),
             owner: self.owner.clone(),
@@ -271,8 +455,17 @@ impl Listing {
             trustee: trustee.to_string(),
             listed: listed.into_iter().map(to_wire).collect(),
         };
-        let answer = self.status(|mut ledger| { let request = request.clone(); async move { ledger.record_jobs(request).await } }).await?;
-        if answer.go_on { Ok(()) } else { Err(Stopped::Lost) }
+        let answer = self
+            .status(|mut ledger| {
+                let request = request.clone();
+                async move { ledger.record_jobs(request).await }
+            })
+            .await?;
+        if answer.go_on {
+            Ok(())
+        } else {
+            Err(Stopped::Lost)
+        }
     }
 
     async fn tenant(&self, name: &TenantName) -> Result<calgrant_domain::TenantSpec, Stopped> {
@@ -280,18 +473,36 @@ impl Listing {
             match self.readers.tenant(name).await {
                 Ok(tenant) => return Ok(tenant),
                 Err(status) if passing(&status) => tokio::time::sleep(DELAYS.first).await,
-                Err(status) => return Err(Stopped::Failed { failure: OperationFailure::ReaderRefused, why: status.message().to_owned() }),
+                Err(status) => {
+                    return Err(Stopped::Failed {
+                        failure: OperationFailure::ReaderRefused,
+                        why: status.message().to_owned(),
+                    });
+                }
             }
         }
     }
 
     async fn finish(&self, failure: &str, failure_text: &str) -> Result<(), Stopped> {
-        let request = FinishListingRequest { operation_id: self.id.clone(), owner: self.owner.clone(), failure: failure.to_owned(), failure_text: failure_text.to_owned() };
-        self.status(|mut ledger| { let request = request.clone(); async move { ledger.finish_listing(request).await } }).await.map(drop)
+        let request = FinishListingRequest {
+            operation_id: self.id.clone(),
+            owner: self.owner.clone(),
+            failure: failure.to_owned(),
+            failure_text: failure_text.to_owned(),
+        };
+        self.status(|mut ledger| {
+            let request = request.clone();
+            async move { ledger.finish_listing(request).await }
+        })
+        .await
+        .map(drop)
     }
 
     /// Asks status; waits while it is away.
-    async fn status<T, F: Future<Output = Result<tonic::Response<T>, Status>>>(&self, ask: impl Fn(LedgerServiceClient<Channel>) -> F) -> Result<T, Stopped> {
+    async fn status<T, F: Future<Output = Result<tonic::Response<T>, Status>>>(
+        &self,
+        ask: impl Fn(LedgerServiceClient<Channel>) -> F,
+    ) -> Result<T, Stopped> {
         let mut failures = 0;
         loop {
             match ask(self.ledger.clone()).await {
@@ -312,7 +523,10 @@ impl Listing {
 }
 
 /// One attempt, with a permit, and a second one if the token was refused.
-async fn attempt<T, F: Future<Output = Result<T, ListingError>>>(reader: &Arc<Reader>, ask: &impl Fn(Arc<Reader>) -> F) -> Result<T, ListingError> {
+async fn attempt<T, F: Future<Output = Result<T, ListingError>>>(
+    reader: &Arc<Reader>,
+    ask: &impl Fn(Arc<Reader>) -> F,
+) -> Result<T, ListingError> {
     let mut last = false;
     loop {
         reader.directory.sign_in().await?;
@@ -320,7 +534,10 @@ async fn attempt<T, F: Future<Output = Result<T, ListingError>>>(reader: &Arc<Re
         let answer = ask(Arc::clone(reader)).await;
         permits.done();
         match answer {
-            Err(ListingError::Call(CallError { meaning: Meaning::SignInAgain, .. })) if !last => last = true,
+            Err(ListingError::Call(CallError {
+                meaning: Meaning::SignInAgain,
+                ..
+            })) if !last => last = true,
             answer => return answer,
         }
     }
@@ -331,5 +548,13 @@ fn lost(status: &Status) -> bool {
 }
 
 fn passing(status: &Status) -> bool {
-    matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded | Code::Aborted | Code::Internal)
+    matches!(
+        status.code(),
+        Code::Unavailable
+            | Code::Unknown
+            | Code::Cancelled
+            | Code::DeadlineExceeded
+            | Code::Aborted
+            | Code::Internal
+    )
 }

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use calgrant_contract::pb::ledger::v1::{ClaimListingRequest, ClaimListingResponse, ledger_service_client::LedgerServiceClient};
+use calgrant_contract::pb::ledger::v1::{
+    ClaimListingRequest, ClaimListingResponse, ledger_service_client::LedgerServiceClient,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tracing::{Instrument, info, info_span, warn};
@@ -16,10 +18,22 @@ const IDLE: Duration = Duration::from_millis(200);
 const AWAY: Duration = Duration::from_secs(1);
 
 /// Lists one operation after the other until `stop`. Several may run in one process.
-pub async fn run(mut ledger: LedgerServiceClient<Channel>, readers: Arc<Readers>, owner: String, stop: CancellationToken) {
+pub async fn run(
+    mut ledger: LedgerServiceClient<Channel>,
+    readers: Arc<Readers>,
+    owner: String,
+    stop: CancellationToken,
+) {
     while !stop.is_cancelled() {
-        let request = ClaimListingRequest { owner: owner.clone(), claim_millis: crate::listing::CLAIM_MILLIS };
-        let pause = match ledger.claim_listing(request).await.map(tonic::Response::into_inner) {
+        let request = ClaimListingRequest {
+            owner: owner.clone(),
+            claim_millis: crate::listing::CLAIM_MILLIS,
+        };
+        let pause = match ledger
+            .claim_listing(request)
+            .await
+            .map(tonic::Response::into_inner)
+        {
             Ok(claim) if claim.operation_id.is_empty() => Some(IDLE),
             Ok(claim) => {
                 tokio::select! {
@@ -30,7 +44,10 @@ pub async fn run(mut ledger: LedgerServiceClient<Channel>, readers: Arc<Readers>
                 None
             }
             Err(status) => {
-                warn!(error = status.message(), "no operation could be claimed for listing; trying again");
+                warn!(
+                    error = status.message(),
+                    "no operation could be claimed for listing; trying again"
+                );
                 Some(AWAY)
             }
         };
@@ -43,12 +60,22 @@ pub async fn run(mut ledger: LedgerServiceClient<Channel>, readers: Arc<Readers>
     }
 }
 
-async fn list(ledger: &LedgerServiceClient<Channel>, readers: &Arc<Readers>, owner: &str, claim: ClaimListingResponse) {
+async fn list(
+    ledger: &LedgerServiceClient<Channel>,
+    readers: &Arc<Readers>,
+    owner: &str,
+    claim: ClaimListingResponse,
+) {
     let id = claim.operation_id.clone();
     let span = info_span!("listing", operation.id = id);
     calgrant_runtime::telemetry::follow(&span, &claim.traceparent);
     async {
-        let mut listing = Listing::new(ledger.clone(), Arc::clone(readers), owner.to_owned(), id.clone());
+        let mut listing = Listing::new(
+            ledger.clone(),
+            Arc::clone(readers),
+            owner.to_owned(),
+            id.clone(),
+        );
         match listing.run(claim.spec.unwrap_or_default()).await {
             Ok(()) => info!("{id} is listed"),
             Err(Stopped::Lost) => info!("the listing of {id} is not ours any more"),

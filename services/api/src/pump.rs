@@ -3,7 +3,9 @@
 use std::{collections::HashMap, time::Duration};
 
 use calgrant_bus::{Bus, Message, Queue};
-use calgrant_contract::pb::ledger::v1::{ClaimReadyRequest, GiveBackRequest, ReadyJob, ledger_service_client::LedgerServiceClient};
+use calgrant_contract::pb::ledger::v1::{
+    ClaimReadyRequest, GiveBackRequest, ReadyJob, ledger_service_client::LedgerServiceClient,
+};
 use calgrant_domain::JobId;
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
@@ -18,9 +20,18 @@ const IDLE: Duration = Duration::from_millis(100);
 const AWAY: Duration = Duration::from_secs(1);
 
 /// Pumps until `stop`.
-pub async fn run(mut ledger: LedgerServiceClient<Channel>, bus: Bus, window: u32, stop: CancellationToken) {
+pub async fn run(
+    mut ledger: LedgerServiceClient<Channel>,
+    bus: Bus,
+    window: u32,
+    stop: CancellationToken,
+) {
     while !stop.is_cancelled() {
-        let pause = if bus.is_up() { pump(&mut ledger, &bus, window).await } else { Some(AWAY) };
+        let pause = if bus.is_up() {
+            pump(&mut ledger, &bus, window).await
+        } else {
+            Some(AWAY)
+        };
         if let Some(pause) = pause {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -31,11 +42,24 @@ pub async fn run(mut ledger: LedgerServiceClient<Channel>, bus: Bus, window: u32
 }
 
 /// One claim. Answers how long to pause before the next one, if at all.
-async fn pump(ledger: &mut LedgerServiceClient<Channel>, bus: &Bus, window: u32) -> Option<Duration> {
-    let claimed = match ledger.claim_ready(ClaimReadyRequest { limit: CLAIM, window }).await {
+async fn pump(
+    ledger: &mut LedgerServiceClient<Channel>,
+    bus: &Bus,
+    window: u32,
+) -> Option<Duration> {
+    let claimed = match ledger
+        .claim_ready(ClaimReadyRequest {
+            limit: CLAIM,
+            window,
+        })
+        .await
+    {
         Ok(answer) => answer.into_inner().jobs,
         Err(status) => {
-            warn!(error = status.message(), "no jobs could be claimed; trying again");
+            warn!(
+                error = status.message(),
+                "no jobs could be claimed; trying again"
+            );
             return Some(AWAY);
         }
     };
@@ -45,28 +69,47 @@ async fn pump(ledger: &mut LedgerServiceClient<Channel>, bus: &Bus, window: u32)
     debug!(jobs = claimed.len(), "publishing");
     let mut queues: HashMap<Queue, Vec<ReadyJob>> = HashMap::new();
     for ready in claimed {
-        let tenant = ready.job.as_ref().map(|job| job.tenant.clone()).unwrap_or_default();
-        queues.entry(Queue::jobs(&tenant, &ready.lane)).or_default().push(ready);
+        let tenant = ready
+            .job
+            .as_ref()
+            .map(|job| job.tenant.clone())
+            .unwrap_or_default();
+        queues
+            .entry(Queue::jobs(&tenant, &ready.lane))
+            .or_default()
+            .push(ready);
     }
     let publisher = bus.publisher();
     let mut failed = Vec::new();
     for (queue, ready) in queues {
-        let jobs: Vec<_> = ready.into_iter().filter_map(|ready| Some((ready.job?, ready.traceparent))).collect();
+        let jobs: Vec<_> = ready
+            .into_iter()
+            .filter_map(|ready| Some((ready.job?, ready.traceparent)))
+            .collect();
         let messages = jobs.iter().map(|(job, traceparent)| Message {
             body: job.encode_to_vec(),
-            message_id: uuid::Uuid::from_slice(&job.id).map(|id| JobId::from_uuid(id).to_string()).unwrap_or_default(),
+            message_id: uuid::Uuid::from_slice(&job.id)
+                .map(|id| JobId::from_uuid(id).to_string())
+                .unwrap_or_default(),
             kind: "application/x-protobuf; type=calgrant.bus.v1.Job",
             traceparent: (!traceparent.is_empty()).then(|| traceparent.clone()),
         });
         let stored = publisher.publish_all(&queue, messages.collect()).await;
-        failed.extend(jobs.into_iter().zip(stored).filter_map(|((job, _), stored)| stored.err().map(|cause| (job.id, cause))));
+        failed.extend(
+            jobs.into_iter()
+                .zip(stored)
+                .filter_map(|((job, _), stored)| stored.err().map(|cause| (job.id, cause))),
+        );
     }
     let (_, cause) = failed.first()?;
     warn!(error = %cause, jobs = failed.len(), "jobs couldn't be published; they become ready again");
     let jobs = failed.into_iter().map(|(job, _)| job).collect();
     if let Err(status) = ledger.give_back(GiveBackRequest { jobs }).await {
         // Status takes overdue ones back by itself.
-        warn!(error = status.message(), "couldn't give jobs back; they become ready when they are overdue");
+        warn!(
+            error = status.message(),
+            "couldn't give jobs back; they become ready when they are overdue"
+        );
     }
     Some(AWAY)
 }

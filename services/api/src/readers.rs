@@ -6,7 +6,9 @@ use std::{
 };
 
 use calgrant_budget::Gate;
-use calgrant_contract::pb::ledger::v1::{GetFleetRequest, ReportAccountRequest, ledger_service_client::LedgerServiceClient};
+use calgrant_contract::pb::ledger::v1::{
+    GetFleetRequest, ReportAccountRequest, ledger_service_client::LedgerServiceClient,
+};
 use calgrant_domain::{AccountSpec, Purpose, SiteKind, SiteSpec, TenantName, TenantSpec};
 use calgrant_exchange::Directory;
 use calgrant_exchange_online::connect;
@@ -34,7 +36,10 @@ pub struct Reader {
 impl Readers {
     /// No reader connected yet.
     pub fn new(ledger: LedgerServiceClient<Channel>) -> Self {
-        Self { ledger, connected: Mutex::default() }
+        Self {
+            ledger,
+            connected: Mutex::default(),
+        }
     }
 
     /// The tenant as status has it now.
@@ -42,10 +47,21 @@ impl Readers {
     /// # Errors
     /// Status doesn't answer, or has no such tenant.
     pub async fn tenant(&self, name: &TenantName) -> Result<TenantSpec, Status> {
-        let fleet = self.ledger.clone().get_fleet(GetFleetRequest::default()).await?.into_inner();
-        let found = fleet.tenants.into_iter().find(|tenant| tenant.name == name.as_str());
-        let found = found.ok_or_else(|| Status::not_found(format!("there is no tenant {name}; apply its file first")))?;
-        calgrant_contract::fleet::tenant(found).map_err(|faults| calgrant_contract::refusal::bad_input(&faults))
+        let fleet = self
+            .ledger
+            .clone()
+            .get_fleet(GetFleetRequest::default())
+            .await?
+            .into_inner();
+        let found = fleet
+            .tenants
+            .into_iter()
+            .find(|tenant| tenant.name == name.as_str());
+        let found = found.ok_or_else(|| {
+            Status::not_found(format!("there is no tenant {name}; apply its file first"))
+        })?;
+        calgrant_contract::fleet::tenant(found)
+            .map_err(|faults| calgrant_contract::refusal::bad_input(&faults))
     }
 
     /// The reader of a site: the one connected before unless its settings or its credential changed.
@@ -53,15 +69,33 @@ impl Readers {
     /// # Errors
     /// The site has no reader, or its credential can't be read: says what to do.
     pub fn of(&self, tenant: &TenantName, site: &SiteSpec) -> Result<Arc<Reader>, String> {
-        let account = site.accounts.iter().find(|account| account.is(Purpose::Reader)).ok_or("the site has no account with the purpose reader; add one to the tenant's file")?;
+        let account = site
+            .accounts
+            .iter()
+            .find(|account| account.is(Purpose::Reader))
+            .ok_or(
+                "the site has no account with the purpose reader; add one to the tenant's file",
+            )?;
         let credential = connect::fingerprint(&account.credential);
         let key = (tenant.clone(), site.kind);
-        let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(reader) = connected.get(&key).filter(|reader| reader.site == *site && reader.credential == credential) {
+        let mut connected = self
+            .connected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(reader) = connected
+            .get(&key)
+            .filter(|reader| reader.site == *site && reader.credential == credential)
+        {
             return Ok(Arc::clone(reader));
         }
         let directory = connect::directory(site, account, clock::now)?;
-        let reader = Arc::new(Reader { directory, gate: Gate::new(account.limits.clone(), clock::instant), account: account.clone(), site: site.clone(), credential });
+        let reader = Arc::new(Reader {
+            directory,
+            gate: Gate::new(account.limits.clone(), clock::instant),
+            account: account.clone(),
+            site: site.clone(),
+            credential,
+        });
         connected.insert(key, Arc::clone(&reader));
         Ok(reader)
     }
@@ -70,8 +104,20 @@ impl Readers {
     ///
     /// # Errors
     /// Status doesn't answer.
-    pub async fn report(&self, tenant: &TenantName, site: SiteKind, account: &AccountSpec, refused: Option<&str>) -> Result<(), Status> {
-        let request = ReportAccountRequest { tenant: tenant.to_string(), site: site.to_string(), account: account.name.to_string(), paused: refused.is_some(), reason: refused.unwrap_or_default().to_owned() };
+    pub async fn report(
+        &self,
+        tenant: &TenantName,
+        site: SiteKind,
+        account: &AccountSpec,
+        refused: Option<&str>,
+    ) -> Result<(), Status> {
+        let request = ReportAccountRequest {
+            tenant: tenant.to_string(),
+            site: site.to_string(),
+            account: account.name.to_string(),
+            paused: refused.is_some(),
+            reason: refused.unwrap_or_default().to_owned(),
+        };
         self.ledger.clone().report_account(request).await.map(drop)
     }
 }

@@ -2,7 +2,9 @@
 
 use calgrant_contract::{
     pb::{
-        ledger::v1::{ListLine, StoreMailboxListRequest, ledger_service_client::LedgerServiceClient},
+        ledger::v1::{
+            ListLine, StoreMailboxListRequest, ledger_service_client::LedgerServiceClient,
+        },
         provisioning::v1::{UploadMailboxListRequest, UploadMailboxListResponse},
     },
     refusal,
@@ -19,7 +21,10 @@ const FAULTS: usize = 1000;
 ///
 /// # Errors
 /// Faults by line; what status says; a broken stream.
-pub async fn upload(mut ledger: LedgerServiceClient<Channel>, mut parts: Streaming<UploadMailboxListRequest>) -> Result<UploadMailboxListResponse, Status> {
+pub async fn upload(
+    mut ledger: LedgerServiceClient<Channel>,
+    mut parts: Streaming<UploadMailboxListRequest>,
+) -> Result<UploadMailboxListResponse, Status> {
     let (sender, receiver) = mpsc::channel(4);
     let read = async move {
         let mut parser = Parser::default();
@@ -75,13 +80,18 @@ impl Parser {
                 continue;
             }
             match text.parse::<Address>() {
-                Ok(address) => lines.push(ListLine { line: self.line, address: address.to_string() }),
+                Ok(address) => lines.push(ListLine {
+                    line: self.line,
+                    address: address.to_string(),
+                }),
                 Err(bad) => self.fault(bad.within(&format!("lines[{}]", self.line))),
             }
         }
         self.names += lines.len() as u64;
         let tenant = self.tenant.as_ref()?.to_string();
-        self.faults.is_empty().then_some(StoreMailboxListRequest { tenant, lines })
+        self.faults
+            .is_empty()
+            .then_some(StoreMailboxListRequest { tenant, lines })
     }
 
     fn fault(&mut self, bad: BadInput) {
@@ -94,12 +104,23 @@ impl Parser {
 
     fn finish(mut self) -> Result<(), Status> {
         if self.faults.is_empty() && self.names == 0 {
-            self.faults.push(BadInput::missing("lines", "the list names no mailbox; send one address a line"));
+            self.faults.push(BadInput::missing(
+                "lines",
+                "the list names no mailbox; send one address a line",
+            ));
         }
         if self.more_faults > 0 {
-            self.faults.push(BadInput::new("lines", self.more_faults, "so many further lines are faulty too"));
+            self.faults.push(BadInput::new(
+                "lines",
+                self.more_faults,
+                "so many further lines are faulty too",
+            ));
         }
-        if self.faults.is_empty() { Ok(()) } else { Err(refusal::bad_input(&self.faults)) }
+        if self.faults.is_empty() {
+            Ok(())
+        } else {
+            Err(refusal::bad_input(&self.faults))
+        }
     }
 }
 
@@ -108,17 +129,34 @@ mod tests {
     use super::*;
 
     fn part(tenant: &str, lines: &[&str]) -> UploadMailboxListRequest {
-        UploadMailboxListRequest { tenant: tenant.into(), lines: lines.iter().map(ToString::to_string).collect() }
+        UploadMailboxListRequest {
+            tenant: tenant.into(),
+            lines: lines.iter().map(ToString::to_string).collect(),
+        }
     }
 
     #[test]
     fn faults_are_named_by_line_through_all_parts() {
         let mut parser = Parser::default();
-        assert!(parser.part(part("uni", &["ada@uni.example", "# staff", ""])).is_some());
-        assert!(parser.part(part("", &["nonsense", "bob@uni.example", "x y@uni.example"])).is_none());
+        assert!(
+            parser
+                .part(part("uni", &["ada@uni.example", "# staff", ""]))
+                .is_some()
+        );
+        assert!(
+            parser
+                .part(part(
+                    "",
+                    &["nonsense", "bob@uni.example", "x y@uni.example"]
+                ))
+                .is_none()
+        );
         let fields: Vec<_> = parser.faults.iter().map(|bad| bad.field.clone()).collect();
         assert_eq!(fields, ["lines[4]", "lines[6]"]);
-        assert_eq!(parser.finish().unwrap_err().code(), tonic::Code::InvalidArgument);
+        assert_eq!(
+            parser.finish().unwrap_err().code(),
+            tonic::Code::InvalidArgument
+        );
     }
 
     #[test]

@@ -16,7 +16,12 @@ struct Raw {
 
 impl Default for Raw {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:7103".into(), insecure_remote: false, status_url: "http://127.0.0.1:7102".into(), amqp_url: None }
+        Self {
+            listen: "127.0.0.1:7103".into(),
+            insecure_remote: false,
+            status_url: "http://127.0.0.1:7102".into(),
+            amqp_url: None,
+        }
     }
 }
 
@@ -38,8 +43,16 @@ impl Config {
     /// All faults at once.
     pub fn load(file: Option<&Path>) -> Result<Self, Vec<Fault>> {
         let raw: Raw = settings::load(file, "worker", "CALGRANT_WORKER_")?;
-        let amqp_url = raw.amqp_url.or_else(|| std::env::var("AMQP_URL").ok()).unwrap_or_else(|| "amqp://127.0.0.1:5672/%2f".into());
-        let listen = settings::checked_bind("worker.listen", &raw.listen, raw.insecure_remote).map_err(|fault| vec![fault])?;
-        Ok(Self { listen, status_url: raw.status_url, amqp_url })
+        let amqp_url = raw
+            .amqp_url
+            .or_else(|| std::env::var("AMQP_URL").ok())
+            .unwrap_or_else(|| "amqp://127.0.0.1:5672/%2f".into());
+        let listen = settings::checked_bind("worker.listen", &raw.listen, raw.insecure_remote)
+            .map_err(|fault| vec![fault])?;
+        Ok(Self {
+            listen,
+            status_url: raw.status_url,
+            amqp_url,
+        })
     }
 }

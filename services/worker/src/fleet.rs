@@ -24,19 +24,32 @@ pub struct Fleet {
 }
 
 /// Follows the fleet until `stop`.
-pub async fn follow(ledger: StatusLedger, fleet: watch::Sender<Arc<Fleet>>, stop: CancellationToken) {
+pub async fn follow(
+    ledger: StatusLedger,
+    fleet: watch::Sender<Arc<Fleet>>,
+    stop: CancellationToken,
+) {
     loop {
         let version = fleet.borrow().version.clone();
         match ledger.fleet(&version).await {
             Ok(answer) if answer.unchanged => {}
             Ok(answer) => match read(answer) {
                 Ok(read) => {
-                    info!(tenants = read.tenants.len(), paused = read.paused.len(), "the fleet changed");
+                    info!(
+                        tenants = read.tenants.len(),
+                        paused = read.paused.len(),
+                        "the fleet changed"
+                    );
                     fleet.send_replace(Arc::new(read));
                 }
-                Err(bad) => warn!(error = %bad, "status sent a fleet that can't be read; keeping the one before"),
+                Err(bad) => {
+                    warn!(error = %bad, "status sent a fleet that can't be read; keeping the one before")
+                }
             },
-            Err(status) => warn!(error = status.message(), "status doesn't answer; keeping the fleet as it is"),
+            Err(status) => warn!(
+                error = status.message(),
+                "status doesn't answer; keeping the fleet as it is"
+            ),
         }
         tokio::select! {
             () = tokio::time::sleep(POLL) => {}
@@ -46,18 +59,33 @@ pub async fn follow(ledger: StatusLedger, fleet: watch::Sender<Arc<Fleet>>, stop
 }
 
 fn read(answer: GetFleetResponse) -> Result<Fleet, BadInput> {
-    let mut fleet = Fleet { version: answer.version, ..Fleet::default() };
+    let mut fleet = Fleet {
+        version: answer.version,
+        ..Fleet::default()
+    };
     for tenant in answer.tenants {
-        fleet.tenants.push(calgrant_contract::fleet::tenant(tenant).map_err(first)?);
+        fleet
+            .tenants
+            .push(calgrant_contract::fleet::tenant(tenant).map_err(first)?);
     }
     for account in answer.paused {
         let site = calgrant_contract::fleet::site_kind("site", account.site)?;
-        let name = account.spec.ok_or_else(|| BadInput::missing("spec", "a paused account has a name"))?.name;
-        fleet.paused.insert(AccountKey { tenant: account.tenant.parse()?, site, account: name.parse()? });
+        let name = account
+            .spec
+            .ok_or_else(|| BadInput::missing("spec", "a paused account has a name"))?
+            .name;
+        fleet.paused.insert(AccountKey {
+            tenant: account.tenant.parse()?,
+            site,
+            account: name.parse()?,
+        });
     }
     Ok(fleet)
 }
 
 fn first(faults: Vec<BadInput>) -> BadInput {
-    faults.into_iter().next().unwrap_or_else(|| BadInput::missing("tenant", "unreadable"))
+    faults
+        .into_iter()
+        .next()
+        .unwrap_or_else(|| BadInput::missing("tenant", "unreadable"))
 }

@@ -26,27 +26,77 @@ const DRAIN: Duration = Duration::from_secs(25);
 type Shelves = HashMap<SiteKind, Arc<Shelf<Held>>>;
 
 /// Serves one tenant until `stop`.
-pub async fn serve(tenant: TenantSpec, ledger: StatusLedger, bus: Bus, fleet: watch::Receiver<Arc<Fleet>>, stop: CancellationToken) {
+pub async fn serve(
+    tenant: TenantSpec,
+    ledger: StatusLedger,
+    bus: Bus,
+    fleet: watch::Receiver<Arc<Fleet>>,
+    stop: CancellationToken,
+) {
     let tasks = Tasks::new(stop.clone());
-    let shelves: Arc<Shelves> = Arc::new(SiteKind::ALL.iter().map(|site| (*site, Arc::default())).collect());
+    let shelves: Arc<Shelves> = Arc::new(
+        SiteKind::ALL
+            .iter()
+            .map(|site| (*site, Arc::default()))
+            .collect(),
+    );
     let mut pools = Vec::new();
-    for site in tenant.sites.iter().filter(|site| site.kind == SiteKind::Online) {
-        for account in site.accounts.iter().filter(|account| account.is(Purpose::Grantor)) {
-            let key = AccountKey { tenant: tenant.name.clone(), site: site.kind, account: account.name.clone() };
-            pools.push(Pool::new(key, site.clone(), account.clone(), Arc::clone(&shelves[&site.kind]), ledger.clone(), bus.clone(), stop.clone()));
+    for site in tenant
+        .sites
+        .iter()
+        .filter(|site| site.kind == SiteKind::Online)
+    {
+        for account in site
+            .accounts
+            .iter()
+            .filter(|account| account.is(Purpose::Grantor))
+        {
+            let key = AccountKey {
+                tenant: tenant.name.clone(),
+                site: site.kind,
+                account: account.name.clone(),
+            };
+            pools.push(Pool::new(
+                key,
+                site.clone(),
+                account.clone(),
+                Arc::clone(&shelves[&site.kind]),
+                ledger.clone(),
+                bus.clone(),
+                stop.clone(),
+            ));
         }
     }
     Pool::introduce(&pools);
-    let workers: u32 = tenant.sites.iter().flat_map(|site| &site.accounts).filter(|account| account.is(Purpose::Grantor)).map(|account| account.workers).sum();
+    let workers: u32 = tenant
+        .sites
+        .iter()
+        .flat_map(|site| &site.accounts)
+        .filter(|account| account.is(Purpose::Grantor))
+        .map(|account| account.workers)
+        .sum();
     // Enough in hand for every worker's next round, and no more.
     let prefetch = u16::try_from((2 * workers).clamp(20, 1000)).unwrap_or(1000);
     for pool in &pools {
         pool.start(&tasks, fleet.clone());
     }
     for lane in Lane::ALL {
-        tasks.spawn("intake", take_in(bus.clone(), Queue::jobs(tenant.name.as_str(), lane.as_str()), *lane, prefetch, Arc::clone(&shelves), stop.clone()));
+        tasks.spawn(
+            "intake",
+            take_in(
+                bus.clone(),
+                Queue::jobs(tenant.name.as_str(), lane.as_str()),
+                *lane,
+                prefetch,
+                Arc::clone(&shelves),
+                stop.clone(),
+            ),
+        );
     }
-    tasks.spawn("give back", give_back(bus.clone(), Arc::clone(&shelves), stop.clone()));
+    tasks.spawn(
+        "give back",
+        give_back(bus.clone(), Arc::clone(&shelves), stop.clone()),
+    );
     info!(tenant = %tenant.name, accounts = pools.len(), workers, "serving {} with {} accounts", tenant.name, pools.len());
     stop.cancelled().await;
     let left = tasks.drain(DRAIN).await;
@@ -55,16 +105,32 @@ pub async fn serve(tenant: TenantSpec, ledger: StatusLedger, bus: Bus, fleet: wa
     }
 }
 
-async fn take_in(bus: Bus, queue: Queue, lane: Lane, prefetch: u16, shelves: Arc<Shelves>, stop: CancellationToken) {
+async fn take_in(
+    bus: Bus,
+    queue: Queue,
+    lane: Lane,
+    prefetch: u16,
+    shelves: Arc<Shelves>,
+    stop: CancellationToken,
+) {
     while !stop.is_cancelled() {
-        let consumer = waiting::until_ok("RabbitMQ to consume jobs", &stop, || bus.consumer(&queue, prefetch)).await;
+        let consumer = waiting::until_ok("RabbitMQ to consume jobs", &stop, || {
+            bus.consumer(&queue, prefetch)
+        })
+        .await;
         let Some(mut consumer) = consumer else { return };
         receive(&bus, &mut consumer, lane, &shelves, &stop).await;
         consumer.stop().await;
     }
 }
 
-async fn receive(bus: &Bus, consumer: &mut Consumer, lane: Lane, shelves: &Shelves, stop: &CancellationToken) {
+async fn receive(
+    bus: &Bus,
+    consumer: &mut Consumer,
+    lane: Lane,
+    shelves: &Shelves,
+    stop: &CancellationToken,
+) {
     loop {
         let delivery = tokio::select! {
             () = stop.cancelled() => return,
@@ -74,7 +140,11 @@ async fn receive(bus: &Bus, consumer: &mut Consumer, lane: Lane, shelves: &Shelv
         match read(&delivery) {
             Ok(job) => shelves[&job.site].put(lane, clock::instant(), Held { job, delivery }),
             Err(why) => {
-                error!(reason = why, message.id = delivery.message_id, "a job can't be read; it is dead-lettered");
+                error!(
+                    reason = why,
+                    message.id = delivery.message_id,
+                    "a job can't be read; it is dead-lettered"
+                );
                 if let Err(cause) = delivery.dead_letter(&bus.publisher(), &why).await {
                     warn!(error = %cause, "couldn't dead-letter it; it is delivered again");
                 }
@@ -84,7 +154,8 @@ async fn receive(bus: &Bus, consumer: &mut Consumer, lane: Lane, shelves: &Shelv
 }
 
 fn read(delivery: &Delivery) -> Result<Job, String> {
-    let job = pb::bus::v1::Job::decode(delivery.body.as_slice()).map_err(|cause| format!("not a Job: {cause}"))?;
+    let job = pb::bus::v1::Job::decode(delivery.body.as_slice())
+        .map_err(|cause| format!("not a Job: {cause}"))?;
     Job::try_from(job).map_err(|bad| format!("not a Job: {bad}"))
 }
 
@@ -97,19 +168,22 @@ async fn give_back(bus: Bus, shelves: Arc<Shelves>, stop: CancellationToken) {
             () = tokio::time::sleep(Duration::from_secs(5)) => {}
         }
         for shelf in shelves.values() {
-            let returned = shelf.expired(clock::instant(), HOLD).into_iter().map(|held| {
-                let result = JobResult {
-                    job: held.job.id,
-                    operation: held.job.operation,
-                    delivery: held.job.delivery,
-                    report: None,
-                    calendar: None,
-                    account: String::new(),
-                    calls: 0,
-                    read_at: clock::now(),
-                };
-                (result, held.delivery)
-            });
+            let returned = shelf
+                .expired(clock::instant(), HOLD)
+                .into_iter()
+                .map(|held| {
+                    let result = JobResult {
+                        job: held.job.id,
+                        operation: held.job.operation,
+                        delivery: held.job.delivery,
+                        report: None,
+                        calendar: None,
+                        account: String::new(),
+                        calls: 0,
+                        read_at: clock::now(),
+                    };
+                    (result, held.delivery)
+                });
             report(&bus, &publisher, &stop, returned.collect()).await;
         }
     }

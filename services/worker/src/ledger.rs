@@ -3,9 +3,14 @@
 use async_trait::async_trait;
 use calgrant_contract::{
     bus::parse,
-    pb::ledger::v1::{Begin as PbBegin, BeginAnswer, BeginWritesRequest, GetFleetRequest, GetFleetResponse, ReportAccountRequest, ledger_service_client::LedgerServiceClient},
+    pb::ledger::v1::{
+        Begin as PbBegin, BeginAnswer, BeginWritesRequest, GetFleetRequest, GetFleetResponse,
+        ReportAccountRequest, ledger_service_client::LedgerServiceClient,
+    },
 };
-use calgrant_domain::{AccountName, BadInput, Begin, BeginRefusal, Observed, OperationId, SiteKind, TenantName};
+use calgrant_domain::{
+    AccountName, BadInput, Begin, BeginRefusal, Observed, OperationId, SiteKind, TenantName,
+};
 use calgrant_runtime::waiting;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -34,7 +39,10 @@ pub struct AccountKey {
 impl StatusLedger {
     /// A ledger over this channel. Waiting for status ends when `stop` does.
     pub fn new(channel: Channel, stop: CancellationToken) -> Self {
-        Self { client: LedgerServiceClient::new(channel), stop }
+        Self {
+            client: LedgerServiceClient::new(channel),
+            stop,
+        }
     }
 
     /// The fleet, if it is not the one of `version`.
@@ -42,12 +50,25 @@ impl StatusLedger {
     /// # Errors
     /// Status doesn't answer.
     pub async fn fleet(&self, version: &str) -> Result<GetFleetResponse, tonic::Status> {
-        Ok(self.client.clone().get_fleet(GetFleetRequest { version: version.to_owned() }).await?.into_inner())
+        Ok(self
+            .client
+            .clone()
+            .get_fleet(GetFleetRequest {
+                version: version.to_owned(),
+            })
+            .await?
+            .into_inner())
     }
 
     /// Says that an account is paused, or that it works again. Kept trying: an operator must see it.
     pub async fn report(&self, key: &AccountKey, paused: bool, reason: &str) {
-        let request = ReportAccountRequest { tenant: key.tenant.to_string(), site: key.site.to_string(), account: key.account.to_string(), paused, reason: reason.to_owned() };
+        let request = ReportAccountRequest {
+            tenant: key.tenant.to_string(),
+            site: key.site.to_string(),
+            account: key.account.to_string(),
+            paused,
+            reason: reason.to_owned(),
+        };
         waiting::until_ok("status to record an account's state", &self.stop, || {
             let (mut client, request) = (self.client.clone(), request.clone());
             async move { client.report_account(request).await.map(drop) }
@@ -58,12 +79,26 @@ impl StatusLedger {
 
 #[async_trait]
 impl Ledger for StatusLedger {
-    async fn begin(&self, begins: Vec<(OperationId, Begin)>) -> Vec<Result<Observed, BeginRefusal>> {
-        let begins = begins.into_iter().map(|(operation, begin)| PbBegin { job: begin.job.as_uuid().into_bytes().to_vec(), operation: operation.as_uuid().into_bytes().to_vec(), before: Some(begin.before.into()) });
-        let request = BeginWritesRequest { begins: begins.collect() };
+    async fn begin(
+        &self,
+        begins: Vec<(OperationId, Begin)>,
+    ) -> Vec<Result<Observed, BeginRefusal>> {
+        let begins = begins.into_iter().map(|(operation, begin)| PbBegin {
+            job: begin.job.as_uuid().into_bytes().to_vec(),
+            operation: operation.as_uuid().into_bytes().to_vec(),
+            before: Some(begin.before.into()),
+        });
+        let request = BeginWritesRequest {
+            begins: begins.collect(),
+        };
         let answers = waiting::until_ok("status to order writes", &self.stop, || {
             let (mut client, request) = (self.client.clone(), request.clone());
-            async move { client.begin_writes(request).await.map(tonic::Response::into_inner) }
+            async move {
+                client
+                    .begin_writes(request)
+                    .await
+                    .map(tonic::Response::into_inner)
+            }
         })
         .await;
         answers.map(|answers| answers.answers.into_iter().map_while(|answer| answered(answer).inspect_err(|bad| warn!(error = %bad, "status gave an answer that can't be read")).ok()).collect()).unwrap_or_default()
@@ -71,5 +106,9 @@ impl Ledger for StatusLedger {
 }
 
 fn answered(answer: BeginAnswer) -> Result<Result<Observed, BeginRefusal>, BadInput> {
-    if answer.refused.is_empty() { Ok(Ok(answer.before.unwrap_or_default().try_into()?)) } else { Ok(Err(parse("refused", &answer.refused)?)) }
+    if answer.refused.is_empty() {
+        Ok(Ok(answer.before.unwrap_or_default().try_into()?))
+    } else {
+        Ok(Err(parse("refused", &answer.refused)?))
+    }
 }

@@ -44,12 +44,21 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let tasks = Tasks::new(stop.clone());
     let (listener, address) = grpc::bind(config.listen).await?;
     let (health, health_service) = grpc::Health::new();
-    tasks.spawn("health", grpc::serve(listener, Routes::new(health_service), stop.clone()));
+    tasks.spawn(
+        "health",
+        grpc::serve(listener, Routes::new(health_service), stop.clone()),
+    );
     info!(%address, "worker serves its health at {address}");
 
     let channel = grpc::channel(&config.status_url).map_err(|fault| anyhow!("{fault}"))?;
     let ledger = StatusLedger::new(channel, stop.clone());
-    let Some(bus) = waiting::until_ok("RabbitMQ", &stop, || Bus::connect(&config.amqp_url, "worker")).await else { return Ok(()) };
+    let Some(bus) = waiting::until_ok("RabbitMQ", &stop, || {
+        Bus::connect(&config.amqp_url, "worker")
+    })
+    .await
+    else {
+        return Ok(());
+    };
     health.ready(&[], true).await;
 
     let (sender, fleet) = watch::channel(Arc::new(Fleet::default()));
@@ -64,12 +73,21 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
 }
 
 /// Starts a tenant when it appears, starts it anew when it changes, and stops it when it goes.
-async fn supervise(tasks: &Tasks, ledger: &StatusLedger, bus: &Bus, mut fleet: watch::Receiver<Arc<Fleet>>, stop: &CancellationToken) {
+async fn supervise(
+    tasks: &Tasks,
+    ledger: &StatusLedger,
+    bus: &Bus,
+    mut fleet: watch::Receiver<Arc<Fleet>>,
+    stop: &CancellationToken,
+) {
     let mut running: HashMap<TenantName, (TenantSpec, CancellationToken)> = HashMap::new();
     loop {
         let now = Arc::clone(&fleet.borrow_and_update());
         running.retain(|name, (spec, token)| {
-            let same = now.tenants.iter().any(|tenant| tenant.name == *name && tenant == spec);
+            let same = now
+                .tenants
+                .iter()
+                .any(|tenant| tenant.name == *name && tenant == spec);
             if !same {
                 token.cancel();
             }
@@ -78,7 +96,16 @@ async fn supervise(tasks: &Tasks, ledger: &StatusLedger, bus: &Bus, mut fleet: w
         for tenant in &now.tenants {
             running.entry(tenant.name.clone()).or_insert_with(|| {
                 let token = stop.child_token();
-                tasks.spawn("tenant", intake::serve(tenant.clone(), ledger.clone(), bus.clone(), fleet.clone(), token.clone()));
+                tasks.spawn(
+                    "tenant",
+                    intake::serve(
+                        tenant.clone(),
+                        ledger.clone(),
+                        bus.clone(),
+                        fleet.clone(),
+                        token.clone(),
+                    ),
+                );
                 (tenant.clone(), token)
             });
         }

@@ -54,21 +54,50 @@ pub struct Pool {
 enum State {
     Working(Arc<dyn Calendars>),
     /// Until the credential changes from this, or an operator resumes it.
-    Paused { credential: Option<u64>, recorded_in: Option<String> },
+    Paused {
+        credential: Option<u64>,
+        recorded_in: Option<String>,
+    },
 }
 
 impl Pool {
     /// A pool that is not running yet.
-    pub fn new(key: AccountKey, site: SiteSpec, account: AccountSpec, shelf: Arc<Shelf<Held>>, ledger: StatusLedger, bus: Bus, stop: CancellationToken) -> Arc<Self> {
+    pub fn new(
+        key: AccountKey,
+        site: SiteSpec,
+        account: AccountSpec,
+        shelf: Arc<Shelf<Held>>,
+        ledger: StatusLedger,
+        bus: Bus,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
         let gate = Gate::new(account.limits.clone(), clock::instant);
-        let state = watch::Sender::new(State::Paused { credential: None, recorded_in: None });
-        Arc::new(Self { key, site, account, gate, peers: Mutex::default(), shelf, ledger, bus, state, stop })
+        let state = watch::Sender::new(State::Paused {
+            credential: None,
+            recorded_in: None,
+        });
+        Arc::new(Self {
+            key,
+            site,
+            account,
+            gate,
+            peers: Mutex::default(),
+            shelf,
+            ledger,
+            bus,
+            state,
+            stop,
+        })
     }
 
     /// Tells a site's pools of each other.
     pub fn introduce(pools: &[Arc<Self>]) {
         for pool in pools {
-            let peers = pools.iter().filter(|peer| peer.key.site == pool.key.site).map(Arc::downgrade).collect();
+            let peers = pools
+                .iter()
+                .filter(|peer| peer.key.site == pool.key.site)
+                .map(Arc::downgrade)
+                .collect();
             *pool.peers.lock().unwrap_or_else(PoisonError::into_inner) = peers;
         }
     }
@@ -84,7 +113,10 @@ impl Pool {
     }
 
     fn round_size(&self) -> usize {
-        (self.account.workers as usize).min(LARGEST_ROUND).min(self.gate.largest_round() as usize).max(1)
+        (self.account.workers as usize)
+            .min(LARGEST_ROUND)
+            .min(self.gate.largest_round() as usize)
+            .max(1)
     }
 
     async fn work(self: Arc<Self>) {
@@ -95,17 +127,38 @@ impl Pool {
                 next = self.next() => next,
             };
             let (calendars, held) = next;
-            let tools = Tools { calendars: &*calendars, gate: &self.gate, ledger: &self.ledger, account: self.account.name.as_str() };
-            let (jobs, deliveries): (Vec<_>, Vec<_>) = held.into_iter().map(|held| (held.job, held.delivery)).unzip();
+            let tools = Tools {
+                calendars: &*calendars,
+                gate: &self.gate,
+                ledger: &self.ledger,
+                account: self.account.name.as_str(),
+            };
+            let (jobs, deliveries): (Vec<_>, Vec<_>) = held
+                .into_iter()
+                .map(|held| (held.job, held.delivery))
+                .unzip();
             let (results, signals) = round::carry_out(&tools, jobs).await;
             if let Some(detail) = signals.pause {
                 self.pause(&detail).await;
             }
             if let Some((Scope::Site, wait)) = signals.slow {
-                let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                peers.iter().filter_map(std::sync::Weak::upgrade).for_each(|peer| peer.gate.push_back(wait));
+                let peers = self
+                    .peers
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone();
+                peers
+                    .iter()
+                    .filter_map(std::sync::Weak::upgrade)
+                    .for_each(|peer| peer.gate.push_back(wait));
             }
-            report(&self.bus, &publisher, &self.stop, results.into_iter().zip(deliveries).collect()).await;
+            report(
+                &self.bus,
+                &publisher,
+                &self.stop,
+                results.into_iter().zip(deliveries).collect(),
+            )
+            .await;
         }
     }
 
@@ -135,14 +188,23 @@ impl Pool {
                 () = tokio::time::sleep(Duration::from_secs(2)) => {}
                 changed = fleet.changed() => if changed.is_err() { return },
             }
-            let State::Paused { credential, recorded_in } = self.state.borrow().clone() else { continue };
+            let State::Paused {
+                credential,
+                recorded_in,
+            } = self.state.borrow().clone()
+            else {
+                continue;
+            };
             let known = Arc::clone(&fleet.borrow());
             let listed = known.paused.contains(&self.key);
             if connect::fingerprint(&self.account.credential) != credential {
                 self.connect().await;
             } else if listed && recorded_in.is_none() {
                 // From now on, its absence from the list means that an operator resumed it.
-                self.state.send_replace(State::Paused { credential, recorded_in: Some(known.version.clone()) });
+                self.state.send_replace(State::Paused {
+                    credential,
+                    recorded_in: Some(known.version.clone()),
+                });
             } else if !listed && recorded_in.is_some() {
                 self.connect().await;
             }
@@ -156,14 +218,26 @@ impl Pool {
                 info!(account = %self.key.account, tenant = %self.key.tenant, "account {} is working", self.key.account);
                 self.state.send_replace(State::Working(calendars));
             }
-            Err(why) => self.pause(&Detail { server_text: why, ..Detail::default() }).await,
+            Err(why) => {
+                self.pause(&Detail {
+                    server_text: why,
+                    ..Detail::default()
+                })
+                .await
+            }
         }
     }
 
     async fn pause(&self, detail: &Detail) {
-        let state = State::Paused { credential: connect::fingerprint(&self.account.credential), recorded_in: None };
+        let state = State::Paused {
+            credential: connect::fingerprint(&self.account.credential),
+            recorded_in: None,
+        };
         let was_working = matches!(self.state.send_replace(state), State::Working(_));
-        let reason = format!("{} {} Correct it; the account goes on by itself when its secret changes, or by `calgrant accounts resume`.", detail.server_code, detail.server_text);
+        let reason = format!(
+            "{} {} Correct it; the account goes on by itself when its secret changes, or by `calgrant accounts resume`.",
+            detail.server_code, detail.server_text
+        );
         if was_working {
             warn!(account = %self.key.account, tenant = %self.key.tenant, code = detail.server_code, request.id = detail.request_id, "account {} is paused", self.key.account);
         }
@@ -185,7 +259,12 @@ async fn working(state: &mut watch::Receiver<State>) -> Arc<dyn Calendars> {
 }
 
 /// Publishes results and acks their jobs, in that order; tries again while the broker is away.
-pub async fn report(bus: &Bus, publisher: &Publisher, stop: &CancellationToken, mut results: Vec<(JobResult, Delivery)>) {
+pub async fn report(
+    bus: &Bus,
+    publisher: &Publisher,
+    stop: &CancellationToken,
+    mut results: Vec<(JobResult, Delivery)>,
+) {
     while !results.is_empty() {
         let messages = results.iter().map(|(result, delivery)| Message {
             body: pb::bus::v1::Result::from(result).encode_to_vec(),
@@ -193,7 +272,9 @@ pub async fn report(bus: &Bus, publisher: &Publisher, stop: &CancellationToken, 
             kind: "application/x-protobuf; type=calgrant.bus.v1.Result",
             traceparent: delivery.traceparent.clone(),
         });
-        let stored = publisher.publish_all(&Queue::results(), messages.collect()).await;
+        let stored = publisher
+            .publish_all(&Queue::results(), messages.collect())
+            .await;
         let mut left = Vec::new();
         for (item, stored) in results.into_iter().zip(stored) {
             match stored {

@@ -8,8 +8,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use calgrant_budget::Gate;
 use calgrant_contract::bus::JobResult;
-use calgrant_domain::{Begin, BeginRefusal, Calendar, Decision, Detail, Job, Observed, OperationId, Phase, Reading, Reason, decide, reading::Report};
-use calgrant_exchange::{Answer, Ask, CalendarCall, CallError, Calendars, Meaning, Scope};
+use calgrant_domain::{
+    Begin, BeginRefusal, Calendar, Decision, Detail, Job, Observed, OperationId, Phase, Reading,
+    Reason, decide, reading::Report,
+};
+use calgrant_exchange::{Answer, Ask, CalendarCall, Calendars, CallError, Meaning, Scope};
 use calgrant_runtime::clock;
 
 /// A begin that took longer may be outrun by somebody else's change: read again before writing.
@@ -23,7 +26,8 @@ const UNSETTLED_WAIT: Duration = Duration::from_secs(3);
 #[async_trait]
 pub trait Ledger: Send + Sync {
     /// Asks for each whether it may be written; waits while nobody answers. In the order given.
-    async fn begin(&self, begins: Vec<(OperationId, Begin)>) -> Vec<Result<Observed, BeginRefusal>>;
+    async fn begin(&self, begins: Vec<(OperationId, Begin)>)
+    -> Vec<Result<Observed, BeginRefusal>>;
 }
 
 /// What a round needs.
@@ -61,8 +65,21 @@ struct Mailbox {
 
 /// Carries out jobs together. One result for each, in their order.
 pub async fn carry_out(tools: &Tools<'_>, jobs: Vec<Job>) -> (Vec<JobResult>, Signals) {
-    let mailboxes = jobs.into_iter().map(|job| Mailbox { calendar: job.calendar.clone(), looked_up: false, seen: None, wrote: false, answer: None, report: None, calls: 0, job });
-    let mut round = Round { tools, mailboxes: mailboxes.collect(), signals: Signals::default() };
+    let mailboxes = jobs.into_iter().map(|job| Mailbox {
+        calendar: job.calendar.clone(),
+        looked_up: false,
+        seen: None,
+        wrote: false,
+        answer: None,
+        report: None,
+        calls: 0,
+        job,
+    });
+    let mut round = Round {
+        tools,
+        mailboxes: mailboxes.collect(),
+        signals: Signals::default(),
+    };
     round.look().await;
     round.conclude_reads();
     round.write().await;
@@ -80,10 +97,13 @@ impl Round<'_> {
     async fn look(&mut self) {
         // A folder known from before may be gone: it is looked up once.
         for _ in 0..2 {
-            self.step(|mailbox| mailbox.calendar.is_none().then_some(Ask::FindCalendar)).await;
+            self.step(|mailbox| mailbox.calendar.is_none().then_some(Ask::FindCalendar))
+                .await;
             for mailbox in self.open() {
                 match mailbox.answer.take() {
-                    Some(Ok(Answer::Calendar(calendar))) => (mailbox.calendar, mailbox.looked_up) = (Some(calendar), true),
+                    Some(Ok(Answer::Calendar(calendar))) => {
+                        (mailbox.calendar, mailbox.looked_up) = (Some(calendar), true)
+                    }
                     Some(Ok(_)) => mailbox.conclude(Reading::Retry),
                     Some(Err(error)) => mailbox.fail(error),
                     None => {}
@@ -102,7 +122,10 @@ impl Round<'_> {
     /// Reads entries not read since `seen` was last cleared.
     async fn read(&mut self) {
         self.step(|mailbox| match (&mailbox.calendar, mailbox.seen) {
-            (Some(calendar), None) => Some(Ask::Read { calendar: calendar.clone(), trustee: mailbox.job.trustee.clone() }),
+            (Some(calendar), None) => Some(Ask::Read {
+                calendar: calendar.clone(),
+                trustee: mailbox.job.trustee.clone(),
+            }),
             _ => None,
         })
         .await;
@@ -110,8 +133,14 @@ impl Round<'_> {
             match mailbox.answer.take() {
                 Some(Ok(Answer::Entry(seen))) => mailbox.seen = Some(seen),
                 Some(Ok(_)) => mailbox.conclude(Reading::Retry),
-                Some(Err(CallError { meaning: Meaning::NoEntry, .. })) => mailbox.seen = Some(Observed::Absent),
-                Some(Err(CallError { meaning: Meaning::FolderGone, .. })) if !mailbox.looked_up => mailbox.calendar = None,
+                Some(Err(CallError {
+                    meaning: Meaning::NoEntry,
+                    ..
+                })) => mailbox.seen = Some(Observed::Absent),
+                Some(Err(CallError {
+                    meaning: Meaning::FolderGone,
+                    ..
+                })) if !mailbox.looked_up => mailbox.calendar = None,
                 Some(Err(error)) => mailbox.fail(error),
                 None => {}
             }
@@ -134,10 +163,22 @@ impl Round<'_> {
         // An entry that appeared or went between read and write: look again and decide anew, once.
         for _ in 0..2 {
             self.step(|mailbox| {
-                let (calendar, trustee, role) = (mailbox.calendar.clone()?, mailbox.job.trustee.clone(), mailbox.job.role);
+                let (calendar, trustee, role) = (
+                    mailbox.calendar.clone()?,
+                    mailbox.job.trustee.clone(),
+                    mailbox.job.role,
+                );
                 match mailbox.decision(mailbox.seen.filter(|_| !mailbox.wrote)?) {
-                    Decision::Add => Some(Ask::Add { calendar, trustee, role }),
-                    Decision::Update { .. } => Some(Ask::Set { calendar, trustee, role }),
+                    Decision::Add => Some(Ask::Add {
+                        calendar,
+                        trustee,
+                        role,
+                    }),
+                    Decision::Update { .. } => Some(Ask::Set {
+                        calendar,
+                        trustee,
+                        role,
+                    }),
                     Decision::Unchanged | Decision::LeaveHigher => None,
                 }
             })
@@ -145,7 +186,10 @@ impl Round<'_> {
             for mailbox in self.open() {
                 match mailbox.answer.take() {
                     Some(Ok(_)) => (mailbox.wrote, mailbox.seen) = (true, None),
-                    Some(Err(CallError { meaning: Meaning::EntryExists | Meaning::NoEntry, .. })) => mailbox.seen = None,
+                    Some(Err(CallError {
+                        meaning: Meaning::EntryExists | Meaning::NoEntry,
+                        ..
+                    })) => mailbox.seen = None,
                     // Whether the write was done isn't known: that takes a read.
                     Some(Err(error)) => mailbox.fail(error),
                     None => {}
@@ -155,7 +199,9 @@ impl Round<'_> {
             for mailbox in self.open() {
                 match mailbox.seen {
                     Some(seen) if mailbox.wrote => mailbox.conclude(Reading::Wrote(seen)),
-                    Some(seen) if !writes(mailbox.decision(seen)) => mailbox.conclude(Reading::Seen(seen)),
+                    Some(seen) if !writes(mailbox.decision(seen)) => {
+                        mailbox.conclude(Reading::Seen(seen))
+                    }
                     _ => {}
                 }
             }
@@ -167,7 +213,18 @@ impl Round<'_> {
 
     /// Asks for leave to write, and reads again where that took long.
     async fn begin(&mut self) {
-        let begins: Vec<_> = self.open().filter_map(|mailbox| Some((mailbox.job.operation, Begin { job: mailbox.job.id, before: mailbox.seen? }))).collect();
+        let begins: Vec<_> = self
+            .open()
+            .filter_map(|mailbox| {
+                Some((
+                    mailbox.job.operation,
+                    Begin {
+                        job: mailbox.job.id,
+                        before: mailbox.seen?,
+                    },
+                ))
+            })
+            .collect();
         if begins.is_empty() {
             return;
         }
@@ -180,8 +237,12 @@ impl Round<'_> {
                 Some(Ok(_)) => {}
                 // Its end is recorded already; this reading changes nothing.
                 Some(Err(BeginRefusal::Ended)) => mailbox.conclude(Reading::Later(Duration::ZERO)),
-                Some(Err(BeginRefusal::Superseded)) => mailbox.conclude(Reading::GaveUp(Reason::Superseded)),
-                Some(Err(BeginRefusal::Unsettled)) => mailbox.conclude(Reading::Later(UNSETTLED_WAIT)),
+                Some(Err(BeginRefusal::Superseded)) => {
+                    mailbox.conclude(Reading::GaveUp(Reason::Superseded))
+                }
+                Some(Err(BeginRefusal::Unsettled)) => {
+                    mailbox.conclude(Reading::Later(UNSETTLED_WAIT))
+                }
                 None => mailbox.conclude(Reading::Retry),
             }
         }
@@ -196,25 +257,59 @@ impl Round<'_> {
     }
 
     fn open(&mut self) -> impl Iterator<Item = &mut Mailbox> {
-        self.mailboxes.iter_mut().filter(|mailbox| mailbox.report.is_none())
+        self.mailboxes
+            .iter_mut()
+            .filter(|mailbox| mailbox.report.is_none())
     }
 
     /// Asks something about each mailbox that isn't concluded, and leaves the answers with them.
     async fn step(&mut self, ask: impl Fn(&Mailbox) -> Option<Ask>) {
-        let mut wanted: Vec<_> = self.open().filter_map(|mailbox| ask(mailbox).map(|ask| (mailbox.job.id, CalendarCall { mailbox: mailbox.job.address.clone(), ask }))).collect();
+        let mut wanted: Vec<_> = self
+            .open()
+            .filter_map(|mailbox| {
+                ask(mailbox).map(|ask| {
+                    (
+                        mailbox.job.id,
+                        CalendarCall {
+                            mailbox: mailbox.job.address.clone(),
+                            ask,
+                        },
+                    )
+                })
+            })
+            .collect();
         // A refused token is renewed once; then it is the account that is refused.
         for last in [false, true] {
             if wanted.is_empty() {
                 return;
             }
-            let answers = self.perform(wanted.iter().map(|(_, call)| call.clone()).collect()).await;
+            let answers = self
+                .perform(wanted.iter().map(|(_, call)| call.clone()).collect())
+                .await;
             let mut again = Vec::new();
             for ((job, call), answer) in wanted.into_iter().zip(answers) {
-                let Some(mailbox) = self.mailboxes.iter_mut().find(|mailbox| mailbox.job.id == job) else { continue };
+                let Some(mailbox) = self
+                    .mailboxes
+                    .iter_mut()
+                    .find(|mailbox| mailbox.job.id == job)
+                else {
+                    continue;
+                };
                 mailbox.calls += 1;
                 match answer {
-                    Err(CallError { meaning: Meaning::SignInAgain, .. }) if !last => again.push((job, call)),
-                    Err(CallError { meaning: Meaning::SignInAgain, detail }) => mailbox.answer = Some(Err(CallError { meaning: Meaning::PauseAccount, detail })),
+                    Err(CallError {
+                        meaning: Meaning::SignInAgain,
+                        ..
+                    }) if !last => again.push((job, call)),
+                    Err(CallError {
+                        meaning: Meaning::SignInAgain,
+                        detail,
+                    }) => {
+                        mailbox.answer = Some(Err(CallError {
+                            meaning: Meaning::PauseAccount,
+                            detail,
+                        }))
+                    }
                     answer => mailbox.answer = Some(answer),
                 }
             }
@@ -222,9 +317,18 @@ impl Round<'_> {
         }
         for mailbox in &self.mailboxes {
             match &mailbox.answer {
-                Some(Err(CallError { meaning: Meaning::PauseAccount, detail })) => self.signals.pause = Some(detail.clone()),
-                Some(Err(CallError { meaning: Meaning::WaitUntil { scope, after }, .. })) => {
-                    let (after, longest) = (after.unwrap_or(DEFAULT_PAUSE), self.signals.slow.map_or(Duration::ZERO, |(_, wait)| wait));
+                Some(Err(CallError {
+                    meaning: Meaning::PauseAccount,
+                    detail,
+                })) => self.signals.pause = Some(detail.clone()),
+                Some(Err(CallError {
+                    meaning: Meaning::WaitUntil { scope, after },
+                    ..
+                })) => {
+                    let (after, longest) = (
+                        after.unwrap_or(DEFAULT_PAUSE),
+                        self.signals.slow.map_or(Duration::ZERO, |(_, wait)| wait),
+                    );
                     self.signals.slow = Some((*scope, after.max(longest)));
                     // At once, so that the rest of this round waits too.
                     self.tools.gate.push_back(after);
@@ -236,14 +340,21 @@ impl Round<'_> {
 
     /// Performs calls in rounds of what protocol and budget allow, each round with its permits.
     async fn perform(&self, calls: Vec<CalendarCall>) -> Vec<Result<Answer, CallError>> {
-        let Tools { calendars, gate, .. } = self.tools;
+        let Tools {
+            calendars, gate, ..
+        } = self.tools;
         // Before the permits, whose time it must not use up.
         if let Err(error) = calendars.sign_in().await {
             return calls.iter().map(|_| Err(error.clone())).collect();
         }
-        let size = calendars.round_size().min(gate.largest_round() as usize).max(1);
+        let size = calendars
+            .round_size()
+            .min(gate.largest_round() as usize)
+            .max(1);
         let rounds = calls.chunks(size).map(|round| async move {
-            let permits = gate.permits(u32::try_from(round.len()).unwrap_or(u32::MAX)).await;
+            let permits = gate
+                .permits(u32::try_from(round.len()).unwrap_or(u32::MAX))
+                .await;
             let performed = calendars.perform(round.to_vec()).await;
             permits.done();
             performed.answers
@@ -277,18 +388,28 @@ impl Mailbox {
     }
 
     fn conclude(&mut self, reading: Reading) {
-        self.report = Some(Report { reading, detail: Detail::default() });
+        self.report = Some(Report {
+            reading,
+            detail: Detail::default(),
+        });
     }
 
     fn fail(&mut self, error: CallError) {
         let reading = match error.meaning {
             Meaning::WaitUntil { after, .. } => Reading::Later(after.unwrap_or(DEFAULT_PAUSE)),
             Meaning::PauseAccount => Reading::Later(Duration::ZERO),
-            Meaning::Park | Meaning::FolderGone if self.job.licensed == Some(false) => Reading::GaveUp(Reason::Unlicensed),
+            Meaning::Park | Meaning::FolderGone if self.job.licensed == Some(false) => {
+                Reading::GaveUp(Reason::Unlicensed)
+            }
             Meaning::Park | Meaning::FolderGone => Reading::NotReady,
             Meaning::GiveUp(reason) => Reading::GaveUp(reason),
-            Meaning::Retry | Meaning::SignInAgain | Meaning::NoEntry | Meaning::EntryExists => Reading::Retry,
+            Meaning::Retry | Meaning::SignInAgain | Meaning::NoEntry | Meaning::EntryExists => {
+                Reading::Retry
+            }
         };
-        self.report = Some(Report { reading, detail: error.detail });
+        self.report = Some(Report {
+            reading,
+            detail: error.detail,
+        });
     }
 }

@@ -24,7 +24,13 @@ struct Lanes<T> {
 
 impl<T> Default for Shelf<T> {
     fn default() -> Self {
-        Self { lanes: Mutex::new(Lanes { interactive: VecDeque::new(), bulk: VecDeque::new() }), arrived: Notify::new() }
+        Self {
+            lanes: Mutex::new(Lanes {
+                interactive: VecDeque::new(),
+                bulk: VecDeque::new(),
+            }),
+            arrived: Notify::new(),
+        }
     }
 }
 
@@ -57,7 +63,10 @@ impl<T> Shelf<T> {
         let Lanes { interactive, bulk } = &mut *lanes;
         let mut out = Vec::new();
         for lane in [interactive, bulk] {
-            while lane.front().is_some_and(|(since, _)| now.saturating_duration_since(*since) >= limit) {
+            while lane
+                .front()
+                .is_some_and(|(since, _)| now.saturating_duration_since(*since) >= limit)
+            {
                 out.extend(lane.pop_front().map(|(_, item)| item));
             }
         }
@@ -68,7 +77,10 @@ impl<T> Shelf<T> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let mut out = Vec::new();
         while out.len() < most {
-            let next = lanes.interactive.pop_front().or_else(|| lanes.bulk.pop_front());
+            let next = lanes
+                .interactive
+                .pop_front()
+                .or_else(|| lanes.bulk.pop_front());
             let Some((_, item)) = next else { break };
             out.push(item);
         }
@@ -91,7 +103,10 @@ mod tests {
         shelf.put(Lane::Bulk, start + Duration::from_secs(50), 2);
         shelf.put(Lane::Interactive, start, 3);
         assert_eq!(shelf.take(1).await, [3]);
-        assert_eq!(shelf.expired(start + Duration::from_secs(60), Duration::from_secs(60)), [1]);
+        assert_eq!(
+            shelf.expired(start + Duration::from_secs(60), Duration::from_secs(60)),
+            [1]
+        );
         assert_eq!(shelf.take(9).await, [2]);
     }
 }
