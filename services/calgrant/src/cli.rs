@@ -61,7 +61,7 @@ enum Command {
 /// What every service takes.
 #[derive(Debug, Args)]
 pub(crate) struct ServiceArgs {
-    /// A TOML file with a section per service: [api], [status], [worker].
+    /// A TOML file with a section per service: `api`, `status`, `worker`.
     #[arg(long, env = "CALGRANT_CONFIG")]
     pub(crate) config: Option<PathBuf>,
 }
