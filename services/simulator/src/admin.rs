@@ -1,42 +1,129 @@
-//! The simulator's own API, under `/_simulator/`: the verdict, the dials and the truth.
+//! The simulator's own API, under `/_simulator/`: the verdict, the dials, and changes to what it holds.
 
-use std::sync::{Arc, PoisonError};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use axum::extract::{Path, Query, State};
+use axum::body::Bytes;
+use axum::extract::{Path, RawQuery, State};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::calendar::{Mailbox, mask_of};
+use crate::app::App;
 use crate::dials::Dials;
+use crate::identity::Registered;
 use crate::limits::Limits;
+use crate::proof;
+use crate::query::Params;
 use crate::reply::Reply;
-use crate::rights;
-use crate::tenant::{Object, Tenant};
-use crate::world::World;
-
-const LISTED: usize = 100;
+use crate::world::{Outage, World};
 
 pub(crate) fn router() -> Router<Arc<World>> {
     Router::new()
         .route("/_simulator/healthz", get(|| async { "ok" }))
         .route("/_simulator/report", get(report))
+        .route("/_simulator/changes", get(changes))
         .route("/_simulator/mark", post(mark))
+        .route("/_simulator/clock", post(clock))
         .route("/_simulator/dials", get(dials).put(turn))
         .route("/_simulator/outage", put(outage))
         .route("/_simulator/apps/{client_id}", put(change_app))
-        .route("/_simulator/permissions", get(permissions))
-        .route("/_simulator/proof", get(proof))
+        .route("/_simulator/tenants/{tenant}", put(change_tenant))
+        .route("/_simulator/mailboxes/{address}", put(change_mailbox))
+        .route(
+            "/_simulator/mailboxes/{address}/permissions",
+            get(proof::calendars),
+        )
+        .route("/_simulator/permissions", get(proof::permissions))
+        .route("/_simulator/proof", get(proof::proof))
+        .route("/_simulator/expectation", get(proof::expectation))
+}
+
+/// Refuses a request for a reason that names the field.
+pub(crate) fn bad(reason: &str) -> Reply {
+    Reply::error(400, "BadRequest", reason)
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Reply> {
+    serde_json::from_slice(body).map_err(|error| bad(&error.to_string()))
+}
+
+/// The parameters of one of the simulator's own queries; any other name is refused.
+pub(crate) fn query(query: Option<String>, known: &[&str]) -> Result<Params, Reply> {
+    let params = Params::parse(&query.unwrap_or_default());
+    if let Some(name) = params.names().find(|name| !known.contains(name)) {
+        let known = known.join(", ");
+        return Err(bad(&format!(
+            "no parameter is called {name}; there are {known}"
+        )));
+    }
+    Ok(params)
+}
+
+/// A number of a query.
+pub(crate) fn number(params: &Params, name: &str, default: usize) -> Result<usize, Reply> {
+    params.get(name).map_or(Ok(default), |text| {
+        text.parse()
+            .map_err(|_| bad(&format!("{name}: {text} isn't a number")))
+    })
+}
+
+fn apps(world: &World) -> impl Iterator<Item = &Arc<App>> {
+    world.tenants.iter().flat_map(|tenant| tenant.apps.values())
 }
 
 async fn report(State(world): State<Arc<World>>) -> Reply {
-    Reply::json(200, world.judge.report())
+    let mut report = world.judge.report();
+    report["peak_in_flight"] = apps(&world)
+        .map(|app| {
+            let peaks = json!({"exchange": app.exchange.peak(), "graph": app.graph.peak()});
+            (app.client_id.clone(), peaks)
+        })
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    Reply::json(200, report)
+}
+
+async fn changes(
+    State(world): State<Arc<World>>,
+    RawQuery(text): RawQuery,
+) -> Result<Reply, Reply> {
+    let params = query(text, &["foreign", "offset", "limit"])?;
+    let (offset, limit) = (
+        number(&params, "offset", 0)?,
+        number(&params, "limit", 1000)?,
+    );
+    let foreign = params.get("foreign") == Some("true");
+    Ok(Reply::json(
+        200,
+        world.judge.changed(foreign, offset, limit),
+    ))
 }
 
 async fn mark(State(world): State<Arc<World>>) -> Reply {
     world.judge.mark();
+    for app in apps(&world) {
+        app.exchange.reset_peak();
+        app.graph.reset_peak();
+    }
     Reply::json(200, json!({}))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Forward {
+    advance_ms: u64,
+}
+
+async fn clock(State(world): State<Arc<World>>, body: Bytes) -> Result<Reply, Reply> {
+    let forward: Forward = read(&body)?;
+    world.clock.advance(forward.advance_ms);
+    let now = world.clock.now();
+    Ok(Reply::json(200, json!({"now_secs": now.as_secs_f64()})))
 }
 
 async fn dials(State(world): State<Arc<World>>) -> Json<Dials> {
@@ -44,146 +131,169 @@ async fn dials(State(world): State<Arc<World>>) -> Json<Dials> {
 }
 
 /// Changes the dials that are named; the others stay.
-async fn turn(State(world): State<Arc<World>>, Json(change): Json<Value>) -> Reply {
-    let bad = |text: &str| Reply::error(400, "BadDials", text);
-    let Ok(mut all) = serde_json::to_value(world.dials()) else {
-        return bad("the dials can't be written");
-    };
-    let (Some(all), Some(change)) = (all.as_object_mut(), change.as_object()) else {
-        return bad("dials are a JSON object");
-    };
-    all.extend(change.clone());
-    let dials: Dials = match serde_json::from_value(Value::Object(all.clone())) {
-        Ok(dials) => dials,
-        Err(error) => return bad(&error.to_string()),
-    };
+async fn turn(State(world): State<Arc<World>>, body: Bytes) -> Result<Reply, Reply> {
+    let change: serde_json::Map<String, Value> = read(&body)?;
+    let mut all = json!(world.dials());
+    for (name, value) in change {
+        all[name] = value;
+    }
+    let dials: Dials = serde_json::from_value(all).map_err(|error| bad(&error.to_string()))?;
     let mistakes = dials.mistakes();
     if !mistakes.is_empty() {
-        return bad(&mistakes.join("; "));
+        return Err(bad(&mistakes.join("; ")));
     }
     world.turn(dials.clone());
-    Reply::json(200, json!(dials))
+    Ok(Reply::json(200, json!(dials)))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Outage {
+struct OutageChange {
     on: bool,
+    #[serde(default)]
+    mode: OutageMode,
 }
 
-async fn outage(State(world): State<Arc<World>>, Json(outage): Json<Outage>) -> Reply {
-    world.set_outage(outage.on);
-    Reply::json(200, json!({"on": outage.on}))
+#[derive(Default, Deserialize)]
+enum OutageMode {
+    #[default]
+    #[serde(rename = "503")]
+    Unavailable,
+    #[serde(rename = "abort")]
+    Abort,
+}
+
+async fn outage(State(world): State<Arc<World>>, body: Bytes) -> Result<Reply, Reply> {
+    let change: OutageChange = read(&body)?;
+    world.set_outage(change.on.then_some(match change.mode {
+        OutageMode::Unavailable => Outage::Unavailable,
+        OutageMode::Abort => Outage::Cut,
+    }));
+    Ok(Reply::json(200, json!({"on": change.on})))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AppChange {
     secret: Option<String>,
+    secret_expired: Option<bool>,
+    certificate: Option<String>,
+    roles: Option<HashSet<String>>,
+    cmdlets: Option<Vec<String>>,
     limits: Option<Limits>,
+    graph_limits: Option<Limits>,
 }
 
 async fn change_app(
     State(world): State<Arc<World>>,
     Path(id): Path<String>,
-    Json(change): Json<AppChange>,
-) -> Reply {
-    let Some(app) = world
-        .tenants
-        .iter()
-        .find_map(|tenant| tenant.apps.get(&id.to_lowercase()))
-    else {
-        return Reply::error(404, "NoSuchApp", &id);
-    };
+    body: Bytes,
+) -> Result<Reply, Reply> {
+    let change: AppChange = read(&body)?;
+    let app = apps(&world)
+        .find(|app| app.client_id.eq_ignore_ascii_case(&id))
+        .ok_or_else(|| Reply::error(404, "NoSuchApp", &id))?;
+    let mut registration = app.registration();
+    if let Some(pem) = change.certificate {
+        let certificate = Registered::from_pem(&pem);
+        registration.certificate =
+            Some(certificate.ok_or_else(|| bad("certificate: it isn't PEM with an RSA key"))?);
+    }
     if let Some(secret) = change.secret {
-        *app.secret.lock().unwrap_or_else(PoisonError::into_inner) = Some(secret);
+        registration.secret = Some(secret);
+    }
+    if let Some(expired) = change.secret_expired {
+        registration.secret_expired = expired;
+    }
+    if let Some(roles) = change.roles {
+        registration.roles = roles;
+    }
+    if let Some(cmdlets) = change.cmdlets {
+        registration.cmdlets = cmdlets.iter().map(|name| name.to_lowercase()).collect();
+    }
+    app.register(registration);
+    if let Some(limits) = change.limits {
+        app.exchange.replace(limits);
+    }
+    if let Some(limits) = change.graph_limits {
+        app.graph.replace(limits);
+    }
+    Ok(Reply::json(200, json!({})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TenantChange {
+    admin_api: Option<bool>,
+    limits: Option<Limits>,
+    graph_limits: Option<Limits>,
+}
+
+async fn change_tenant(
+    State(world): State<Arc<World>>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<Reply, Reply> {
+    let change: TenantChange = read(&body)?;
+    let tenant = world
+        .tenant(&name)
+        .ok_or_else(|| Reply::error(404, "NoSuchTenant", &name))?;
+    if let Some(on) = change.admin_api {
+        tenant.without_admin_api.store(!on, Ordering::Relaxed);
     }
     if let Some(limits) = change.limits {
-        app.limiter.replace(limits);
+        tenant.exchange.replace(limits);
     }
-    Reply::json(200, json!({}))
+    if let Some(limits) = change.graph_limits {
+        tenant.graph.replace(limits);
+    }
+    Ok(Reply::json(200, json!({})))
 }
 
 #[derive(Deserialize)]
-struct MailboxQuery {
-    mailbox: String,
+#[serde(deny_unknown_fields)]
+struct MailboxChange {
+    provisioned: Option<bool>,
+    provision_in_secs: Option<u64>,
+    licensed: Option<bool>,
+    deleted: Option<bool>,
 }
 
-/// The true list of the default calendar, whatever reads show.
-async fn permissions(State(world): State<Arc<World>>, Query(query): Query<MailboxQuery>) -> Reply {
+/// Makes a mailbox come and go; a licence alone brings it back at once.
+async fn change_mailbox(
+    State(world): State<Arc<World>>,
+    Path(address): Path<String>,
+    body: Bytes,
+) -> Result<Reply, Reply> {
+    let change: MailboxChange = read(&body)?;
     let now = world.clock.now();
-    let found = world
+    let (tenant, at) = world
         .tenants
         .iter()
-        .find_map(|tenant| Some((tenant, tenant.mailbox(&query.mailbox, now)?.1)));
-    let Some((tenant, mailbox)) = found else {
-        return Reply::error(404, "NoSuchMailbox", &query.mailbox);
-    };
-    let folders = mailbox.folders();
-    let acl = folders
-        .first()
-        .map(|folder| folder.acl().as_slice())
-        .unwrap_or_default();
-    let list: Vec<Value> = acl
-        .iter()
-        .map(
-            |(who, mask)| json!({"principal": tenant.address(who), "rights": rights::names(*mask)}),
-        )
-        .collect();
-    Reply::json(200, json!(list))
-}
-
-#[derive(Deserialize)]
-struct ProofQuery {
-    group: String,
-    trustee: String,
-}
-
-/// How far the mailboxes of a group have the trustee's entry.
-async fn proof(State(world): State<Arc<World>>, Query(query): Query<ProofQuery>) -> Reply {
-    let found = world
-        .tenants
-        .iter()
-        .find_map(|tenant| match tenant.object(&query.group)? {
-            Object::Group(group) => Some((tenant, group, tenant.principal(&query.trustee)?)),
-            _ => None,
-        });
-    let Some((tenant, group, trustee)) = found else {
-        return Reply::error(404, "NoSuchGroup", "the group or the trustee isn't known");
-    };
-    let (mut mailboxes, mut at_least, mut exactly, mut without) = (0_u64, 0_u64, 0_u64, Vec::new());
-    for (mail, mailbox) in members(tenant, group, &world) {
-        let mask = mailbox
-            .folders()
-            .first()
-            .and_then(|folder| mask_of(folder.acl(), &trustee))
-            .unwrap_or(0);
-        mailboxes += 1;
-        exactly += u64::from(rights::exactly_author(mask));
-        if rights::at_least_author(mask) {
-            at_least += 1;
-        } else if without.len() < LISTED {
-            without.push(mail);
-        }
+        .find_map(|tenant| Some((tenant, tenant.user(&address)?)))
+        .ok_or_else(|| Reply::error(404, "NoSuchUser", &address))?;
+    let user = &tenant.users[at];
+    let mailbox = user
+        .mailbox
+        .as_ref()
+        .ok_or_else(|| bad("this user was written as one without a mailbox (kind = \"none\")"))?;
+    if let Some(licensed) = change.licensed {
+        user.license(licensed);
+        mailbox.provision(licensed.then_some(now));
     }
-    Reply::json(
+    if change.deleted == Some(true) {
+        user.license(false);
+        mailbox.provision(None);
+    }
+    if let Some(provisioned) = change.provisioned {
+        mailbox.provision(provisioned.then_some(now));
+    }
+    if let Some(secs) = change.provision_in_secs {
+        mailbox.provision(Some(now + Duration::from_secs(secs)));
+    }
+    let state = proof::state(user, now);
+    Ok(Reply::json(
         200,
-        json!({"mailboxes": mailboxes, "with_at_least_author": at_least, "exactly_author": exactly, "without": without}),
-    )
-}
-
-fn members<'a>(
-    tenant: &'a Tenant,
-    group: usize,
-    world: &World,
-) -> impl Iterator<Item = (&'a str, &'a Mailbox)> {
-    let now = world.clock.now();
-    tenant.transitive(group).users.iter().filter_map(move |at| {
-        let user = &tenant.users[*at];
-        let mailbox = user
-            .mailbox
-            .as_ref()
-            .filter(|mailbox| mailbox.is_there(now))?;
-        Some((user.mail.as_str(), mailbox))
-    })
+        json!({"address": user.mail, "state": state}),
+    ))
 }

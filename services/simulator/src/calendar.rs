@@ -1,5 +1,6 @@
 //! One mailbox: its calendar folders, their permission lists, and the lag of its reads.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,8 +32,8 @@ pub(crate) fn mask_of(acl: &Acl, principal: &Principal) -> Option<u32> {
 pub(crate) struct Mailbox {
     pub(crate) guid: Uuid,
     pub(crate) kind: Kind,
-    /// Since the start; `None` means never.
-    pub(crate) provisioned_at: Option<Duration>,
+    /// Milliseconds since the start; the largest number means never.
+    there_from_ms: AtomicU64,
     pub(crate) read_lag: Duration,
     folders: Mutex<Vec<Folder>>,
 }
@@ -59,19 +60,34 @@ impl Mailbox {
         Self {
             guid,
             kind,
-            provisioned_at,
+            there_from_ms: AtomicU64::new(provisioned_at.map_or(u64::MAX, millis)),
             read_lag,
             folders: Mutex::new(folders),
         }
     }
 
     pub(crate) fn is_there(&self, now: Duration) -> bool {
-        self.provisioned_at.is_some_and(|at| at <= now)
+        millis(now) >= self.there_from_ms.load(Ordering::Relaxed)
+    }
+
+    /// The mailbox is there from this time on, or never.
+    pub(crate) fn provision(&self, at: Option<Duration>) {
+        let at = at.map_or(u64::MAX, millis);
+        self.there_from_ms.store(at, Ordering::Relaxed);
+    }
+
+    /// Whether it will be there one day, without anybody's doing.
+    pub(crate) fn is_coming(&self) -> bool {
+        self.there_from_ms.load(Ordering::Relaxed) != u64::MAX
     }
 
     pub(crate) fn folders(&self) -> MutexGuard<'_, Vec<Folder>> {
         self.folders.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX - 1)
 }
 
 impl Folder {
@@ -85,7 +101,20 @@ impl Folder {
         }
     }
 
+    /// The root of a mailbox; its path is empty.
+    pub(crate) fn root() -> Self {
+        let acl = vec![(Principal::Default, 0), (Principal::Anonymous, 0)];
+        Self::new(String::new(), acl)
+    }
+
+    pub(crate) fn is_root(&self) -> bool {
+        self.path.is_empty()
+    }
+
     pub(crate) fn name(&self) -> &str {
+        if self.is_root() {
+            return "Top of Information Store";
+        }
         self.path.rsplit('\\').next().unwrap_or(&self.path)
     }
 
@@ -118,8 +147,11 @@ impl Folder {
             self.seed = Some(self.acl.clone());
         }
         self.shown.retain(|(until, _)| *until > now);
-        if !lag.is_zero() {
-            self.shown.push((now + lag, self.acl.clone()));
+        if !lag.is_zero() || !self.shown.is_empty() {
+            // replicas apply writes in order: none shows before one that came earlier
+            let earlier = self.shown.last().map_or(now, |(until, _)| *until);
+            self.shown
+                .push(((now + lag).max(earlier), self.acl.clone()));
         }
         put(&mut self.acl, principal, mask);
     }

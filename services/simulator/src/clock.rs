@@ -1,13 +1,15 @@
 //! The one place of the simulator that reads clocks.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
-/// Time since the simulator started, and the time of day.
-#[derive(Debug, Clone, Copy)]
+/// Time since the simulator started, which can be put forward, and the time of day.
+#[derive(Debug)]
 pub(crate) struct Clock {
     started: Instant,
+    ahead_ms: AtomicU64,
 }
 
 impl Clock {
@@ -18,12 +20,18 @@ impl Clock {
     pub(crate) fn start() -> Self {
         Self {
             started: Instant::now(),
+            ahead_ms: AtomicU64::new(0),
         }
     }
 
     /// Since the start.
     pub(crate) fn now(&self) -> Duration {
-        self.started.elapsed()
+        self.started.elapsed() + Duration::from_millis(self.ahead_ms.load(Ordering::SeqCst))
+    }
+
+    /// Puts the clock forward, for everything but the time of day.
+    pub(crate) fn advance(&self, by_ms: u64) {
+        self.ahead_ms.fetch_add(by_ms, Ordering::SeqCst);
     }
 
     #[expect(

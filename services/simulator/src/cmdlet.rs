@@ -8,10 +8,14 @@ use serde_json::{Map, Value, json};
 
 use crate::calendar::Mailbox;
 use crate::exchange::Front;
+use crate::filter;
 use crate::folder_permission;
+use crate::parameters::Parameters;
 use crate::query::{BadPage, Params, page_token, read_page_token};
+use crate::recipients;
 use crate::reply::{CmdletError, Reply};
 use crate::scenario::Kind;
+use crate::tenant::Object;
 use crate::world::{Token, World};
 
 /// One cmdlet about to run.
@@ -33,13 +37,33 @@ pub(crate) struct Output {
     pub(crate) next: Option<String>,
 }
 
+/// Every cmdlet there is.
+const CMDLETS: [&str; 10] = [
+    "Get-AcceptedDomain",
+    "Get-DistributionGroup",
+    "Get-DistributionGroupMember",
+    "Get-Mailbox",
+    "Get-MailboxFolderPermission",
+    "Get-MailboxFolderStatistics",
+    "Get-OrganizationConfig",
+    "Add-MailboxFolderPermission",
+    "Remove-MailboxFolderPermission",
+    "Set-MailboxFolderPermission",
+];
+
+/// The cmdlets that exist, of those that are allowed (in lower case), as they are written.
+pub(crate) fn exported(allowed: &[String]) -> Vec<&'static str> {
+    let known = |name: &&str| allowed.contains(&name.to_lowercase());
+    CMDLETS.iter().copied().filter(known).collect()
+}
+
 /// Runs the cmdlet the body names.
 pub(crate) fn run(command: &Command<'_>) -> Reply {
     let input = &command.body["CmdletInput"];
     let Some(name) = input["CmdletName"].as_str() else {
         return Reply::error(400, "BadRequest", "CmdletInput.CmdletName is missing.");
     };
-    if !command.token.app.cmdlets.contains(&name.to_lowercase()) {
+    if !command.token.app.may_run(name) {
         return Reply::forbidden(&format!(
             "The cmdlet {name} isn't available to this principal."
         ));
@@ -58,6 +82,10 @@ pub(crate) fn run(command: &Command<'_>) -> Reply {
         "add-mailboxfolderpermission" => folder_permission::add(command, &parameters),
         "set-mailboxfolderpermission" => folder_permission::set(command, &parameters),
         "remove-mailboxfolderpermission" => folder_permission::remove(command, &parameters),
+        "get-distributiongroup" => recipients::group(command, &parameters),
+        "get-distributiongroupmember" => recipients::group_members(command, &parameters),
+        "get-organizationconfig" => recipients::organization(command, &parameters),
+        "get-accepteddomain" => recipients::accepted_domains(command, &parameters),
         _ => return Reply::forbidden(&format!("The cmdlet {name} isn't known.")),
     };
     match output {
@@ -96,83 +124,12 @@ fn print(command: &Command<'_>, mut output: Output) -> Reply {
     }
 }
 
-/// The parameters of one call; names are case-insensitive.
-pub(crate) struct Parameters<'a>(&'a Map<String, Value>);
-
-impl<'a> Parameters<'a> {
-    /// Refuses names this cmdlet doesn't have.
-    pub(crate) fn only(&self, known: &[&str]) -> Result<(), CmdletError> {
-        match self
-            .0
-            .keys()
-            .find(|name| !known.iter().any(|known| known.eq_ignore_ascii_case(name)))
-        {
-            Some(name) => Err(CmdletError::parameter(format!(
-                "A parameter cannot be found that matches parameter name '{name}'."
-            ))),
-            None => Ok(()),
-        }
-    }
-
-    pub(crate) fn value(&self, name: &str) -> Option<&'a Value> {
-        self.0
-            .iter()
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
-    }
-
-    pub(crate) fn text(&self, name: &str) -> Option<&'a str> {
-        self.value(name).and_then(Value::as_str)
-    }
-
-    pub(crate) fn required(&self, name: &str) -> Result<&'a str, CmdletError> {
-        self.text(name).filter(|text| !text.is_empty()).ok_or_else(|| {
-            CmdletError::parameter(format!(
-                "Cannot process command because of one or more missing mandatory parameters: {name}."
-            ))
-        })
-    }
-
-    /// One string or an array of strings.
-    pub(crate) fn list(&self, name: &str) -> Result<Vec<&'a str>, CmdletError> {
-        let wrong = || {
-            CmdletError::parameter(format!(
-                "Cannot process argument transformation on parameter '{name}'."
-            ))
-        };
-        match self.value(name) {
-            None | Some(Value::Null) => Ok(Vec::new()),
-            Some(Value::String(text)) => Ok(vec![text]),
-            Some(Value::Array(items)) => items
-                .iter()
-                .map(|item| item.as_str().ok_or_else(wrong))
-                .collect(),
-            Some(_) => Err(wrong()),
-        }
-    }
-
-    /// How many objects are wanted at most.
-    pub(crate) fn result_size(&self) -> Result<usize, CmdletError> {
-        match self.value("ResultSize") {
-            None => Ok(1000),
-            Some(Value::String(text)) if text.eq_ignore_ascii_case("Unlimited") => Ok(usize::MAX),
-            Some(value) => value
-                .as_u64()
-                .and_then(|size| usize::try_from(size).ok())
-                .ok_or_else(|| {
-                    CmdletError::parameter(
-                        "Cannot process argument transformation on parameter 'ResultSize'.",
-                    )
-                }),
-        }
-    }
-}
-
-fn type_details(kind: Kind) -> &'static str {
+pub(crate) fn type_details(kind: Kind) -> &'static str {
     match kind {
         Kind::User | Kind::None => "UserMailbox",
         Kind::Shared => "SharedMailbox",
         Kind::Room => "RoomMailbox",
+        Kind::Equipment => "EquipmentMailbox",
     }
 }
 
@@ -183,19 +140,20 @@ fn get_mailbox(command: &Command<'_>, parameters: &Parameters<'_>) -> Result<Out
             "ResultSize",
             "IncludeGrantSendOnBehalfToWithDisplayNames",
         ])?,
-        Front::Invoke => parameters.only(&["Identity", "ResultSize", "RecipientTypeDetails"])?,
+        Front::Invoke => {
+            parameters.only(&["Identity", "ResultSize", "RecipientTypeDetails", "Filter"])?;
+        }
     }
     let (tenant, now) = (&command.token.tenant, command.world.clock.now());
     if let Some(identity) = parameters.text("Identity") {
-        let (at, mailbox) = tenant
-            .mailbox(identity, now)
-            .ok_or_else(|| CmdletError::not_found(identity))?;
+        let (at, mailbox) = find_mailbox(command, identity)?;
         return Ok(Output {
             value: vec![mailbox_object(command, at, mailbox)],
             ..Output::default()
         });
     }
     let kinds = parameters.list("RecipientTypeDetails")?;
+    let filter = filter::Mailboxes::parse(parameters.text("Filter"))?;
     let most = parameters.result_size()?;
     let fingerprint = command
         .query
@@ -221,6 +179,7 @@ fn get_mailbox(command: &Command<'_>, parameters: &Parameters<'_>) -> Result<Out
         let fits = user.mailbox.as_ref().filter(|mailbox| {
             let sort = type_details(mailbox.kind);
             mailbox.is_there(now)
+                && filter.holds(user, sort)
                 && (kinds.is_empty() || kinds.iter().any(|kind| kind.eq_ignore_ascii_case(sort)))
         });
         if let Some(mailbox) = fits {
@@ -279,6 +238,46 @@ fn mailbox_object(command: &Command<'_>, at: usize, mailbox: &Mailbox) -> Value 
     })
 }
 
+/// Finds a mailbox that is there by any name Exchange knows it by.
+pub(crate) fn find_mailbox<'a>(
+    command: &'a Command<'_>,
+    identity: &str,
+) -> Result<(usize, &'a Mailbox), CmdletError> {
+    let (tenant, now) = (&command.token.tenant, command.world.clock.now());
+    let known = |identity: &str| tenant.mailbox(identity, now);
+    if let Some(found) = known(identity) {
+        return Ok(found);
+    }
+    if let Some((alias, rest)) = identity
+        .strip_prefix("CN=")
+        .and_then(|name| name.split_once(','))
+        && rest.contains("Microsoft Exchange Hosted Organizations")
+    {
+        return known(alias).ok_or_else(|| CmdletError::not_found(identity));
+    }
+    let mut named = tenant.named(identity).iter().filter_map(|object| {
+        let Object::User(at) = object else {
+            return None;
+        };
+        let mailbox = tenant.users[*at].mailbox.as_ref();
+        mailbox
+            .filter(|mailbox| mailbox.is_there(now))
+            .map(|mailbox| (*at, mailbox))
+    });
+    match (named.next(), named.next()) {
+        (Some(only), None) => Ok(only),
+        (Some(_), Some(_)) => Err(CmdletError::ambiguous(identity)),
+        (None, _) => Err(CmdletError::not_found(identity)),
+    }
+}
+
+/// Stands for the number of the birthday calendar, which every mailbox has below its main one.
+pub(crate) const BIRTHDAYS: usize = 0xB1_27;
+
+pub(crate) fn birthdays(calendar: &str) -> String {
+    format!("{calendar}\\Birthdays")
+}
+
 /// The id of a folder: stable, and unlike its name.
 pub(crate) fn folder_id(mailbox: &Mailbox, number: usize) -> String {
     let mut bytes = b"LgAAAAB".to_vec();
@@ -308,13 +307,17 @@ fn folder_statistics(
         ));
     }
     let tenant = &command.token.tenant;
-    let found = tenant.mailbox(identity, command.world.clock.now());
-    let (at, mailbox) = found.ok_or_else(|| CmdletError::not_found(identity))?;
+    let (at, mailbox) = find_mailbox(command, identity)?;
     let alias = &tenant.users[at].alias;
-    let value = mailbox
-        .folders()
+    let folders = mailbox.folders();
+    let birthdays = folders
+        .first()
+        .filter(|folder| !folder.is_root())
+        .map(|folder| birthdays(&folder.path));
+    let value = folders
         .iter()
         .enumerate()
+        .filter(|(_, folder)| !folder.is_root())
         .map(|(number, folder)| {
             json!({
                 "Name": folder.name(),
@@ -328,6 +331,21 @@ fn folder_statistics(
                 "FolderSize": "104.2 KB (106,701 bytes)",
             })
         })
+        .chain(birthdays.map(|path| {
+            json!({
+                "Name": "Birthdays",
+                "FolderPath": format!("/{}", path.replace('\\', "/")),
+                "FolderId": folder_id(mailbox, BIRTHDAYS),
+                "FolderType": "BirthdayCalendar",
+                "Identity": format!("{alias}\\{path}"),
+                "ContainerClass": "IPF.Appointment.Birthday",
+                "ItemsInFolder": 0,
+                "ItemsInFolder@data.type": "System.Int32",
+                "FolderSize": "0 B (0 bytes)",
+            })
+        }))
+        .collect::<Vec<_>>()
+        .into_iter()
         .rev() // nothing promises that the default folder comes first
         .collect();
     Ok(Output {

@@ -3,40 +3,58 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Names of the faults that can be injected.
-pub const FAULTS: [&str; 11] = [
+///
+/// Before anything happens: `throttle_429`, `throttle_no_retry_after`, `unavailable_503`, `server_error_500`,
+/// `connection_reset` (every front), `transient_400`, `nul_403` (Exchange), `token_unavailable_503` (tokens).
+/// After the work was done: `lost_reply`, `empty_success`, `unwrapped_single`, `missing_batch_status` (Exchange),
+/// `half_response` (Exchange and Graph). Instead of the answer to a read, or around the error of any cmdlet:
+/// `proxy_error_json`, `error_in_200`. Right after a read: `user_edits_between`.
+pub const FAULTS: [&str; 16] = [
     "throttle_429",
     "throttle_no_retry_after",
     "unavailable_503",
     "server_error_500",
+    "connection_reset",
     "lost_reply",
+    "half_response",
     "proxy_error_json",
     "nul_403",
+    "empty_success",
     "error_in_200",
     "unwrapped_single",
     "missing_batch_status",
+    "transient_400",
     "user_edits_between",
+    "token_unavailable_503",
 ];
 
 /// The dials of a running simulator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dials {
-    /// How long each call takes.
+    /// How long each call takes, in milliseconds.
     pub latency_ms: u64,
     /// Up to this much more, at random.
     pub latency_jitter_ms: u64,
-    /// How long a token is good for.
+    /// How long a token is good for, in seconds.
     pub token_life_secs: u64,
-    /// How long a link to the next page is good for.
+    /// How long a link to the next page is good for, in seconds.
     pub next_link_life_secs: u64,
-    /// The chance of each fault, 0 to 1; see [`FAULTS`].
-    pub faults: BTreeMap<String, f64>,
+    /// Reads of any mailbox show a write this much later, drawn between the two; a mailbox's own lag wins.
+    pub read_lag_ms: (u64, u64),
+    /// How many of the writes `read_lag_ms` is for, 0 to 1.
+    pub read_lag_share: f64,
+    /// The faults that are on; see [`FAULTS`].
+    pub faults: BTreeMap<String, Fault>,
     /// Whether the Admin API takes `<mailbox>:<FolderId>`.
     pub folder_id_in_admin_api: bool,
     /// Whether the Admin API answers at all.
     pub admin_api_available: bool,
+    /// How many calls one `$batch` of `InvokeCommand` takes.
+    pub batch_max: usize,
 }
 
 impl Default for Dials {
@@ -46,10 +64,57 @@ impl Default for Dials {
             latency_jitter_ms: 0,
             token_life_secs: 3599,
             next_link_life_secs: 300,
+            read_lag_ms: (0, 0),
+            read_lag_share: 1.0,
             faults: BTreeMap::new(),
             folder_id_in_admin_api: false,
             admin_api_available: true,
+            batch_max: 10,
         }
+    }
+}
+
+/// How often a fault happens; a bare number is a rate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Value")]
+pub struct Fault {
+    /// The chance for each call, 0 to 1.
+    pub rate: f64,
+    /// At most so many times from now on.
+    pub times: Option<u64>,
+    /// Only for calls whose kind holds this text, such as `Add-MailboxFolderPermission` or `GET users`.
+    pub only: Option<String>,
+}
+
+impl TryFrom<Value> for Fault {
+    type Error = String;
+
+    fn try_from(value: Value) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Written {
+            #[serde(default = "always")]
+            rate: f64,
+            times: Option<u64>,
+            only: Option<String>,
+        }
+        fn always() -> f64 {
+            1.0
+        }
+        if let Some(rate) = value.as_f64() {
+            return Ok(Self {
+                rate,
+                times: None,
+                only: None,
+            });
+        }
+        let written: Written = serde_json::from_value(value)
+            .map_err(|error| format!("a fault is a rate, or {{rate, times, only}}: {error}"))?;
+        Ok(Self {
+            rate: written.rate,
+            times: written.times,
+            only: written.only,
+        })
     }
 }
 
@@ -57,21 +122,27 @@ impl Dials {
     /// Everything that is wrong with these dials.
     pub fn mistakes(&self) -> Vec<String> {
         let mut mistakes = Vec::new();
-        for (name, rate) in &self.faults {
+        for (name, fault) in &self.faults {
             if !FAULTS.contains(&name.as_str()) {
                 mistakes.push(format!(
-                    "faults: no fault is called {name:?}; there are {}",
+                    "dials.faults.{name}: no fault has this name; there are {}",
                     FAULTS.join(", ")
                 ));
             }
-            if !(0.0..=1.0).contains(rate) {
-                mistakes.push(format!("faults.{name}: {rate} isn't between 0 and 1"));
+            if !(0.0..=1.0).contains(&fault.rate) {
+                let rate = fault.rate;
+                mistakes.push(format!("dials.faults.{name}: {rate} isn't between 0 and 1"));
             }
         }
+        if self.read_lag_ms.0 > self.read_lag_ms.1 {
+            mistakes.push("dials.read_lag_ms: the first is larger than the second".to_owned());
+        }
+        if !(0.0..=1.0).contains(&self.read_lag_share) {
+            mistakes.push("dials.read_lag_share: it isn't between 0 and 1".to_owned());
+        }
+        if self.batch_max == 0 {
+            mistakes.push("dials.batch_max: it is 0".to_owned());
+        }
         mistakes
-    }
-
-    pub(crate) fn rate(&self, fault: &str) -> f64 {
-        self.faults.get(fault).copied().unwrap_or(0.0)
     }
 }

@@ -166,6 +166,9 @@ fn object(value: Value) -> Map<String, Value> {
     }
 }
 
+/// How many values `in` takes.
+const IN_MOST: usize = 15;
+
 /// One comparison of a filter.
 #[derive(Debug, PartialEq, Eq)]
 enum Test {
@@ -188,6 +191,18 @@ pub(crate) fn filter(
         );
         Reply::error(400, "Request_UnsupportedQuery", &text)
     };
+    if sort == Sort::User
+        && let Some(names) = text.strip_prefix("userPrincipalName in ")
+    {
+        let names = listed(names).ok_or_else(|| unsupported(text))?;
+        if names.len() > IN_MOST {
+            return Err(unsupported("userPrincipalName"));
+        }
+        let users = names
+            .iter()
+            .flat_map(|name| candidates(tenant, sort, &Test::Upn(name.clone())));
+        return Ok(users.collect());
+    }
     let clauses = split_or(text);
     if clauses.len() > 1 && !advanced {
         return Err(unsupported(text));
@@ -241,6 +256,31 @@ fn candidates(tenant: &Tenant, sort: Sort, test: &Test) -> Vec<Object> {
             .filter(holds)
             .collect(),
     }
+}
+
+/// Whether a filter asks for holders of an Exchange licence.
+pub(crate) fn is_licence_filter(text: &str) -> bool {
+    let plain: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let Some((variable, test)) = plain
+        .strip_prefix("assignedPlans/any(")
+        .and_then(|rest| rest.strip_suffix(')'))
+        .and_then(|rest| rest.split_once(':'))
+    else {
+        return false;
+    };
+    let service = format!("{variable}/service eq 'exchange'");
+    let enabled = format!("{variable}/capabilityStatus eq 'Enabled'");
+    let test = test.trim();
+    test == format!("{service} and {enabled}") || test == format!("{enabled} and {service}")
+}
+
+/// Reads `('a', 'b')`.
+fn listed(text: &str) -> Option<Vec<String>> {
+    let inner = text.trim().strip_prefix('(')?.strip_suffix(')')?;
+    inner
+        .split(',')
+        .map(|value| quoted(&format!("eq {}", value.trim())))
+        .collect()
 }
 
 /// Splits at ` or ` outside of quotes.

@@ -1,20 +1,23 @@
-//! The Exchange fronts: Admin API v2.0, `InvokeCommand`, and its `$batch`.
+//! The Exchange fronts: Admin API v2.0 and `InvokeCommand`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use axum::http::{HeaderMap, Uri, header};
 use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
 
 use crate::anchor;
+use crate::clock::Clock;
 use crate::cmdlet::{self, Command};
+use crate::exchange_batch;
+use crate::limits::Flight;
 use crate::query::Params;
-use crate::reply::{Content, Reply, error_in_200, proxy_error};
-use crate::tenant::App;
+use crate::reply::{Content, Reply, error_in_200, proxied, transient_400};
 use crate::world::{Audience, Token, World};
-
-const BATCH: usize = 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Front {
@@ -25,23 +28,21 @@ pub(crate) enum Front {
 }
 
 /// One cmdlet call, from outside or from a batch.
-struct Call {
-    front: Front,
-    tenant: String,
-    endpoint: String,
+pub(crate) struct Call {
+    pub(crate) front: Front,
+    pub(crate) tenant: String,
+    pub(crate) endpoint: String,
     /// The URL without its query, for links.
-    url: String,
-    params: Params,
-    headers: HeaderMap,
-    body: Value,
+    pub(crate) url: String,
+    pub(crate) params: Params,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
 }
 
-/// A call that has been let in; it counts as under way until this goes.
-struct Flight(Arc<App>);
-
-impl Drop for Flight {
-    fn drop(&mut self) {
-        self.0.limiter.release();
+impl Call {
+    pub(crate) fn cmdlet(&self) -> &str {
+        let name = self.body["CmdletInput"]["CmdletName"].as_str();
+        name.unwrap_or("(no cmdlet)")
     }
 }
 
@@ -64,6 +65,9 @@ pub(crate) async fn handle(
             (Front::Invoke, "$batch") => "invoke_batch",
             (Front::Invoke, _) => "invoke_command",
         });
+    if let Some(reply) = world.outage() {
+        return reply;
+    }
     let json_type = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -84,7 +88,12 @@ pub(crate) async fn handle(
         .unwrap_or_default();
     let base = format!("http://{host}/adminapi/{version}/{tenant}/");
     if endpoint == "$batch" {
-        return batch(&world, &tenant, &base, &headers, &body).await;
+        let reply = exchange_batch::run(&world, &tenant, &base, &headers, &body).await;
+        return if world.fault("half_response", "$batch") {
+            reply.half()
+        } else {
+            reply
+        };
     }
     let url = format!("{base}{endpoint}");
     let params = Params::parse(uri.query().unwrap_or_default());
@@ -100,102 +109,56 @@ pub(crate) async fn handle(
     let work = Arc::clone(&world);
     // it goes on when the client has hung up
     let started = begin(&world, &call);
+    let kind = call.cmdlet().to_owned();
     let task = world
         .tasks
         .spawn(async move { finish(&work, call, started).await });
-    task.await
-        .unwrap_or_else(|_| Reply::error(500, "InternalServerError", "the simulator failed"))
+    let reply = task
+        .await
+        .unwrap_or_else(|_| Reply::error(500, "InternalServerError", "the simulator failed"));
+    if world.fault("half_response", &kind) {
+        return reply.half();
+    }
+    reply
 }
 
-async fn batch(
-    world: &Arc<World>,
-    tenant: &str,
-    base: &str,
-    headers: &HeaderMap,
-    body: &Value,
+/// `GET …/v1.0/<tenant>/EXOModuleFile`: the cmdlets this principal may run.
+pub(crate) async fn module_file(
+    State(world): State<Arc<World>>,
+    Path((version, tenant, endpoint)): Path<(String, String, String)>,
+    headers: HeaderMap,
 ) -> Reply {
-    let bad = |text: &str| Reply::error(400, "BadRequest", text);
-    if let Err(refusal) = authorise(world, tenant, headers, Front::Invoke) {
-        return refusal;
+    world.judge.exchange_round_trip("module_file");
+    if let Some(reply) = world.outage() {
+        return reply;
     }
-    let Some(requests) = body["requests"].as_array() else {
-        return bad("requests is missing");
+    if version != "v1.0" || endpoint != "EXOModuleFile" {
+        return Reply::error(405, "MethodNotAllowed", "this endpoint takes POST");
+    }
+    let token = match authorise(&world, &tenant, &headers, Front::Invoke) {
+        Ok(token) => token,
+        Err(refusal) => return refusal,
     };
-    if requests.is_empty() || requests.len() > BATCH {
-        return bad("a batch takes 1 to 10 requests");
+    let call = ("EXOModuleFile", &token.app.client_id);
+    world.judge.call(call.0, call.1);
+    let now = world.clock.now();
+    let flight = Flight::start(now, [&token.app.exchange, &token.tenant.exchange]);
+    if let Err(refusal) = flight {
+        world
+            .judge
+            .violation(call.1, &refusal.limit, now.as_millis());
+        return Reply::throttled(Some(refusal.retry_after));
     }
-    let mut calls = Vec::new();
-    for request in requests {
-        let (Some(id), Some(url)) = (request["id"].as_str(), request["url"].as_str()) else {
-            return bad("each request needs an id and a url");
-        };
-        if calls.iter().any(|(other, _): &(Value, Call)| other == id) {
-            return bad("the ids of the requests aren't unique");
-        }
-        let (path, query) = url.split_once('?').unwrap_or((url, ""));
-        if path != format!("{base}InvokeCommand") || request["method"] != "POST" {
-            return bad("each url must be the absolute one of InvokeCommand, and the method POST");
-        }
-        calls.push((
-            id.into(),
-            Call {
-                front: Front::Invoke,
-                tenant: tenant.to_owned(),
-                endpoint: "InvokeCommand".to_owned(),
-                url: path.to_owned(),
-                params: Params::parse(query),
-                headers: inner_headers(&request["headers"]),
-                body: request["body"].clone(),
-            },
-        ));
-    }
-    // they arrive together: all are judged before the first is carried out
-    let started: Vec<_> = calls.iter().map(|(_, call)| begin(world, call)).collect();
-    let tasks: Vec<_> = calls
-        .into_iter()
-        .zip(started)
-        .map(|((id, call), started)| {
-            let work = Arc::clone(world);
-            (
-                id,
-                world
-                    .tasks
-                    .spawn(async move { finish(&work, call, started).await }),
-            )
-        })
-        .collect();
-    let mut responses = Vec::new();
-    for (id, task) in tasks {
-        let reply = task
-            .await
-            .unwrap_or_else(|_| Reply::error(500, "InternalServerError", "the simulator failed"));
-        if matches!(reply.content, Content::Broken) {
-            return Reply::broken();
-        }
-        let with_status = !world.fault("missing_batch_status");
-        responses.push(reply.into_batch_item(&id, with_status));
-    }
-    world.dice.shuffle(&mut responses);
-    Reply::json(200, json!({"responses": responses}))
-}
-
-fn inner_headers(headers: &Value) -> HeaderMap {
-    let pairs = headers.as_object().into_iter().flatten();
-    pairs
-        .filter_map(|(name, value)| {
-            Some((
-                HeaderName::try_from(name).ok()?,
-                HeaderValue::from_str(value.as_str()?).ok()?,
-            ))
-        })
-        .collect()
+    tokio::time::sleep(world.latency()).await;
+    let cmdlets = cmdlet::exported(&token.app.cmdlets()).join(",");
+    Reply::json(200, json!({"value": [{"exportedCmdlets": cmdlets}]}))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-fn authorise(
+pub(crate) fn authorise(
     world: &World,
     tenant: &str,
     headers: &HeaderMap,
@@ -218,7 +181,7 @@ fn authorise(
         Front::Admin => "Exchange.ManageAsAppV2",
         Front::Invoke => "Exchange.ManageAsApp",
     };
-    if !token.app.roles.contains(role) {
+    if !token.app.has_role(role) {
         world.judge.refused("missing role");
         return Err(Reply::forbidden(&format!("The role {role} is missing.")));
     }
@@ -226,66 +189,96 @@ fn authorise(
 }
 
 /// Judges a call at the moment it arrives; `Err` is its answer.
-fn begin(world: &World, call: &Call) -> Result<(Token, Flight), Reply> {
+pub(crate) fn begin(world: &World, call: &Call) -> Result<(Token, Flight), Reply> {
     let token = authorise(world, &call.tenant, &call.headers, call.front)?;
     let app = &token.app;
-    let name = call.body["CmdletInput"]["CmdletName"]
-        .as_str()
-        .unwrap_or("(no cmdlet)");
-    world.judge.call(name, &app.client_id);
+    world.judge.call(call.cmdlet(), &app.client_id);
     let now = world.clock.now();
-    if let Err(refusal) = app.limiter.admit(now) {
-        world
-            .judge
-            .violation(&app.client_id, &refusal.limit, now.as_millis());
-        return Err(Reply::throttled(Some(refusal.retry_after)));
+    match Flight::start(now, [&app.exchange, &token.tenant.exchange]) {
+        Ok(flight) => Ok((token, flight)),
+        Err(refusal) => {
+            world
+                .judge
+                .violation(&app.client_id, &refusal.limit, now.as_millis());
+            Err(Reply::throttled(Some(refusal.retry_after)))
+        }
     }
-    Ok((token.clone(), Flight(Arc::clone(app))))
 }
 
-async fn finish(world: &World, call: Call, started: Result<(Token, Flight), Reply>) -> Reply {
+pub(crate) async fn finish(
+    world: &World,
+    call: Call,
+    started: Result<(Token, Flight), Reply>,
+) -> Reply {
     let (token, flight) = match started {
         Ok(started) => started,
         Err(refusal) => return refusal,
     };
     tokio::time::sleep(world.latency()).await;
-    if let Some(fault) = world.early_fault().or_else(|| exchange_fault(world)) {
+    let kind = call.cmdlet();
+    if let Some(fault) = world.early_fault(kind) {
         return fault;
     }
-    let mut reply = execute(world, &token, &call);
-    drop(flight);
-    if let Content::Json(body) = &mut reply.content
-        && reply.status == 200
-        && body["value"]
-            .as_array()
-            .is_some_and(|value| value.len() == 1)
-        && world.fault("unwrapped_single")
-        && let Some(single) = body["value"].as_array_mut().and_then(Vec::pop)
-    {
-        *body = single;
+    if world.fault("transient_400", kind) {
+        return transient_400();
     }
-    if world.fault("lost_reply") {
+    if world.fault("nul_403", kind) {
+        return Reply::forbidden("The cmdlet isn't available on this server.");
+    }
+    let reply = execute(world, &token, &call);
+    drop(flight);
+    let reply = bent(world, kind, reply);
+    if world.fault("lost_reply", kind) {
         return if world.dice.happens(0.5) {
             Reply::broken()
         } else {
             Reply::error(502, "BadGateway", "The connection to the backend was lost.")
         };
     }
-    reply
-        .with("rate-limit-limit", "30000")
-        .with("odata-version", "4.0")
+    rate_limits(world, &token, reply).with("odata-version", "4.0")
 }
 
-fn exchange_fault(world: &World) -> Option<Reply> {
-    if world.fault("proxy_error_json") {
-        return Some(proxy_error());
+/// What an answer looks like on its bad days; what was done stays done.
+fn bent(world: &World, kind: &str, mut reply: Reply) -> Reply {
+    let read = kind
+        .get(..4)
+        .is_some_and(|verb| verb.eq_ignore_ascii_case("get-"));
+    let failed = reply.status >= 400;
+    if (read || failed) && world.fault("proxy_error_json", kind) {
+        return proxied(&reply);
     }
-    if world.fault("nul_403") {
-        return Some(Reply::forbidden(
-            "The cmdlet isn't available on this server.",
-        ));
+    if (read || failed) && world.fault("error_in_200", kind) {
+        return error_in_200(reply);
     }
-    world.fault("error_in_200").then(error_in_200)
+    let Content::Json(body) = &mut reply.content else {
+        return reply;
+    };
+    if failed {
+        return reply;
+    }
+    let Some(value) = body["value"].as_array_mut() else {
+        return reply;
+    };
+    if value.len() == 1 && world.fault("unwrapped_single", kind) {
+        if let Some(single) = value.pop() {
+            *body = single;
+        }
+    } else if !read && world.fault("empty_success", kind) {
+        *body = json!({});
+    }
+    reply
+}
+
+/// Says what is left of the app's first window, or what the real service said once.
+fn rate_limits(world: &World, token: &Token, reply: Reply) -> Reply {
+    let window = token.app.exchange.window(world.clock.now());
+    let (limit, left, secs) = window.unwrap_or((30_000, 29_997, 16));
+    let reset = Clock::utc() + Duration::from_secs(secs);
+    let reset = reset.format(&Rfc3339).unwrap_or_default();
+    reply
+        .with("rate-limit-limit", limit.to_string())
+        .with("rate-limit-remaining", left.to_string())
+        .with("rate-limit-reset", reset)
 }
 
 fn execute(world: &World, token: &Token, call: &Call) -> Reply {
@@ -300,7 +293,9 @@ fn execute(world: &World, token: &Token, call: &Call) -> Reply {
         );
     }
     if call.front == Front::Admin {
-        if token.tenant.without_admin_api || !world.dials().admin_api_available {
+        if token.tenant.without_admin_api.load(Ordering::Relaxed)
+            || !world.dials().admin_api_available
+        {
             return Reply::error(
                 404,
                 "ResourceNotFound",
@@ -308,7 +303,10 @@ fn execute(world: &World, token: &Token, call: &Call) -> Reply {
             );
         }
         let cmdlets: &[&str] = match call.endpoint.as_str() {
+            "OrganizationConfig" => &["get-organizationconfig"],
+            "AcceptedDomain" => &["get-accepteddomain"],
             "Mailbox" => &["get-mailbox"],
+            "DistributionGroupMember" => &["get-distributiongroupmember"],
             "MailboxFolderPermission" => &[
                 "get-mailboxfolderpermission",
                 "add-mailboxfolderpermission",

@@ -1,24 +1,56 @@
-//! The faults that any call can meet before anything happens.
+//! The faults a call can meet, and how often.
+
+use std::sync::PoisonError;
 
 use crate::reply::Reply;
 use crate::world::World;
 
 impl World {
-    /// An outage, or a fault that keeps the call from being carried out.
-    pub(crate) fn early_fault(&self) -> Option<Reply> {
-        if self.outage() {
-            return Some(Reply::unavailable());
+    /// Rolls the dice for a fault of a call of this kind, and counts it when it happens.
+    pub(crate) fn fault(&self, name: &str, kind: &str) -> bool {
+        let fault = {
+            let dials = self.dials.read().unwrap_or_else(PoisonError::into_inner);
+            let Some(fault) = dials.faults.get(name) else {
+                return false;
+            };
+            if fault
+                .only
+                .as_ref()
+                .is_some_and(|only| !kind.contains(only.as_str()))
+            {
+                return false;
+            }
+            fault.clone()
+        };
+        let mut happened = self.happened.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = happened.entry(name.to_owned()).or_default();
+        if fault.times.is_some_and(|most| *count >= most) || !self.dice.happens(fault.rate) {
+            return false;
         }
-        if self.fault("throttle_429") {
+        *count += 1;
+        drop(happened);
+        self.judge.injected(name);
+        true
+    }
+
+    /// An outage, or a fault that keeps the call from being carried out.
+    pub(crate) fn early_fault(&self, kind: &str) -> Option<Reply> {
+        if let Some(reply) = self.outage() {
+            return Some(reply);
+        }
+        if self.fault("throttle_429", kind) {
             return Some(Reply::throttled(Some(1 + self.dice.below(3))));
         }
-        if self.fault("throttle_no_retry_after") {
+        if self.fault("throttle_no_retry_after", kind) {
             return Some(Reply::throttled(None));
         }
-        if self.fault("unavailable_503") {
+        if self.fault("unavailable_503", kind) {
             return Some(Reply::unavailable());
         }
-        if self.fault("server_error_500") {
+        if self.fault("connection_reset", kind) {
+            return Some(Reply::broken());
+        }
+        if self.fault("server_error_500", kind) {
             return Some(Reply::error(
                 500,
                 "InternalServerError",

@@ -2,111 +2,16 @@
 
 use serde_json::{Value, json};
 
-use crate::calendar::{Acl, Folder, Mailbox, Principal, mask_of};
-use crate::cmdlet::{Command, Output, Parameters, folder_id};
+use crate::calendar::{Acl, Folder, Principal, mask_of};
+use crate::cmdlet::{Command, Output};
 use crate::exchange::Front;
+use crate::judge::Written;
+use crate::parameters::Parameters;
+use crate::place::{Place, Where, place, trustee};
 use crate::reply::CmdletError;
 use crate::rights;
-use crate::tenant::Object;
 
 const NOTIFIABLE: [&str; 4] = ["AvailabilityOnly", "LimitedDetails", "Reviewer", "Editor"];
-
-/// Where an identity points: a mailbox, and a calendar folder by its number.
-struct Place<'a> {
-    user: usize,
-    mailbox: &'a Mailbox,
-    /// `None` is the root of the mailbox.
-    folder: Option<usize>,
-}
-
-fn place<'a>(command: &'a Command<'_>, identity: &str) -> Result<Place<'a>, CmdletError> {
-    let (who, rest) = identity
-        .split_once(':')
-        .map_or((identity, None), |(who, rest)| (who, Some(rest)));
-    let found = command.token.tenant.mailbox(who, command.world.clock.now());
-    let (user, mailbox) = found.ok_or_else(|| CmdletError::not_found(who))?;
-    let Some(rest) = rest.filter(|rest| !rest.is_empty() && *rest != "\\") else {
-        return Ok(Place {
-            user,
-            mailbox,
-            folder: None,
-        });
-    };
-    let folders = mailbox.folders();
-    let folder = match rest.strip_prefix('\\') {
-        Some(path) => folders
-            .iter()
-            .position(|folder| folder.path.to_lowercase() == path.to_lowercase()),
-        None if command.front == Front::Admin && !command.world.dials().folder_id_in_admin_api => {
-            None
-        }
-        None => (0..folders.len()).find(|number| folder_id(mailbox, *number) == rest),
-    };
-    drop(folders);
-    match folder {
-        Some(folder) => Ok(Place {
-            user,
-            mailbox,
-            folder: Some(folder),
-        }),
-        None => Err(CmdletError::not_found(identity)),
-    }
-}
-
-/// Finds the trustee a call means, precisely first, by display name when that is unambiguous.
-fn trustee(command: &Command<'_>, name: &str, granting: bool) -> Result<Principal, CmdletError> {
-    let tenant = &command.token.tenant;
-    if name.eq_ignore_ascii_case("Default") {
-        return Ok(Principal::Default);
-    }
-    if name.eq_ignore_ascii_case("Anonymous") {
-        return Ok(Principal::Anonymous);
-    }
-    if !granting && name.starts_with("NT:S-1-") {
-        return Ok(Principal::Orphan(name.to_owned()));
-    }
-    let object = match (tenant.object(name), tenant.named(name)) {
-        (Some(object), _) => object,
-        (None, []) => {
-            return Err(CmdletError::new(
-                "Microsoft.Exchange.Management.StoreTasks.InvalidExternalUserIdException",
-                format!(
-                    "The user \"{name}\" is not valid SMTP address and there is no matching information."
-                ),
-            ));
-        }
-        (None, [only]) => *only,
-        (None, _) => {
-            let mut error = CmdletError::new(
-                "Microsoft.Exchange.Configuration.Tasks.ManagementObjectAmbiguousException",
-                format!(
-                    "The operation couldn't be performed because object '{name}' matches multiple entries."
-                ),
-            );
-            error.id = "Ex9E65A2";
-            return Err(error);
-        }
-    };
-    let now = command.world.clock.now();
-    let principal = match object {
-        Object::User(at)
-            if tenant.users[at]
-                .mailbox
-                .as_ref()
-                .is_some_and(|mailbox| mailbox.is_there(now)) =>
-        {
-            Some(Principal::User(at))
-        }
-        Object::Group(at) if tenant.may_hold_rights(at) => Some(Principal::Group(at)),
-        _ => None,
-    };
-    principal.ok_or_else(|| {
-        CmdletError::new(
-            "Microsoft.Exchange.Management.StoreTasks.InvalidInternalUserIdException",
-            format!("The user \"{name}\" is either not valid SMTP address, or there is no matching information."),
-        )
-    })
-}
 
 fn no_entry(command: &Command<'_>, principal: &Principal) -> CmdletError {
     let name = command.token.tenant.display_name(principal);
@@ -130,7 +35,7 @@ fn show(
         "User": name,
         "AccessRights": rights::names(mask),
         "AccessRights@odata.type": "#Collection(String)",
-        "SharingPermissionFlags": null,
+        "SharingPermissionFlags": rights::flag_names(mask),
         "Identity": format!("{}:\\{}\\{name}", tenant.users[place.user].alias, folder.path),
         "IsValid": true,
         "IsValid@data.type": "System.Boolean",
@@ -160,23 +65,19 @@ pub(crate) fn get(
         .transpose()?;
     let most = parameters.result_size()?;
     let now = command.world.clock.now();
-    let Some(number) = place.folder else {
-        let root = Folder::new(
-            "Top of Information Store".to_owned(),
-            vec![(Principal::Default, 0), (Principal::Anonymous, 0)],
-        );
-        let value = root
-            .acl()
-            .iter()
-            .map(|(who, mask)| show(command, &place, &root, who, *mask))
-            .collect();
-        return Ok(Output {
-            value,
-            ..Output::default()
-        });
-    };
     let mut folders = place.mailbox.folders();
-    let folder = &mut folders[number];
+    let mut plain = Folder::root();
+    let folder = match place.folder {
+        Where::Calendar(number) => &mut folders[number],
+        Where::Root => match folders.iter_mut().find(|folder| folder.is_root()) {
+            Some(root) => root,
+            None => &mut plain,
+        },
+        Where::Birthdays => {
+            plain.path = "Birthdays".to_owned();
+            &mut plain
+        }
+    };
     let value: Vec<Value> = folder
         .shown(now)
         .iter()
@@ -184,7 +85,9 @@ pub(crate) fn get(
         .take(most)
         .map(|(who, mask)| show(command, &place, folder, who, *mask))
         .collect();
-    user_edits(command, folder);
+    if matches!(place.folder, Where::Calendar(_)) {
+        user_edits(command, folder);
+    }
     match only {
         Some(principal) if value.is_empty() => Err(no_entry(command, &principal)),
         _ => Ok(Output {
@@ -202,17 +105,36 @@ fn user_edits(command: &Command<'_>, folder: &mut Folder) {
     let mask = mask_of(folder.acl(), managed);
     if folder.user_has_edited
         || mask.is_some_and(rights::at_least_author)
-        || !command.world.fault("user_edits_between")
+        || !command
+            .world
+            .fault("user_edits_between", "Get-MailboxFolderPermission")
     {
         return;
     }
+    command.world.judge.user_edit();
     let reviewer = rights::parse(&["Reviewer"]).unwrap_or_default();
     folder.user_edit(managed, if mask.is_some() { None } else { Some(reviewer) });
     folder.user_edit(&Principal::Default, Some(reviewer));
 }
 
+/// Rights as a grant asks for them.
+struct Wanted {
+    mask: u32,
+    /// Sharing flags; `None` when the call says nothing about them.
+    flags: Option<u32>,
+}
+
+impl Wanted {
+    /// What an entry becomes: flags stay on an Editor, unless the call says otherwise.
+    fn over(&self, old: u32) -> u32 {
+        let editor = rights::names(self.mask) == ["Editor"];
+        let kept = if editor { old & rights::FLAGS } else { 0 };
+        self.mask | self.flags.unwrap_or(kept)
+    }
+}
+
 /// Reads the rights of a grant, and refuses options that don't go with them.
-fn wanted_rights(parameters: &Parameters<'_>) -> Result<u32, CmdletError> {
+fn wanted_rights(parameters: &Parameters<'_>) -> Result<Wanted, CmdletError> {
     let names = parameters.list("AccessRights")?;
     let mask = rights::parse(&names).map_err(CmdletError::parameter)?;
     let single = rights::names(mask);
@@ -226,14 +148,20 @@ fn wanted_rights(parameters: &Parameters<'_>) -> Result<u32, CmdletError> {
             "SendNotificationToUser is only valid with AvailabilityOnly, LimitedDetails, Reviewer or Editor.",
         ));
     }
-    let flags = parameters.list("SharingPermissionFlags")?;
-    if flags.iter().any(|flag| !flag.eq_ignore_ascii_case("None")) && single != ["Editor"] {
+    let given = parameters.list("SharingPermissionFlags")?;
+    let flags = rights::parse_flags(&given).map_err(CmdletError::parameter)?;
+    if flags != 0 && single != ["Editor"] {
         return Err(CmdletError::new(
             "Microsoft.Exchange.Management.StoreTasks.InvalidSharingPermissionException",
             "SharingPermissionFlags is only valid with Editor.",
         ));
     }
-    Ok(mask)
+    // naming SendNotificationToUser at all resets the flags
+    let named = !given.is_empty() || parameters.value("SendNotificationToUser").is_some();
+    Ok(Wanted {
+        mask,
+        flags: named.then_some(flags),
+    })
 }
 
 fn grant_parameters(command: &Command<'_>, parameters: &Parameters<'_>) -> Result<(), CmdletError> {
@@ -261,14 +189,35 @@ fn change(
 ) -> Result<(Output, Option<Value>), CmdletError> {
     let place = place(command, parameters.required("Identity")?)?;
     let principal = trustee(command, parameters.required("User")?, granting)?;
-    let Some(number) = place.folder else {
+    let tenant = &command.token.tenant;
+    let user = &tenant.users[place.user];
+    if user.spec.outside_write_scope {
         return Err(CmdletError::new(
-            "Microsoft.Exchange.Management.StoreTasks.CannotChangePermissionsOnFolderException",
-            "Permissions of the top of the information store can't be changed here.",
+            "Microsoft.Exchange.Configuration.Tasks.OperationRequiresWriteScopeException",
+            format!(
+                "The operation couldn't be performed because object '{}' is out of the current user's write scope.",
+                user.alias
+            ),
         ));
-    };
+    }
     let now = command.world.clock.now();
     let mut folders = place.mailbox.folders();
+    let number = match place.folder {
+        Where::Calendar(number) => number,
+        Where::Root => match folders.iter().position(Folder::is_root) {
+            Some(number) => number,
+            None => {
+                folders.push(Folder::root());
+                folders.len() - 1
+            }
+        },
+        Where::Birthdays => {
+            return Err(CmdletError::new(
+                "Microsoft.Exchange.Management.StoreTasks.CannotChangePermissionsOnFolderException",
+                "The permissions of this folder can't be changed.",
+            ));
+        }
+    };
     let folder = &mut folders[number];
     let Some(mask) = decide(folder.acl(), &principal)? else {
         let name = command.token.tenant.display_name(&principal);
@@ -283,17 +232,29 @@ fn change(
             None,
         ));
     };
-    folder.write(&principal, mask, now, place.mailbox.read_lag);
-    let judge = &command.world.judge;
-    judge.wrote();
-    let difference = (mask_of(folder.seed(), &principal), mask);
-    judge.entry(
-        &command.token.tenant,
-        place.user,
-        (number, &folder.path),
-        &principal,
-        difference,
-    );
+    let mask = match mask {
+        Some(mask) if folder.is_root() => {
+            let plain = rights::without_free_busy(mask);
+            if plain == 0 && mask != 0 {
+                return Err(CmdletError::parameter(
+                    "AvailabilityOnly and LimitedDetails are valid on calendar folders only.",
+                ));
+            }
+            Some(plain)
+        }
+        other => other,
+    };
+    let lag = command.world.lag(place.mailbox.read_lag);
+    folder.write(&principal, mask, now, lag);
+    let written = Written {
+        app: &command.token.app.client_id,
+        user: place.user,
+        folder: (number, &folder.path),
+        principal: &principal,
+        before: mask_of(folder.seed(), &principal),
+        after: mask,
+    };
+    command.world.judge.wrote(tenant, &written);
     let shown = mask.map(|mask| show(command, &place, folder, &principal, mask));
     Ok((Output::default(), shown))
 }
@@ -303,7 +264,7 @@ pub(crate) fn add(
     parameters: &Parameters<'_>,
 ) -> Result<Output, CmdletError> {
     grant_parameters(command, parameters)?;
-    let mask = wanted_rights(parameters)?;
+    let wanted = wanted_rights(parameters)?;
     let (mut output, created) = change(command, parameters, true, |acl, principal| {
         let special = matches!(principal, Principal::Default | Principal::Anonymous);
         match mask_of(acl, principal) {
@@ -314,7 +275,7 @@ pub(crate) fn add(
                     command.token.tenant.display_name(principal)
                 ),
             )),
-            _ => Ok(Some(Some(mask))),
+            _ => Ok(Some(Some(wanted.over(0)))),
         }
     })?;
     output.value.extend(created);
@@ -326,12 +287,16 @@ pub(crate) fn set(
     parameters: &Parameters<'_>,
 ) -> Result<Output, CmdletError> {
     grant_parameters(command, parameters)?;
-    let mask = wanted_rights(parameters)?;
+    let wanted = wanted_rights(parameters)?;
     let (output, _) = change(command, parameters, false, |acl, principal| {
         match mask_of(acl, principal) {
             None => Err(no_entry(command, principal)),
-            Some(old) if rights::names(old) == rights::names(mask) => Ok(None),
-            Some(_) => Ok(Some(Some(mask))),
+            Some(old) => {
+                let new = wanted.over(old);
+                let same = rights::names(old) == rights::names(new)
+                    && rights::flag_names(old) == rights::flag_names(new);
+                Ok((!same).then_some(Some(new)))
+            }
         }
     })?;
     Ok(output)

@@ -1,31 +1,20 @@
 //! The Graph front: users, groups, administrative units and `$batch`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use crate::directory::{self, Sort};
+use crate::graph_ask::{Ask, missing};
+use crate::graph_batch;
+use crate::limits::Flight;
+use crate::query::{Params, decode};
+use crate::reply::Reply;
+use crate::tenant::Object;
+use crate::world::{Audience, World};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Uri, header};
-use serde_json::{Value, json};
-
-use crate::directory::{self, Select, Sort};
-use crate::graph_batch;
-use crate::query::{BadPage, Params, decode, page_token, read_page_token};
-use crate::reply::Reply;
-use crate::tenant::Object;
-use crate::world::{Audience, Token, World};
 
 const PARAMETERS: [&str; 5] = ["$top", "$skiptoken", "$select", "$filter", "$count"];
-
-/// One GET, from outside or from a batch.
-pub(crate) struct Ask {
-    pub(crate) token: Token,
-    /// Scheme and host for links.
-    pub(crate) base: String,
-    pub(crate) path: String,
-    pub(crate) params: Params,
-    pub(crate) eventual: bool,
-}
 
 pub(crate) async fn handle(
     State(world): State<Arc<World>>,
@@ -35,12 +24,18 @@ pub(crate) async fn handle(
     body: Bytes,
 ) -> Reply {
     world.judge.graph_round_trip();
+    if let Some(reply) = world.outage() {
+        return reply;
+    }
+    let half = world.fault("half_response", "Graph");
     let work = Arc::clone(&world);
     let task = world
         .tasks
         .spawn(async move { answer(&work, &method, &uri, &headers, &body).await });
-    task.await
-        .unwrap_or_else(|_| Reply::error(500, "InternalServerError", "the simulator failed"))
+    let reply = task
+        .await
+        .unwrap_or_else(|_| Reply::error(500, "InternalServerError", "the simulator failed"));
+    if half { reply.half() } else { reply }
 }
 
 async fn answer(
@@ -109,12 +104,22 @@ pub(crate) async fn one(world: &World, ask: Ask) -> Reply {
         }
         other => format!("GET {}", other.join("/")),
     };
-    world.judge.call(&kind, &ask.token.app.client_id);
-    if let Some(fault) = world.early_fault() {
+    let app = &ask.token.app;
+    world.judge.call(&kind, &app.client_id);
+    let now = world.clock.now();
+    let flight = Flight::start(now, [&app.graph, &ask.token.tenant.graph]);
+    if let Err(refusal) = flight {
+        world
+            .judge
+            .violation(&app.client_id, &refusal.limit, now.as_millis());
+        return Reply::throttled(Some(refusal.retry_after));
+    }
+    if let Some(fault) = world.early_fault(&kind) {
         return fault;
     }
     tokio::time::sleep(world.latency()).await;
     let reply = route(world, &ask, &segments).unwrap_or_else(|refusal| refusal);
+    drop(flight);
     if reply.status == 403 || reply.status == 400 {
         world.judge.refused(&format!("{} {kind}", reply.status));
     }
@@ -138,6 +143,21 @@ fn route(world: &World, ask: &Ask, segments: &[&str]) -> Result<Reply, Reply> {
         ["users"] => {
             ask.role("User.Read.All")?;
             let select = ask.select(Sort::User)?;
+            if ask
+                .params
+                .get("$filter")
+                .is_some_and(directory::is_licence_filter)
+            {
+                ask.need_advanced("The filter on 'assignedPlans'")?;
+                let licensed = tenant.users.iter().enumerate();
+                let found: Vec<usize> = licensed
+                    .filter(|(_, user)| user.is_licensed())
+                    .map(|(at, _)| at)
+                    .collect();
+                return ask.list(world, found.len(), |at| {
+                    directory::user(tenant, found[at], &select)
+                });
+            }
             match ask.filtered(Sort::User)? {
                 Some(found) => ask.objects(world, &found, &select),
                 None => ask.list(world, tenant.users.len(), |at| {
@@ -157,6 +177,7 @@ fn route(world: &World, ask: &Ask, segments: &[&str]) -> Result<Reply, Reply> {
                 directory::user(tenant, at, &ask.select(Sort::User)?),
             ))
         }
+        ["users", id, "calendar"] => ask.calendar(world, id),
         ["groups"] => {
             ask.role("GroupMember.Read.All")?;
             let select = ask.select(Sort::Group)?;
@@ -174,22 +195,35 @@ fn route(world: &World, ask: &Ask, segments: &[&str]) -> Result<Reply, Reply> {
                 directory::group(tenant, ask.group(id)?, &ask.select(Sort::Group)?),
             ))
         }
+        ["groups", id, "members"] => {
+            let members = &tenant.groups[ask.group_members(id)?].members;
+            ask.objects(world, members, &ask.select(Sort::Any)?)
+        }
+        ["groups", id, "members", "microsoft.graph.user"] => {
+            let group = ask.group_members(id)?;
+            ask.role("User.Read.All")?;
+            ask.need_advanced("The specified cast")?;
+            let members = tenant.groups[group].members.iter();
+            let users: Vec<usize> = members
+                .filter_map(|member| match member {
+                    Object::User(at) => Some(*at),
+                    _ => None,
+                })
+                .collect();
+            let select = ask.select(Sort::User)?;
+            ask.list(world, users.len(), |at| {
+                directory::user(tenant, users[at], &select)
+            })
+        }
         ["groups", id, "transitiveMembers"] => {
-            ask.role("GroupMember.Read.All")?;
-            let members = tenant.transitive(ask.group(id)?);
+            let members = tenant.transitive(ask.group_members(id)?);
             ask.objects(world, &members.all, &ask.select(Sort::Any)?)
         }
         ["groups", id, "transitiveMembers", "microsoft.graph.user"] => {
-            ask.role("GroupMember.Read.All")?;
+            let group = ask.group_members(id)?;
             ask.role("User.Read.All")?;
-            if !ask.advanced() {
-                return Err(Reply::error(
-                    400,
-                    "Request_UnsupportedQuery",
-                    "The specified cast needs the header 'ConsistencyLevel: eventual' and $count=true.",
-                ));
-            }
-            let members = tenant.transitive(ask.group(id)?);
+            ask.need_advanced("The specified cast")?;
+            let members = tenant.transitive(group);
             let select = ask.select(Sort::User)?;
             ask.list(world, members.users.len(), |at| {
                 directory::user(tenant, members.users[at], &select)
@@ -223,13 +257,12 @@ fn route(world: &World, ask: &Ask, segments: &[&str]) -> Result<Reply, Reply> {
                 directory::unit(tenant, found[at], &select)
             })
         }
-        [
-            "directory",
-            "administrativeUnits",
-            id,
-            "members",
-            "microsoft.graph.user",
-        ] => {
+        ["directory", "administrativeUnits", id, "members", cast @ ..] => {
+            let typed = match cast {
+                [] => false,
+                ["microsoft.graph.user"] => true,
+                _ => return Err(no_such_segment(segments)),
+            };
             ask.role("AdministrativeUnit.Read.All")?;
             ask.role("User.Read.All")?;
             let unit = tenant
@@ -239,121 +272,20 @@ fn route(world: &World, ask: &Ask, segments: &[&str]) -> Result<Reply, Reply> {
                 .ok_or_else(|| missing(id))?;
             let select = ask.select(Sort::User)?;
             ask.list(world, unit.members.len(), |at| {
-                directory::user(tenant, unit.members[at], &select)
+                let user = unit.members[at];
+                if typed {
+                    directory::user(tenant, user, &select)
+                } else {
+                    directory::member(tenant, Object::User(user), &select)
+                }
             })
         }
-        _ => Err(Reply::error(
-            400,
-            "BadRequest",
-            &format!(
-                "Resource not found for the segment '{}'.",
-                segments.join("/")
-            ),
-        )),
+        _ => Err(no_such_segment(segments)),
     }
 }
 
-fn missing(id: &str) -> Reply {
-    let text = format!(
-        "Resource '{id}' does not exist or one of its queried reference-property objects are not present."
-    );
-    Reply::error(404, "Request_ResourceNotFound", &text)
-}
-
-impl Ask {
-    fn role(&self, role: &str) -> Result<(), Reply> {
-        if self.token.app.roles.contains(role) {
-            return Ok(());
-        }
-        Err(Reply::error(
-            403,
-            "Authorization_RequestDenied",
-            "Insufficient privileges to complete the operation.",
-        ))
-    }
-
-    fn advanced(&self) -> bool {
-        self.eventual && self.params.get("$count") == Some("true")
-    }
-
-    fn select(&self, sort: Sort) -> Result<Select, Reply> {
-        Select::parse(self.params.get("$select"), sort)
-    }
-
-    fn group(&self, id: &str) -> Result<usize, Reply> {
-        match self.token.tenant.object(id) {
-            Some(Object::Group(at)) if !id.contains('@') => Ok(at),
-            _ => Err(missing(id)),
-        }
-    }
-
-    fn filtered(&self, sort: Sort) -> Result<Option<Vec<Object>>, Reply> {
-        let filter = self.params.get("$filter");
-        filter
-            .map(|text| directory::filter(&self.token.tenant, sort, text, self.advanced()))
-            .transpose()
-    }
-
-    fn objects(&self, world: &World, found: &[Object], select: &Select) -> Result<Reply, Reply> {
-        self.list(world, found.len(), |at| {
-            directory::member(&self.token.tenant, found[at], select)
-        })
-    }
-
-    /// One page of a collection.
-    fn list(
-        &self,
-        world: &World,
-        total: usize,
-        show: impl Fn(usize) -> Value,
-    ) -> Result<Reply, Reply> {
-        let bad = |code: &str, text: &str| Reply::error(400, code, text);
-        let top = match self.params.get("$top") {
-            None => 100,
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|top| (1..=999).contains(top))
-                .ok_or_else(|| {
-                    bad(
-                        "Request_UnsupportedQuery",
-                        "Invalid page size specified: it must be between 1 and 999.",
-                    )
-                })?,
-        };
-        let now = world.clock.now();
-        let fingerprint = self
-            .params
-            .fingerprint(&format!("{}{}", self.token.tenant.id, self.path));
-        let offset = match self.params.get("$skiptoken") {
-            None => 0,
-            Some(token) => {
-                let life = Duration::from_secs(world.dials().next_link_life_secs);
-                read_page_token(token, now, life, fingerprint).map_err(|reason| match reason {
-                    BadPage::Foreign => bad(
-                        "Request_BadRequest",
-                        "The specified skip token isn't valid for this query.",
-                    ),
-                    BadPage::Expired => bad(
-                        "Directory_ExpiredPageToken",
-                        "The specified page token has expired.",
-                    ),
-                })?
-            }
-        };
-        let end = (offset + top).min(total);
-        let value: Vec<Value> = (offset.min(end)..end).map(show).collect();
-        let mut body = json!({
-            "@odata.context": format!("{}/v1.0/$metadata#{}", self.base, self.path.trim_start_matches('/')),
-            "value": value,
-        });
-        if self.advanced() {
-            body["@odata.count"] = total.into();
-        }
-        if end < total {
-            let query = self.params.with_token(&page_token(end, now, fingerprint));
-            body["@odata.nextLink"] = format!("{}/v1.0{}?{query}", self.base, self.path).into();
-        }
-        Ok(Reply::json(200, body))
-    }
+fn no_such_segment(segments: &[&str]) -> Reply {
+    let path = segments.join("/");
+    let text = format!("Resource not found for the segment '{path}'.");
+    Reply::error(400, "BadRequest", &text)
 }

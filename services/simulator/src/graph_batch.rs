@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::graph::{Ask, one};
+use crate::graph::one;
+use crate::graph_ask::Ask;
 use crate::query::Params;
 use crate::reply::Reply;
 use crate::world::{Token, World};
@@ -22,16 +23,23 @@ pub(crate) async fn run(world: &Arc<World>, token: &Token, base: &str, body: &[u
     if requests.is_empty() || requests.len() > BATCH {
         return bad("Number of batch request steps must be between 1 and 20.");
     }
-    let mut tasks = Vec::new();
+    let mut steps: Vec<Step> = Vec::new();
     for request in requests {
         let (Some(id), Some(url)) = (request["id"].as_str(), request["url"].as_str()) else {
             return bad("each request needs an id and a url");
         };
-        if tasks.iter().any(|(other, _): &(Value, _)| other == id) {
+        if steps.iter().any(|step| step.id == id) {
             return bad("the ids of the requests aren't unique");
         }
         if url.contains("://") || request["method"] != "GET" {
             return bad("the url must be relative and the method GET");
+        }
+        let after: Vec<Value> = request["dependsOn"].as_array().cloned().unwrap_or_default();
+        if !after
+            .iter()
+            .all(|id| steps.iter().any(|step| step.id == *id))
+        {
+            return bad("dependsOn names a request that doesn't come before this one");
         }
         let (path, query) = url.split_once('?').unwrap_or((url, ""));
         let eventual = request["headers"].as_object().is_some_and(|headers| {
@@ -39,27 +47,66 @@ pub(crate) async fn run(world: &Arc<World>, token: &Token, base: &str, body: &[u
                 name.eq_ignore_ascii_case("ConsistencyLevel") && value == "eventual"
             })
         });
-        let path = format!("/{}", path.trim_start_matches('/'));
-        let ask = Ask {
-            token: token.clone(),
-            base: base.to_owned(),
-            path,
-            params: Params::parse(query),
-            eventual,
-        };
-        let work = Arc::clone(world);
-        tasks.push((
-            id.into(),
-            world.tasks.spawn(async move { one(&work, ask).await }),
-        ));
+        steps.push(Step {
+            id: id.into(),
+            after,
+            ask: Ask {
+                token: token.clone(),
+                base: base.to_owned(),
+                path: format!("/{}", path.trim_start_matches('/')),
+                params: Params::parse(query),
+                eventual,
+            },
+        });
+    }
+    let mut responses = carry_out(world, steps).await;
+    world.dice.shuffle(&mut responses);
+    Reply::json(200, json!({"responses": responses}))
+}
+
+struct Step {
+    id: Value,
+    /// Requests that must have succeeded before.
+    after: Vec<Value>,
+    ask: Ask,
+}
+
+/// Runs what waits for nothing together, and the rest in its order.
+async fn carry_out(world: &Arc<World>, steps: Vec<Step>) -> Vec<Value> {
+    let mut running = Vec::new();
+    let mut waiting = Vec::new();
+    for step in steps {
+        if step.after.is_empty() {
+            let work = Arc::clone(world);
+            let task = world.tasks.spawn(async move { one(&work, step.ask).await });
+            running.push((step.id, task));
+        } else {
+            waiting.push(step);
+        }
     }
     let mut responses = Vec::new();
-    for (id, task) in tasks {
+    for (id, task) in running {
         let reply = task
             .await
             .unwrap_or_else(|_| Reply::error(500, "InternalServerError", "the simulator failed"));
         responses.push(reply.into_batch_item(&id, true));
     }
-    world.dice.shuffle(&mut responses);
-    Reply::json(200, json!({"responses": responses}))
+    for step in waiting {
+        let succeeded = |id: &Value| {
+            responses.iter().any(|response| {
+                response["id"] == *id
+                    && response["status"]
+                        .as_u64()
+                        .is_some_and(|status| status < 400)
+            })
+        };
+        let reply = if step.after.iter().all(succeeded) {
+            one(world, step.ask).await
+        } else {
+            let text = "A request this one depends on has failed.";
+            Reply::error(424, "FailedDependency", text)
+        };
+        responses.push(reply.into_batch_item(&step.id, true));
+    }
+    responses
 }

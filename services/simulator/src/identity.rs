@@ -14,6 +14,8 @@ pub const DEMO_CERTIFICATE_PEM: &str = include_str!("../identity/demo-certificat
 pub(crate) struct Registered {
     /// base64url SHA-256 of the DER certificate, as in `x5t#S256`.
     pub(crate) thumbprint: String,
+    /// base64url SHA-1 of it, as in the older `x5t`.
+    pub(crate) sha1: String,
     /// The PKCS #1 `RSAPublicKey`, as ring wants it.
     pub(crate) public_key: Vec<u8>,
 }
@@ -33,8 +35,11 @@ impl Registered {
             .filter(|der| !der.is_empty())?;
         let thumbprint =
             URL_SAFE_NO_PAD.encode(ring::digest::digest(&ring::digest::SHA256, &der).as_ref());
+        let sha1 = URL_SAFE_NO_PAD
+            .encode(ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, &der).as_ref());
         Some(Self {
             thumbprint,
+            sha1,
             public_key: rsa_public_key(&der)?,
         })
     }

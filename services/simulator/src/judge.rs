@@ -13,170 +13,245 @@ const LISTED: usize = 1000;
 
 #[derive(Debug, Default)]
 pub(crate) struct Judge {
-    counts: Mutex<Counts>,
+    counts: Mutex<[Counts; 2]>,
     changes: Mutex<Changes>,
 }
 
+type Tally = BTreeMap<String, u64>;
+
+/// What happened since the last mark, or since the start.
 #[derive(Debug, Default)]
 struct Counts {
-    calls: BTreeMap<String, u64>,
-    calls_by_app: BTreeMap<String, u64>,
+    calls: Tally,
+    calls_by_app: BTreeMap<String, Tally>,
     fronts: BTreeMap<&'static str, u64>,
     round_trips: u64,
     graph_round_trips: u64,
+    token_requests: u64,
     writes: u64,
-    refused: BTreeMap<String, u64>,
+    writes_by_app: Tally,
+    foreign_writes: u64,
+    user_edits: u64,
+    refused: Tally,
     limit_violations: u64,
+    violations_by_app: BTreeMap<String, Tally>,
     violations: Vec<Value>,
-    injected: BTreeMap<String, u64>,
+    injected: Tally,
 }
 
-/// Entries that differ from how they were at the start; foreign ones sort first.
+/// Entries that were written; foreign ones sort first.
 #[derive(Debug, Default)]
 struct Changes {
-    standing: BTreeMap<ChangeKey, Change>,
-    foreign: u64,
-    managed: u64,
+    entries: BTreeMap<ChangeKey, Change>,
+    foreign: usize,
+    managed: usize,
 }
 
 type ChangeKey = (bool, String, usize, Principal);
 
 #[derive(Debug)]
 struct Change {
-    mailbox: String,
     folder: String,
     principal: String,
     before: Option<u32>,
     after: Option<u32>,
+    by: String,
+    writes: u64,
+}
+
+/// A write of one entry, as it is told to the judge.
+pub(crate) struct Written<'a> {
+    pub(crate) app: &'a str,
+    pub(crate) user: usize,
+    /// Number and path of the folder.
+    pub(crate) folder: (usize, &'a str),
+    pub(crate) principal: &'a Principal,
+    /// What the entry was at the start.
+    pub(crate) before: Option<u32>,
+    pub(crate) after: Option<u32>,
+}
+
+fn bump(tally: &mut Tally, name: &str) {
+    match tally.get_mut(name) {
+        Some(count) => *count += 1,
+        None => drop(tally.insert(name.to_owned(), 1)),
+    }
 }
 
 impl Judge {
-    fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn each(&self, mut note: impl FnMut(&mut Counts)) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.iter_mut().for_each(&mut note);
+    }
+
+    fn changes(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn call(&self, kind: &str, app: &str) {
-        let mut counts = self.counts();
-        *counts.calls.entry(kind.to_owned()).or_default() += 1;
-        *counts.calls_by_app.entry(app.to_owned()).or_default() += 1;
+        self.each(|counts| {
+            bump(&mut counts.calls, kind);
+            if !counts.calls_by_app.contains_key(app) {
+                counts.calls_by_app.insert(app.to_owned(), Tally::new());
+            }
+            if let Some(tally) = counts.calls_by_app.get_mut(app) {
+                bump(tally, kind);
+            }
+        });
     }
 
     pub(crate) fn exchange_round_trip(&self, front: &'static str) {
-        let mut counts = self.counts();
-        counts.round_trips += 1;
-        *counts.fronts.entry(front).or_default() += 1;
+        self.each(|counts| {
+            counts.round_trips += 1;
+            *counts.fronts.entry(front).or_default() += 1;
+        });
     }
 
     pub(crate) fn graph_round_trip(&self) {
-        self.counts().graph_round_trips += 1;
+        self.each(|counts| counts.graph_round_trips += 1);
+    }
+
+    pub(crate) fn token_request(&self) {
+        self.each(|counts| counts.token_requests += 1);
     }
 
     pub(crate) fn front(&self, front: &'static str) {
-        *self.counts().fronts.entry(front).or_default() += 1;
+        self.each(|counts| *counts.fronts.entry(front).or_default() += 1);
     }
 
     pub(crate) fn refused(&self, reason: &str) {
-        *self.counts().refused.entry(reason.to_owned()).or_default() += 1;
+        self.each(|counts| bump(&mut counts.refused, reason));
     }
 
     pub(crate) fn injected(&self, fault: &str) {
-        *self.counts().injected.entry(fault.to_owned()).or_default() += 1;
+        self.each(|counts| bump(&mut counts.injected, fault));
+    }
+
+    pub(crate) fn user_edit(&self) {
+        self.each(|counts| counts.user_edits += 1);
     }
 
     pub(crate) fn violation(&self, app: &str, limit: &str, at_ms: u128) {
-        let mut counts = self.counts();
-        counts.limit_violations += 1;
-        if counts.violations.len() < LISTED {
-            let at_ms = u64::try_from(at_ms).unwrap_or(u64::MAX);
-            counts
-                .violations
-                .push(json!({"app": app, "limit": limit, "at_ms": at_ms}));
-        }
+        let at_ms = u64::try_from(at_ms).unwrap_or(u64::MAX);
+        self.each(|counts| {
+            counts.limit_violations += 1;
+            let tally = counts.violations_by_app.entry(app.to_owned()).or_default();
+            bump(tally, limit);
+            if counts.violations.len() < LISTED {
+                let violation = json!({"app": app, "limit": limit, "at_ms": at_ms});
+                counts.violations.push(violation);
+            }
+        });
     }
 
+    /// Starts a new interval.
     pub(crate) fn mark(&self) {
-        *self.counts() = Counts::default();
-    }
-
-    pub(crate) fn wrote(&self) {
-        self.counts().writes += 1;
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts[0] = Counts::default();
     }
 
     /// Notes how one entry stands now against how it stood at the start.
-    pub(crate) fn entry(
-        &self,
-        tenant: &Tenant,
-        user: usize,
-        (number, folder): (usize, &str),
-        principal: &Principal,
-        (before, after): (Option<u32>, Option<u32>),
-    ) {
-        let managed = tenant.managed.contains(principal);
-        let mailbox = tenant.users[user].mail.clone();
-        let key = (managed, mailbox.clone(), number, principal.clone());
-        let mut guard = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn wrote(&self, tenant: &Tenant, written: &Written<'_>) {
+        let managed = tenant.managed.contains(written.principal);
+        self.each(|counts| {
+            counts.writes += 1;
+            counts.foreign_writes += u64::from(!managed);
+            bump(&mut counts.writes_by_app, written.app);
+        });
+        let (number, folder) = written.folder;
+        let mailbox = tenant.users[written.user].mail.clone();
+        let key = (managed, mailbox, number, written.principal.clone());
+        let mut guard = self.changes();
         let changes = &mut *guard;
-        let differed = changes.standing.contains_key(&key);
+        let change = changes.entries.entry(key).or_insert_with(|| Change {
+            folder: folder.to_owned(),
+            principal: tenant.address(written.principal).to_owned(),
+            before: None,
+            after: None,
+            by: String::new(),
+            writes: 0,
+        });
+        let differed = change.before != change.after;
+        let differs = written.before != written.after;
+        (change.before, change.after) = (written.before, written.after);
+        change.writes += 1;
+        written.app.clone_into(&mut change.by);
         let count = if managed {
             &mut changes.managed
         } else {
             &mut changes.foreign
         };
-        if before == after {
-            if differed {
-                *count -= 1;
-                changes.standing.remove(&key);
-            }
-            return;
+        match (differed, differs) {
+            (false, true) => *count += 1,
+            (true, false) => *count -= 1,
+            _ => {}
         }
-        if !differed {
-            *count += 1;
-        }
-        let principal = tenant.address(principal).to_owned();
-        changes.standing.insert(
-            key,
-            Change {
-                mailbox,
-                folder: folder.to_owned(),
-                principal,
-                before,
-                after,
-            },
-        );
+    }
+
+    /// The entries that differ from the start, page by page, foreign ones first.
+    pub(crate) fn changed(&self, foreign_only: bool, offset: usize, limit: usize) -> Value {
+        let named = |mask: Option<u32>| mask.map(rights::names);
+        let changes = self.changes();
+        let list: Vec<Value> = changes
+            .entries
+            .iter()
+            .filter(|(key, change)| change.before != change.after && !(foreign_only && key.0))
+            .skip(offset)
+            .take(limit)
+            .map(|((managed, mailbox, _, _), change)| {
+                json!({
+                    "mailbox": mailbox, "folder": change.folder,
+                    "principal": change.principal, "managed": managed,
+                    "before": named(change.before), "after": named(change.after),
+                    "before_mask": change.before, "after_mask": change.after,
+                    "by": change.by, "writes": change.writes,
+                })
+            })
+            .collect();
+        let managed = if foreign_only { 0 } else { changes.managed };
+        let total = changes.foreign + managed;
+        let end = offset + list.len();
+        json!({"total": total, "next_offset": (end < total).then_some(end), "changes": list})
     }
 
     pub(crate) fn report(&self) -> Value {
-        let named = |mask: Option<u32>| mask.map(rights::names);
-        let (foreign, managed, list) = {
-            let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-            let list: Vec<Value> = changes
-                .standing
-                .values()
-                .take(LISTED)
-                .map(|change| {
-                    json!({
-                        "mailbox": change.mailbox, "folder": change.folder, "principal": change.principal,
-                        "before": named(change.before), "after": named(change.after),
-                    })
-                })
-                .collect();
-            (changes.foreign, changes.managed, list)
+        let (foreign, managed) = {
+            let changes = self.changes();
+            (changes.foreign, changes.managed)
         };
-        let counts = self.counts();
+        let list = self.changed(false, 0, LISTED)["changes"].take();
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut report = counts[0].show();
+        report["since_start"] = counts[1].show();
+        report["foreign_entries_changed"] = foreign.into();
+        report["managed_entries_changed"] = managed.into();
+        report["changes"] = list;
+        report
+    }
+}
+
+impl Counts {
+    fn show(&self) -> Value {
+        let injected = |name| self.injected.get(name).copied().unwrap_or(0);
         json!({
-            "calls": counts.calls,
-            "calls_by_app": counts.calls_by_app,
-            "fronts": counts.fronts,
-            "round_trips": counts.round_trips,
-            "graph_round_trips": counts.graph_round_trips,
-            "writes": counts.writes,
-            "refused": counts.refused,
-            "limit_violations": counts.limit_violations,
-            "violations": counts.violations,
-            "injected": counts.injected,
-            "foreign_entries_changed": foreign,
-            "managed_entries_changed": managed,
-            "changes": list,
+            "calls_total": self.calls.values().sum::<u64>(),
+            "calls": self.calls,
+            "calls_by_app": self.calls_by_app,
+            "fronts": self.fronts,
+            "round_trips": self.round_trips,
+            "graph_round_trips": self.graph_round_trips,
+            "token_requests": self.token_requests,
+            "http_round_trips": self.round_trips + self.graph_round_trips + self.token_requests,
+            "writes": self.writes,
+            "writes_by_app": self.writes_by_app,
+            "foreign_writes": self.foreign_writes,
+            "user_edits": self.user_edits,
+            "refused": self.refused,
+            "limit_violations": self.limit_violations,
+            "violations_by_app": self.violations_by_app,
+            "violations": self.violations,
+            "injected": self.injected,
+            "injected_throttles": injected("throttle_429") + injected("throttle_no_retry_after"),
         })
     }
 }

@@ -1,12 +1,34 @@
 //! A strict, stateful stand-in for Exchange Online and Graph that also judges every run against it.
 //!
-//! One loopback address serves all fronts: `POST /{tenant}/oauth2/v2.0/token` issues tokens, `/v1.0/…` is Graph,
+//! One address serves all fronts: `POST /{tenant}/oauth2/v2.0/token` issues tokens, `/v1.0/…` is Graph,
 //! `/adminapi/…` is Exchange, `/_simulator/…` is the simulator's own API. A request finds its app by the token, is
-//! judged against the app's limits as it arrives, waits for the latency, may meet a fault, and then reads or changes
-//! the tenant's state. Written from the wire reference alone, so that a client's mistake isn't made twice.
+//! judged against the limits of app and tenant as it arrives, waits for the latency, may meet a fault, and then reads
+//! or changes the tenant's state. Written from the wire reference alone, so that a client's mistake isn't made twice.
+//!
+//! # The simulator's own API
+//!
+//! Bodies and answers are JSON. A mistake is answered with 400 and names the field; what isn't known with 404.
+//!
+//! | Call | What it does |
+//! |---|---|
+//! | `GET /_simulator/healthz` | `ok` |
+//! | `GET /_simulator/report` | the verdict: counts since the last mark (and `since_start`), and what differs from the start |
+//! | `GET /_simulator/changes?foreign=&offset=&limit=` | the entries that differ from the start, page by page, foreign ones first |
+//! | `POST /_simulator/mark` | starts the counts anew |
+//! | `POST /_simulator/clock` `{advance_ms}` | puts the simulator's clock forward: tokens, links, lag, windows, provisioning |
+//! | `GET`, `PUT /_simulator/dials` | [`Dials`]; those that are named change. A fault is a rate or [`Fault`] |
+//! | `PUT /_simulator/outage` `{on, mode}` | everything is down: `mode` is `503` (default) or `abort` |
+//! | `PUT /_simulator/apps/{client_id}` | `secret`, `secret_expired`, `certificate`, `roles`, `cmdlets`, `limits`, `graph_limits` |
+//! | `PUT /_simulator/tenants/{tenant}` | `admin_api`, `limits`, `graph_limits` |
+//! | `PUT /_simulator/mailboxes/{address}` | `provisioned` (now, or gone), `provision_in_secs`, `licensed`, `deleted` |
+//! | `GET /_simulator/mailboxes/{address}/permissions` | every calendar's true list, whatever reads show |
+//! | `GET /_simulator/permissions?mailbox=` | the true list of the default calendar |
+//! | `GET /_simulator/proof?group=&trustee=` | how many mailboxes of a group have at least, or exactly, Author |
+//! | `GET /_simulator/expectation?group=…&trustee=…&offset=&limit=` | each member: state, and the trustee's entry at the start and now. `unit=`, `ou=` or `all=true` instead of `group=` |
 
 mod admin;
 mod anchor;
+mod app;
 mod calendar;
 mod clock;
 mod cmdlet;
@@ -14,20 +36,30 @@ mod dials;
 mod dice;
 mod directory;
 mod exchange;
+mod exchange_batch;
 mod faults;
+mod filter;
 mod folder_permission;
 mod graph;
+mod graph_ask;
 mod graph_batch;
 mod identity;
 mod judge;
 mod limits;
+mod parameters;
+mod place;
+mod proof;
 mod query;
+mod recipients;
 mod reply;
 mod rights;
 mod scenario;
+mod scenario_file;
 mod school;
+mod school_people;
 mod tenant;
 mod token;
+mod wire;
 mod world;
 
 use std::net::SocketAddr;
@@ -36,7 +68,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
@@ -44,7 +76,7 @@ use axum::routing::{any, post};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use dials::{Dials, FAULTS};
+pub use dials::{Dials, FAULTS, Fault};
 pub use identity::{DEMO_CERTIFICATE_PEM, DEMO_KEY_PEM};
 pub use limits::Limits;
 pub use scenario::{
@@ -53,6 +85,8 @@ pub use scenario::{
 };
 pub use school::{EVERYONE, SchoolOptions, TENANT_ID, TRUSTEE};
 
+use reply::Hangup;
+use wire::{Cutter, Wires};
 use world::World;
 
 /// How long a stop waits for calls that are still under way.
@@ -66,6 +100,9 @@ pub struct Config {
     /// What the tenants hold.
     pub scenario: Scenario,
 }
+
+/// The same under a name that reads well from outside.
+pub type SimulatorConfig = Config;
 
 /// A simulator that is serving.
 #[derive(Debug)]
@@ -110,7 +147,8 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         .with_context(|| format!("can't listen on {}", config.listen))?;
     let address = listener.local_addr()?;
     let stop = CancellationToken::new();
-    let server = axum::serve(listener, router(Arc::clone(&world)))
+    let service = router(Arc::clone(&world)).into_make_service_with_connect_info::<Cutter>();
+    let server = axum::serve(Wires(listener), service)
         .with_graceful_shutdown(stop.clone().cancelled_owned());
     let cut = stop.clone();
     world.tasks.spawn(async move {
@@ -151,7 +189,7 @@ fn router(world: Arc<World>) -> Router {
         .route("/v1.0/{*path}", any(graph::handle))
         .route(
             "/adminapi/{version}/{tenant}/{endpoint}",
-            post(exchange::handle),
+            post(exchange::handle).get(exchange::module_file),
         )
         .merge(admin::router())
         .layer(from_fn(request_id))
@@ -159,9 +197,16 @@ fn router(world: Arc<World>) -> Router {
         .with_state(world)
 }
 
-/// Puts a `Request-Id` on every answer.
-async fn request_id(request: Request, next: Next) -> Response {
+/// Puts a `Request-Id` on every answer, and cuts the connection where there must be none.
+async fn request_id(
+    ConnectInfo(cutter): ConnectInfo<Cutter>,
+    request: Request,
+    next: Next,
+) -> Response {
     let mut response = next.run(request).await;
+    if response.extensions().get::<Hangup>().is_some() {
+        cutter.cut();
+    }
     if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
         response
             .headers_mut()

@@ -1,5 +1,6 @@
 //! Answers as values, so that a batch can hold them, and the error shapes of both services.
 
+use std::io::{self, Cursor};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -15,6 +16,8 @@ use uuid::Uuid;
 pub(crate) enum Content {
     Json(Value),
     Nul,
+    /// An answer that breaks off in the middle.
+    Half(Value),
     /// The connection breaks instead of answering.
     Broken,
 }
@@ -46,6 +49,15 @@ impl Reply {
             headers: Vec::new(),
             content: Content::Broken,
         }
+    }
+
+    /// The same answer, breaking off in the middle.
+    pub(crate) fn half(mut self) -> Self {
+        self.content = match self.content {
+            Content::Json(body) => Content::Half(body),
+            other => other,
+        };
+        self
     }
 
     /// An error as Graph, and Exchange outside of cmdlets, write it.
@@ -92,7 +104,7 @@ impl Reply {
         let body = match self.content {
             Content::Json(body) => body,
             Content::Nul => json!("\0"),
-            Content::Broken => Value::Null,
+            Content::Half(_) | Content::Broken => Value::Null,
         };
         let mut item = json!({"id": id, "headers": headers, "body": body});
         if with_status {
@@ -104,12 +116,24 @@ impl Reply {
 
 impl IntoResponse for Reply {
     fn into_response(self) -> Response {
+        let mut length = None;
+        let broken = matches!(self.content, Content::Broken);
+        let nul = matches!(self.content, Content::Nul);
         let body = match self.content {
             Content::Json(body) => Body::from(body.to_string()),
             Content::Nul => Body::from("\0"),
-            Content::Broken => Body::from_stream(ReaderStream::new(Break)),
+            Content::Half(body) => {
+                let mut bytes = body.to_string().into_bytes();
+                length = Some(bytes.len());
+                bytes.truncate(bytes.len() / 2);
+                Body::from_stream(ReaderStream::new(Cut(Cursor::new(bytes))))
+            }
+            Content::Broken => Body::empty(),
         };
         let mut response = Response::new(body);
+        if broken {
+            response.extensions_mut().insert(Hangup);
+        }
         *response.status_mut() =
             StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
@@ -117,6 +141,13 @@ impl IntoResponse for Reply {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json; charset=utf-8"),
         );
+        if nul {
+            // it says so, and it isn't
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        if let Some(length) = length {
+            headers.insert(header::CONTENT_LENGTH, length.into());
+        }
         for (name, value) in self.headers {
             if let Ok(value) = HeaderValue::from_str(&value) {
                 headers.insert(HeaderName::from_static(name), value);
@@ -126,16 +157,24 @@ impl IntoResponse for Reply {
     }
 }
 
-/// A body that fails at once, so that the server drops the connection.
-struct Break;
+/// Marks a response that must not be sent: the connection is cut instead.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hangup;
 
-impl AsyncRead for Break {
+/// Some bytes, then an error, so that the server drops the connection.
+struct Cut(Cursor<Vec<u8>>);
+
+impl AsyncRead for Cut {
     fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        _: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Err(std::io::ErrorKind::ConnectionReset.into()))
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let left = self.0.get_ref().len() as u64 > self.0.position();
+        if left {
+            return Pin::new(&mut self.0).poll_read(context, buffer);
+        }
+        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
     }
 }
 
@@ -180,6 +219,18 @@ impl CmdletError {
         )
     }
 
+    pub(crate) fn ambiguous(object: &str) -> Self {
+        Self {
+            status: 400,
+            code: "BadRequest",
+            id: "Ex9E65A2",
+            exception: "Microsoft.Exchange.Configuration.Tasks.ManagementObjectAmbiguousException",
+            text: format!(
+                "The operation couldn't be performed because object '{object}' matches multiple entries."
+            ),
+        }
+    }
+
     fn message(&self) -> String {
         format!("{}|{}|{}", self.id, self.exception, self.text)
     }
@@ -194,22 +245,41 @@ impl From<CmdletError> for Reply {
     }
 }
 
-/// The error a proxied call ends with: JSON inside the message.
-pub(crate) fn proxy_error() -> Reply {
+/// The error a proxied call ends with: JSON inside the message, the real error inside of that.
+pub(crate) fn proxied(reply: &Reply) -> Reply {
+    let busy = "CmdletProxyNotAvailableFailure|Microsoft.Exchange.Data.Storage.ServerBusyException|The server is busy.";
+    let (status, inner) = match &reply.content {
+        Content::Json(body) if reply.status >= 400 => {
+            let message = body["error"]["details"][0]["message"].as_str();
+            (reply.status, message.unwrap_or(busy).to_owned())
+        }
+        _ => (400, busy.to_owned()),
+    };
     let message = json!({
         "ClassName": "Microsoft.Exchange.Configuration.CmdletProxyException",
-        "Message": "Error on proxy command 'MailboxFolderPermission' to server AM0P190MB0001.EURP190.PROD.OUTLOOK.COM: \
-                    Server version 15.20.9000.0000, Proxy method PSWS: \
-                    CmdletProxyNotAvailableFailure|Microsoft.Exchange.Data.Storage.ServerBusyException|The server is busy.",
+        "Message": format!(
+            "Error on proxy command 'MailboxFolderPermission' to server AM0P190MB0001.EURP190.PROD.OUTLOOK.COM: \
+             Server version 15.20.9000.0000, Proxy method PSWS: {inner}"
+        ),
     });
     Reply::json(
-        400,
+        status,
         cmdlet_error("BadRequest", "ServerOperation", &message.to_string()),
     )
 }
 
-/// An error that comes with status 200.
-pub(crate) fn error_in_200() -> Reply {
+/// A transient error that looks like a client's mistake.
+pub(crate) fn transient_400() -> Reply {
+    let message = "|Microsoft.Exchange.Data.Storage.ServerBusyException|The server is too busy to process the request: BackendCommunicationException.";
+    Reply::json(400, cmdlet_error("BadRequest", "ServerOperation", message))
+}
+
+/// An error that comes with status 200: the reply's own, or a transient one.
+pub(crate) fn error_in_200(mut reply: Reply) -> Reply {
+    if reply.status >= 400 && matches!(reply.content, Content::Json(_)) {
+        reply.status = 200;
+        return reply;
+    }
     let message = "|Microsoft.Exchange.Data.Directory.ADTransientException|A transient error occurred: TransientException.";
     Reply::json(
         200,

@@ -28,6 +28,10 @@ const GRANULAR: [(&str, u32); 10] = [
 
 const CONTACT: u32 = 0x200;
 const FREE_BUSY: u32 = 0x1800;
+/// Not rights: the sharing flags of an entry, kept beside them.
+const DELEGATE: u32 = 0x1_0000;
+const PRIVATE_ITEMS: u32 = 0x2_0000;
+pub(crate) const FLAGS: u32 = DELEGATE | PRIVATE_ITEMS;
 /// The bits of the Author role.
 pub(crate) const AUTHOR: u32 = 1051;
 /// The names of every role, mightiest first; for generators and messages.
@@ -86,9 +90,9 @@ fn stored(mask: u32) -> u32 {
 
 /// The names a read shows for a stored mask.
 pub(crate) fn names(mask: u32) -> Vec<&'static str> {
-    let plain = mask & !FREE_BUSY;
+    let plain = mask & !FREE_BUSY & !FLAGS;
     if plain == 0 {
-        return vec![match mask {
+        return vec![match mask & FREE_BUSY {
             0 => "None",
             2048 => "AvailabilityOnly",
             _ => "LimitedDetails",
@@ -113,6 +117,35 @@ pub(crate) fn names(mask: u32) -> Vec<&'static str> {
     found
 }
 
+/// Reads `SharingPermissionFlags`.
+pub(crate) fn parse_flags<S: AsRef<str>>(names: &[S]) -> Result<u32, String> {
+    let parts = names.iter().flat_map(|name| name.as_ref().split(','));
+    parts.map(str::trim).try_fold(0, |flags, name| {
+        let flag = match name.to_lowercase().as_str() {
+            "none" => 0,
+            "delegate" => DELEGATE,
+            "canviewprivateitems" => PRIVATE_ITEMS,
+            _ => return Err(format!("{name} isn't a sharing permission flag")),
+        };
+        Ok(flags | flag)
+    })
+}
+
+/// The sharing flags of an entry as a read shows them.
+pub(crate) fn flag_names(mask: u32) -> Option<&'static str> {
+    match mask & FLAGS {
+        0 => None,
+        DELEGATE => Some("Delegate"),
+        PRIVATE_ITEMS => Some("CanViewPrivateItems"),
+        _ => Some("Delegate, CanViewPrivateItems"),
+    }
+}
+
+/// What a folder that is no calendar stores for a mask.
+pub(crate) fn without_free_busy(mask: u32) -> u32 {
+    mask & !FREE_BUSY
+}
+
 /// Whether the mask holds everything an Author has.
 pub(crate) fn at_least_author(mask: u32) -> bool {
     mask & AUTHOR == AUTHOR
@@ -120,12 +153,12 @@ pub(crate) fn at_least_author(mask: u32) -> bool {
 
 /// Whether the mask reads as the Author role.
 pub(crate) fn exactly_author(mask: u32) -> bool {
-    (mask & !FREE_BUSY) | CONTACT == AUTHOR | CONTACT
+    (mask & !FREE_BUSY & !FLAGS) | CONTACT == AUTHOR | CONTACT
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ROLE_NAMES, exactly_author, names, parse};
+    use super::{ROLE_NAMES, exactly_author, flag_names, names, parse, parse_flags};
 
     #[test]
     fn every_role_reads_back_as_itself() {
@@ -134,6 +167,15 @@ mod tests {
         }
         assert_eq!(parse(&["author"]), Ok(7195));
         assert!(exactly_author(7195));
+    }
+
+    #[test]
+    fn flags_are_not_rights() {
+        let delegate = parse(&["Editor"]).unwrap() | parse_flags(&["Delegate"]).unwrap();
+        assert_eq!(names(delegate), ["Editor"]);
+        assert_eq!(flag_names(delegate), Some("Delegate"));
+        assert!(parse_flags(&["Everything"]).is_err());
+        assert_eq!(names(1051), names(1051 | 0x200));
     }
 
     #[test]

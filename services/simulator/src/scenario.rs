@@ -9,7 +9,6 @@ use crate::dials::Dials;
 use crate::identity::Registered;
 use crate::limits::Limits;
 use crate::rights;
-use crate::school::SchoolOptions;
 
 /// Tenants and dials to start with.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -28,12 +27,16 @@ pub struct Scenario {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TenantSpec {
-    /// Directory id.
+    /// Directory id, a GUID.
     pub id: Uuid,
     /// Verified domain.
     pub domain: String,
     /// Switches the Admin API off for this tenant.
     pub without_admin_api: bool,
+    /// Limits on the Exchange calls of all apps together.
+    pub limits: Limits,
+    /// Limits on the Graph calls of all apps together.
+    pub graph_limits: Limits,
     /// Addresses of the trustees a run is allowed to manage entries for.
     pub managed: Vec<String>,
     /// Registered apps.
@@ -70,6 +73,10 @@ pub struct AppSpec {
     pub cmdlets: Vec<String>,
     /// Limits on its Exchange calls.
     pub limits: Limits,
+    /// Limits on its Graph calls.
+    pub graph_limits: Limits,
+    /// The secret is the right one, but has expired.
+    pub secret_expired: bool,
 }
 
 /// What sort of mailbox a user has.
@@ -83,6 +90,8 @@ pub enum Kind {
     Shared,
     /// Room; needs no licence.
     Room,
+    /// Equipment; needs no licence.
+    Equipment,
     /// No mailbox at all.
     None,
 }
@@ -115,7 +124,11 @@ pub struct UserSpec {
     pub provisioned_after_secs: u64,
     /// Licensed, but the mailbox never comes.
     pub never_provisioned: bool,
-    /// Reads show a write only after this long.
+    /// Nobody of Calgrant's may write to it: it's outside of every app's recipient scope.
+    pub outside_write_scope: bool,
+    /// There is a mailbox, but no calendar folder in it.
+    pub without_calendar: bool,
+    /// Reads show a write only after up to this long, and after half of it at least.
     pub read_lag_ms: u64,
     /// Calendar folders, the default one first; `Calendar` when left out.
     #[serde(rename = "calendar")]
@@ -137,6 +150,8 @@ impl Default for UserSpec {
             kind: Kind::User,
             provisioned_after_secs: 0,
             never_provisioned: false,
+            outside_write_scope: false,
+            without_calendar: false,
             read_lag_ms: 0,
             calendars: Vec::new(),
         }
@@ -159,8 +174,10 @@ pub struct CalendarSpec {
 pub struct EntrySpec {
     /// Address, `Default`, `Anonymous` or the SID of somebody who has left.
     pub principal: String,
-    /// Rights by name.
+    /// Rights by name: one role, or granular rights.
     pub rights: Vec<String>,
+    /// Sharing flags: `Delegate`, `CanViewPrivateItems`.
+    pub flags: Vec<String>,
 }
 
 /// What sort of group it is.
@@ -190,6 +207,8 @@ pub struct GroupSpec {
     pub mail: Option<String>,
     /// Sort.
     pub kind: GroupKind,
+    /// Its members can be read only with `Member.Read.Hidden`.
+    pub hidden_membership: bool,
     /// Direct members: addresses of users, groups and contacts, display names of groups without mail, device names.
     pub members: Vec<String>,
 }
@@ -206,37 +225,7 @@ pub struct UnitSpec {
     pub members: Vec<String>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct File {
-    seed: u64,
-    dials: Dials,
-    school: Option<SchoolOptions>,
-    tenant: Vec<TenantSpec>,
-}
-
 impl Scenario {
-    /// Reads a scenario file: `[school]` generates one tenant, `[[tenant]]` adds written-out ones.
-    ///
-    /// # Errors
-    /// Every mistake that was found.
-    pub fn from_toml(text: &str) -> Result<Self, Vec<String>> {
-        let file: File = toml::from_str(text).map_err(|error| vec![error.to_string()])?;
-        let mut scenario = match &file.school {
-            Some(options) => Self::school(options),
-            None => Self::default(),
-        };
-        scenario.seed = file.seed;
-        scenario.dials = file.dials;
-        scenario.tenants.extend(file.tenant);
-        let mistakes = scenario.mistakes();
-        if mistakes.is_empty() {
-            Ok(scenario)
-        } else {
-            Err(mistakes)
-        }
-    }
-
     /// Everything that is wrong with this scenario.
     pub fn mistakes(&self) -> Vec<String> {
         let mut mistakes = self.dials.mistakes();

@@ -6,11 +6,10 @@ use uuid::Uuid;
 use crate::dice::Dice;
 use crate::identity::DEMO_CERTIFICATE_PEM;
 use crate::limits::Limits;
-use crate::rights::ROLE_NAMES;
 use crate::scenario::{
-    AppSpec, CalendarSpec, EntrySpec, GroupKind, GroupSpec, Kind, Scenario, TenantSpec, UnitSpec,
-    UserSpec,
+    AppSpec, CalendarSpec, GroupKind, GroupSpec, Scenario, TenantSpec, UnitSpec, UserSpec,
 };
+use crate::school_people::{oddities, person};
 
 /// The directory id of the generated tenant.
 pub const TENANT_ID: Uuid = Uuid::from_u128(0x1111_1111_2222_3333_4444_5555_5555_5555);
@@ -19,50 +18,6 @@ pub const EVERYONE: &str = "staff-and-students@uni.example";
 /// The managed trustee of the generated tenant.
 pub const TRUSTEE: &str = "timetable-delegates@uni.example";
 
-const CALENDARS: [&str; 20] = [
-    "Calendar",
-    "Kalender",
-    "Agenda",
-    "Calendrier",
-    "Calendario",
-    "Calendário",
-    "Kalenteri",
-    "Kalendarz",
-    "Kalendář",
-    "Kalendár",
-    "Koledar",
-    "Naptár",
-    "Календарь",
-    "Ημερολόγιο",
-    "Takvim",
-    "予定表",
-    "일정",
-    "日历",
-    "לוח שנה",
-    "التقويم",
-];
-const FIRST: [&str; 16] = [
-    "Ada", "Ben", "Chiara", "Dmitri", "Émilie", "Fatima", "Grace", "Hans", "Inés", "Jürgen",
-    "Karin", "Łukasz", "Mei", "Nils", "Olga", "Péter",
-];
-const LAST: [&str; 16] = [
-    "Andersson",
-    "Bauer",
-    "Conti",
-    "Dubois",
-    "Eriksen",
-    "Fischer",
-    "García",
-    "Horváth",
-    "Ivanova",
-    "Jansen",
-    "Kowalski",
-    "Lindqvist",
-    "Müller",
-    "Novák",
-    "O'Brien",
-    "Papadopoulos",
-];
 const FACULTIES: [&str; 6] = [
     "Arts",
     "Engineering",
@@ -136,13 +91,7 @@ impl Scenario {
             }],
             ..UserSpec::default()
         });
-        users.push(UserSpec {
-            id: dice.uuid(),
-            name: "Unlicensed Account".to_owned(),
-            upn: "unlicensed@uni.example".to_owned(),
-            licensed: false,
-            ..UserSpec::default()
-        });
+        users.extend(oddities(&dice));
         let tenant = TenantSpec {
             id: TENANT_ID,
             domain: "uni.example".to_owned(),
@@ -165,106 +114,13 @@ impl Scenario {
     }
 }
 
-fn person(number: usize, options: &SchoolOptions, dice: &Dice) -> UserSpec {
-    let first = FIRST[number % FIRST.len()];
-    let last = LAST[(number / FIRST.len()) % LAST.len()];
-    let name = format!("{first} {last}");
-    let upn = format!("u{number:06}@uni.example");
-    let kind = match number % 333 {
-        7 => Kind::None,
-        100 => Kind::Room,
-        200 => Kind::Shared,
-        _ => Kind::User,
-    };
-    let container = if number.is_multiple_of(5) {
-        "OU=Staff\\, Fakultät"
-    } else {
-        "OU=Students"
-    };
-    let dn = (number % 97 != 13).then(|| format!("CN=u{number:06},{container},DC=uni,DC=example"));
-    let read_lag_ms = if number % 33 == 5 && options.read_lag_max_secs > 0 {
-        500 + dice.below(options.read_lag_max_secs * 1000 - 499)
-    } else {
-        0
-    };
-    let calendar = CALENDARS[usize::try_from(dice.below(20)).unwrap_or(0)];
-    let mut calendars = vec![CalendarSpec {
-        path: calendar.to_owned(),
-        entries: entries(number),
-    }];
-    if number % 20 == 4 {
-        calendars.push(CalendarSpec {
-            path: format!("{calendar}\\Projekt"),
-            entries: entries(number + 1),
-        });
-    }
-    if number % 40 == 24 {
-        calendars.push(CalendarSpec {
-            path: format!("Archiv\\{calendar}"),
-            entries: Vec::new(),
-        });
-    }
-    UserSpec {
-        id: dice.uuid(),
-        name,
-        mail: Some(format!("person.{number}@uni.example")),
-        addresses: vec![upn.clone(), format!("p{number}@mail.uni.example")],
-        alias: None,
-        enabled: kind == Kind::User || kind == Kind::None,
-        licensed: kind == Kind::User,
-        dn,
-        kind,
-        provisioned_after_secs: if number % 200 == 50 {
-            options.provision_delay_secs
-        } else {
-            0
-        },
-        never_provisioned: false,
-        read_lag_ms,
-        calendars,
-        upn,
-    }
-}
-
-/// About one calendar in five has entries already: half of those one of the trustee's, at every level.
-fn entries(number: usize) -> Vec<EntrySpec> {
-    let level = |step: usize| vec![ROLE_NAMES[step % ROLE_NAMES.len()].to_owned()];
-    let mut entries = Vec::new();
-    let mut add =
-        |principal: String, rights: Vec<String>| entries.push(EntrySpec { principal, rights });
-    if number % 10 == 3 {
-        add(TRUSTEE.to_owned(), level(number / 10));
-    }
-    if number % 10 == 6 && number > 6 {
-        add(
-            format!("u{:06}@uni.example", number - 1),
-            level(number / 10 + 3),
-        );
-    }
-    if number % 50 == 9 || number % 50 == 13 {
-        add(
-            "timetable.delegates@uni.example".to_owned(),
-            level(number / 50),
-        );
-    }
-    if number % 100 == 42 {
-        add(
-            format!("NT:S-1-5-21-1004336348-1177238915-682003330-{number}"),
-            level(number / 100),
-        );
-    }
-    if number % 100 == 77 {
-        add("Default".to_owned(), vec!["Reviewer".to_owned()]);
-    }
-    entries
-}
-
 fn groups(users: &[UserSpec], unit: &mut UnitSpec, dice: &Dice) -> Vec<GroupSpec> {
     let group = |name: &str, mail: &str, kind: GroupKind| GroupSpec {
         id: dice.uuid(),
         name: name.to_owned(),
         mail: (!mail.is_empty()).then(|| format!("{mail}@uni.example")),
         kind,
+        hidden_membership: false,
         members: Vec::new(),
     };
     let mut everyone = group(
@@ -282,6 +138,9 @@ fn groups(users: &[UserSpec], unit: &mut UnitSpec, dice: &Dice) -> Vec<GroupSpec
     let mut news = group("News", "news", GroupKind::Distribution);
     let mut team = group("Team", "team", GroupKind::Unified);
     let lab = group("Lab Access", "", GroupKind::Security);
+    let mut hidden = group("Works Council", "works-council", GroupKind::MailSecurity);
+    hidden.hidden_membership = true;
+    hidden.members = users.iter().take(3).map(|user| user.upn.clone()).collect();
     let delegates = group(
         "Timetable Delegates",
         "timetable-delegates",
@@ -327,7 +186,7 @@ fn groups(users: &[UserSpec], unit: &mut UnitSpec, dice: &Dice) -> Vec<GroupSpec
         }
     }
     let mut all = vec![
-        everyone, staff, students, excluded, news, team, lab, delegates,
+        everyone, staff, students, excluded, news, team, lab, hidden, delegates,
     ];
     all.extend(faculties);
     all
@@ -354,6 +213,7 @@ fn apps(options: &SchoolOptions) -> Vec<AppSpec> {
             .collect(),
         cmdlets: vec!["Get-Mailbox".to_owned()],
         limits: limits.clone(),
+        ..AppSpec::default()
     }];
     for number in 1..=options.grantors {
         let last = u128::from_str_radix(&number.to_string(), 16).unwrap_or_default();
@@ -366,6 +226,7 @@ fn apps(options: &SchoolOptions) -> Vec<AppSpec> {
                 .to_vec(),
             cmdlets: FOLDER_CMDLETS.map(str::to_owned).to_vec(),
             limits: limits.clone(),
+            ..AppSpec::default()
         });
     }
     apps

@@ -1,18 +1,19 @@
 //! One tenant as the server holds it: objects, and the index that finds each of them in one step.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
 use uuid::Uuid;
 
+use crate::app::App;
 use crate::calendar::{Acl, Folder, Mailbox, Principal, mask_of};
 use crate::dice::Dice;
-use crate::identity::Registered;
 use crate::limits::Limiter;
 use crate::rights;
-use crate::scenario::{AppSpec, CalendarSpec, GroupKind, GroupSpec, Kind, TenantSpec, UserSpec};
+use crate::scenario::{CalendarSpec, GroupKind, GroupSpec, Kind, TenantSpec, UserSpec};
 
 /// An object of the directory, by its place in the tenant's lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,13 +29,15 @@ pub(crate) struct User {
     pub(crate) spec: UserSpec,
     pub(crate) mail: String,
     pub(crate) alias: String,
+    /// Whether there is an Exchange licence now.
+    licensed: AtomicBool,
     pub(crate) mailbox: Option<Mailbox>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) spec: GroupSpec,
-    members: Vec<Object>,
+    pub(crate) members: Vec<Object>,
     transitive: OnceLock<Transitive>,
 }
 
@@ -53,20 +56,12 @@ pub(crate) struct Unit {
 }
 
 #[derive(Debug)]
-pub(crate) struct App {
-    pub(crate) client_id: String,
-    pub(crate) secret: Mutex<Option<String>>,
-    pub(crate) certificate: Option<Registered>,
-    pub(crate) roles: HashSet<String>,
-    pub(crate) cmdlets: HashSet<String>,
-    pub(crate) limiter: Limiter,
-}
-
-#[derive(Debug)]
 pub(crate) struct Tenant {
     pub(crate) id: String,
     pub(crate) domain: String,
-    pub(crate) without_admin_api: bool,
+    pub(crate) without_admin_api: AtomicBool,
+    pub(crate) exchange: Arc<Limiter>,
+    pub(crate) graph: Arc<Limiter>,
     pub(crate) managed: Vec<Principal>,
     pub(crate) apps: HashMap<String, Arc<App>>,
     pub(crate) users: Vec<User>,
@@ -83,7 +78,9 @@ impl Tenant {
         let mut tenant = Self {
             id: spec.id.to_string(),
             domain: spec.domain.to_lowercase(),
-            without_admin_api: spec.without_admin_api,
+            without_admin_api: AtomicBool::new(spec.without_admin_api),
+            exchange: Arc::new(Limiter::new("tenant", spec.limits)),
+            graph: Arc::new(Limiter::new("tenant, Graph", spec.graph_limits)),
             managed: Vec::new(),
             apps: HashMap::new(),
             users: Vec::with_capacity(spec.users.len()),
@@ -169,14 +166,9 @@ impl Tenant {
             .alias
             .clone()
             .unwrap_or_else(|| spec.upn.split('@').next().unwrap_or_default().to_owned());
-        let has_mailbox = match spec.kind {
-            Kind::User => spec.licensed,
-            Kind::Shared | Kind::Room => true,
-            Kind::None => false,
-        };
-        let mailbox = has_mailbox.then(|| {
-            let provisioned =
-                (!spec.never_provisioned).then(|| Duration::from_secs(spec.provisioned_after_secs));
+        let mailbox = (spec.kind != Kind::None).then(|| {
+            let comes = !spec.never_provisioned && (spec.licensed || spec.kind != Kind::User);
+            let provisioned = comes.then(|| Duration::from_secs(spec.provisioned_after_secs));
             Mailbox::new(
                 dice.uuid(),
                 spec.kind,
@@ -197,6 +189,7 @@ impl Tenant {
             .or_default()
             .push(at);
         self.users.push(User {
+            licensed: AtomicBool::new(spec.licensed),
             spec,
             mail,
             alias,
@@ -223,7 +216,9 @@ impl Tenant {
     }
 
     fn add_calendars(&mut self, at: usize, mut calendars: Vec<CalendarSpec>) -> anyhow::Result<()> {
-        if calendars.is_empty() {
+        if self.users[at].spec.without_calendar {
+            calendars.clear();
+        } else if calendars.is_empty() {
             calendars.push(CalendarSpec {
                 path: "Calendar".to_owned(),
                 entries: Vec::new(),
@@ -236,7 +231,8 @@ impl Tenant {
                 let principal = self
                     .principal(&entry.principal)
                     .with_context(|| format!("entry of {}: no such principal", entry.principal))?;
-                let mask = rights::parse(&entry.rights).map_err(anyhow::Error::msg)?;
+                let mask = rights::parse(&entry.rights).map_err(anyhow::Error::msg)?
+                    | rights::parse_flags(&entry.flags).map_err(anyhow::Error::msg)?;
                 match mask_of(&acl, &principal) {
                     Some(_) => acl
                         .iter_mut()
@@ -284,6 +280,14 @@ impl Tenant {
         let at = self.user(identity)?;
         let mailbox = self.users.get(at)?.mailbox.as_ref()?;
         mailbox.is_there(now).then_some((at, mailbox))
+    }
+
+    /// The group with this id, or with this address when the scenario or the simulator's own API asks.
+    pub(crate) fn group(&self, identity: &str) -> Option<usize> {
+        match self.object(identity)? {
+            Object::Group(at) => Some(at),
+            _ => None,
+        }
     }
 
     /// The principal with this name in a scenario.
@@ -358,20 +362,13 @@ impl Tenant {
     }
 }
 
-impl App {
-    fn build(spec: AppSpec) -> Self {
-        Self {
-            client_id: spec.client_id.to_string(),
-            secret: Mutex::new(spec.secret),
-            certificate: spec.certificate.as_deref().and_then(Registered::from_pem),
-            roles: spec.roles.into_iter().collect(),
-            cmdlets: spec
-                .cmdlets
-                .iter()
-                .map(|cmdlet| cmdlet.to_lowercase())
-                .collect(),
-            limiter: Limiter::new(spec.limits),
-        }
+impl User {
+    pub(crate) fn is_licensed(&self) -> bool {
+        self.licensed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn license(&self, licensed: bool) {
+        self.licensed.store(licensed, Ordering::Relaxed);
     }
 }
 

@@ -1,20 +1,20 @@
 //! The token endpoint: client credentials by secret or by signed assertion.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use axum::Form;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
+use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::app::App;
 use crate::clock::Clock;
 use crate::reply::Reply;
-use crate::tenant::App;
 use crate::world::{Audience, World};
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -36,8 +36,12 @@ pub(crate) async fn handle(
     headers: HeaderMap,
     Form(request): Form<Request>,
 ) -> Reply {
+    world.judge.token_request();
     world.judge.front("token");
-    if world.outage() {
+    if let Some(reply) = world.outage() {
+        return reply;
+    }
+    if world.fault("token_unavailable_503", "token") {
         return Reply::unavailable();
     }
     tokio::time::sleep(world.latency()).await;
@@ -105,6 +109,12 @@ fn issue(
     endpoint: &str,
     request: &Request,
 ) -> Result<(String, u64), Refusal> {
+    if !tenant.contains('.') && Uuid::parse_str(tenant).is_err() {
+        let text = format!(
+            "Specified tenant identifier '{tenant}' is neither a valid DNS name, nor a valid external domain."
+        );
+        return Err(refuse(400, "invalid_request", 900_023, text));
+    }
     let Some(tenant) = world.tenant(tenant) else {
         let text = format!(
             "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID."
@@ -137,8 +147,15 @@ fn issue(
     };
     match (&request.client_secret, &request.client_assertion) {
         (Some(secret), None) => {
-            let known = app.secret.lock().unwrap_or_else(PoisonError::into_inner);
-            if known.as_deref() != Some(secret) {
+            let known = app.registration();
+            if known.secret.as_ref() == Some(secret) && known.secret_expired {
+                let text = format!(
+                    "The provided client secret keys for app '{}' are expired.",
+                    app.client_id
+                );
+                return Err(refuse(401, "invalid_client", 7_000_222, text));
+            }
+            if known.secret.as_ref() != Some(secret) {
                 let text = format!(
                     "Invalid client secret provided for app '{}'.",
                     app.client_id
@@ -155,9 +172,9 @@ fn issue(
                     "client_assertion_type is missing or unknown.",
                 ));
             }
-            verify(world, app, endpoint, assertion).map_err(|reason| {
-                let text = format!("The certificate with identifier used to sign the client assertion is not valid: {reason}.");
-                refuse(401, "invalid_client", 700_027, text)
+            verify(world, app, endpoint, assertion).map_err(|(code, reason)| {
+                let text = format!("The client assertion is not valid: {reason}.");
+                refuse(401, "invalid_client", code, text)
             })?;
         }
         _ => {
@@ -169,46 +186,67 @@ fn issue(
     Ok(world.issue(tenant, app, audience))
 }
 
-/// Checks a signed assertion; the error says what is wrong with it.
-fn verify(world: &World, app: &App, endpoint: &str, assertion: &str) -> Result<(), &'static str> {
+/// Checks a signed assertion; the error is Entra's code, and what is wrong.
+fn verify(
+    world: &World,
+    app: &App,
+    endpoint: &str,
+    assertion: &str,
+) -> Result<(), (u32, &'static str)> {
+    const SIGNATURE: u32 = 700_027;
+    let claims = signed_claims(app, assertion).map_err(|reason| (SIGNATURE, reason))?;
+    if claims["aud"] != endpoint {
+        return Err((700_023, "aud isn't the token endpoint"));
+    }
+    if claims["iss"] != app.client_id.as_str() || claims["sub"] != app.client_id.as_str() {
+        return Err((700_021, "iss and sub aren't the client id"));
+    }
+    let now = Clock::utc().unix_timestamp();
+    let expires = claims["exp"].as_i64().ok_or((700_024, "exp is missing"))?;
+    if expires <= now {
+        return Err((700_024, "it has expired"));
+    }
+    if claims["nbf"].as_i64().is_some_and(|from| from > now + 300) {
+        return Err((700_024, "it isn't valid yet"));
+    }
+    let id = claims["jti"]
+        .as_str()
+        .ok_or((SIGNATURE, "jti is missing"))?;
+    if !world.first_use(&format!("{}/{id}", app.client_id), expires, now) {
+        return Err((SIGNATURE, "its jti was used before"));
+    }
+    Ok(())
+}
+
+/// The claims of an assertion that the app's certificate signed, by PS256 or the older RS256.
+fn signed_claims(app: &App, assertion: &str) -> Result<Value, &'static str> {
     let registered = app
+        .registration()
         .certificate
-        .as_ref()
         .ok_or("no certificate is registered")?;
     let (signed, signature) = assertion.rsplit_once('.').ok_or("it isn't a JWT")?;
     let (head, claims) = signed.split_once('.').ok_or("it isn't a JWT")?;
     let (head, claims) = (part(head)?, part(claims)?);
-    if head["alg"] != "PS256" {
-        return Err("alg isn't PS256");
-    }
-    if head["x5t#S256"] != registered.thumbprint.as_str() {
-        return Err("x5t#S256 isn't a registered certificate's");
+    let algorithm = match head["alg"].as_str() {
+        Some("PS256") => &RSA_PSS_2048_8192_SHA256,
+        Some("RS256") => &RSA_PKCS1_2048_8192_SHA256,
+        _ => return Err("alg is neither PS256 nor RS256"),
+    };
+    let known = if head["x5t#S256"].is_null() {
+        head["x5t"] == registered.sha1.as_str()
+    } else {
+        head["x5t#S256"] == registered.thumbprint.as_str()
+    };
+    if !known {
+        return Err("neither x5t#S256 nor x5t is a registered certificate's");
     }
     let signature = URL_SAFE_NO_PAD
         .decode(signature)
         .map_err(|_| "the signature isn't base64url")?;
-    UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA256, &registered.public_key)
+    UnparsedPublicKey::new(algorithm, &registered.public_key)
         .verify(signed.as_bytes(), &signature)
         .map_err(|_| "the signature doesn't fit")?;
-    if claims["aud"] != endpoint {
-        return Err("aud isn't the token endpoint");
-    }
-    if claims["iss"] != app.client_id.as_str() || claims["sub"] != app.client_id.as_str() {
-        return Err("iss and sub aren't the client id");
-    }
-    let now = Clock::utc().unix_timestamp();
-    let expires = claims["exp"].as_i64().ok_or("exp is missing")?;
-    if expires <= now {
-        return Err("it has expired");
-    }
-    if claims["nbf"].as_i64().is_some_and(|from| from > now + 300) {
-        return Err("it isn't valid yet");
-    }
-    let id = claims["jti"].as_str().ok_or("jti is missing")?;
-    if !world.first_use(&format!("{}/{id}", app.client_id), expires, now) {
-        return Err("its jti was used before");
-    }
-    Ok(())
+    Ok(claims)
 }
 
 fn part(text: &str) -> Result<Value, &'static str> {

@@ -1,24 +1,34 @@
 //! Everything the fronts share.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 
+use crate::app::App;
 use crate::clock::Clock;
 use crate::dials::Dials;
 use crate::dice::Dice;
 use crate::judge::Judge;
+use crate::reply::Reply;
 use crate::scenario::Scenario;
-use crate::tenant::{App, Tenant};
+use crate::tenant::Tenant;
 
 /// What a token may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Audience {
     Graph,
     Exchange,
+}
+
+/// How an outage looks from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outage {
+    /// Every call is answered with 503.
+    Unavailable,
+    /// Every connection breaks.
+    Cut,
 }
 
 #[derive(Debug, Clone)]
@@ -37,11 +47,13 @@ pub(crate) struct World {
     pub(crate) tasks: TaskTracker,
     pub(crate) tenants: Vec<Arc<Tenant>>,
     by_name: HashMap<String, Arc<Tenant>>,
-    dials: RwLock<Dials>,
+    pub(crate) dials: RwLock<Dials>,
+    /// How often each fault happened since the dials were turned.
+    pub(crate) happened: Mutex<HashMap<String, u64>>,
     tokens: Mutex<HashMap<String, Token>>,
     /// Assertion ids that were used already, and when they stop mattering (Unix time).
     assertions: Mutex<HashMap<String, i64>>,
-    outage: AtomicBool,
+    outage: Mutex<Option<Outage>>,
 }
 
 impl World {
@@ -65,7 +77,8 @@ impl World {
             dials: RwLock::new(scenario.dials),
             tokens: Mutex::default(),
             assertions: Mutex::default(),
-            outage: AtomicBool::new(false),
+            happened: Mutex::default(),
+            outage: Mutex::default(),
         })
     }
 
@@ -82,28 +95,37 @@ impl World {
 
     pub(crate) fn turn(&self, dials: Dials) {
         *self.dials.write().unwrap_or_else(PoisonError::into_inner) = dials;
-    }
-
-    pub(crate) fn outage(&self) -> bool {
-        self.outage.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_outage(&self, on: bool) {
-        self.outage.store(on, Ordering::Relaxed);
-    }
-
-    /// Rolls the dice for a fault, and counts it when it happens.
-    pub(crate) fn fault(&self, name: &str) -> bool {
-        let rate = self
-            .dials
-            .read()
+        self.happened
+            .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .rate(name);
-        let happens = self.dice.happens(rate);
-        if happens {
-            self.judge.injected(name);
+            .clear();
+    }
+
+    /// What every call is answered with during an outage.
+    pub(crate) fn outage(&self) -> Option<Reply> {
+        let outage = *self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        outage.map(|outage| match outage {
+            Outage::Unavailable => Reply::unavailable(),
+            Outage::Cut => Reply::broken(),
+        })
+    }
+
+    pub(crate) fn set_outage(&self, outage: Option<Outage>) {
+        *self.outage.lock().unwrap_or_else(PoisonError::into_inner) = outage;
+    }
+
+    /// How long reads of a mailbox go on showing what was before a write of now.
+    pub(crate) fn lag(&self, own: Duration) -> Duration {
+        if !own.is_zero() {
+            let own = u64::try_from(own.as_millis()).unwrap_or(u64::MAX);
+            return Duration::from_millis(own / 2 + self.dice.below(own / 2 + 1));
         }
-        happens
+        let dials = self.dials.read().unwrap_or_else(PoisonError::into_inner);
+        let (least, most) = dials.read_lag_ms;
+        if most == 0 || !self.dice.happens(dials.read_lag_share) {
+            return Duration::ZERO;
+        }
+        Duration::from_millis(least + self.dice.below(most - least + 1))
     }
 
     /// How long one call takes.

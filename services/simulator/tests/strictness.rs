@@ -116,7 +116,8 @@ async fn unknown_cmdlets_and_hints_are_refused() {
             .unwrap()
             .starts_with("2000003;reason=")
     );
-    assert_eq!(reply.text().await.unwrap(), "\0");
+    // it's one NUL byte that calls itself gzip
+    assert!(reply.text().await.is_err());
     let url = format!(
         "{}/adminapi/v2.0/{TENANT_ID}/MailboxFolderPermission",
         rig.url
@@ -357,7 +358,7 @@ async fn calls_over_a_limit_are_violations() {
     }
     let report = rig.get("/_simulator/report").await;
     assert_eq!(report["limit_violations"], 1);
-    assert_eq!(report["violations"][0]["limit"], "2 in 60 s");
+    assert_eq!(report["violations"][0]["limit"], "app: 2 in 60 s");
 }
 
 #[tokio::test]

@@ -1,6 +1,11 @@
 //! A simulator and a client for it.
 
 #![expect(clippy::unwrap_used, reason = "a test that can't ask has failed")]
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "each file of tests uses its own part of the rig"
+)]
 
 use std::net::SocketAddr;
 
@@ -110,6 +115,24 @@ impl Rig {
             .json()
             .await
             .unwrap()
+    }
+
+    /// Puts the simulator's clock forward.
+    pub(crate) async fn advance(&self, ms: u64) {
+        let url = format!("{}/_simulator/clock", self.url);
+        let call = self.client.post(url).json(&json!({"advance_ms": ms}));
+        assert_eq!(call.send().await.unwrap().status(), 200);
+    }
+
+    /// Asks again and again until the answer is right.
+    pub(crate) async fn until(&self, path: &str, right: impl Fn(&Value) -> bool) {
+        for _ in 0..200 {
+            if right(&self.get(path).await) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("{path} never answered what was waited for");
     }
 
     pub(crate) async fn put(&self, path: &str, body: Value) -> u16 {

@@ -1,0 +1,85 @@
+//! One app registration: what it signs in with, and what it may do.
+
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::identity::Registered;
+use crate::limits::Limiter;
+use crate::scenario::AppSpec;
+
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) client_id: String,
+    registration: RwLock<Registration>,
+    pub(crate) exchange: Arc<Limiter>,
+    pub(crate) graph: Arc<Limiter>,
+}
+
+/// What can change about an app while the simulator runs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Registration {
+    pub(crate) secret: Option<String>,
+    pub(crate) secret_expired: bool,
+    pub(crate) certificate: Option<Registered>,
+    pub(crate) roles: HashSet<String>,
+    /// In lower case.
+    pub(crate) cmdlets: HashSet<String>,
+}
+
+impl App {
+    pub(crate) fn build(spec: AppSpec) -> Self {
+        Self {
+            client_id: spec.client_id.to_string(),
+            registration: RwLock::new(Registration {
+                secret: spec.secret,
+                secret_expired: spec.secret_expired,
+                certificate: spec.certificate.as_deref().and_then(Registered::from_pem),
+                roles: spec.roles.into_iter().collect(),
+                cmdlets: spec
+                    .cmdlets
+                    .iter()
+                    .map(|name| name.to_lowercase())
+                    .collect(),
+            }),
+            exchange: Arc::new(Limiter::new("app", spec.limits)),
+            graph: Arc::new(Limiter::new("app, Graph", spec.graph_limits)),
+        }
+    }
+
+    pub(crate) fn registration(&self) -> Registration {
+        let registration = self.registration.read();
+        registration.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn register(&self, registration: Registration) {
+        let mut held = self
+            .registration
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *held = registration;
+    }
+
+    pub(crate) fn has_role(&self, role: &str) -> bool {
+        let registration = self
+            .registration
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        registration.roles.contains(role)
+    }
+
+    /// Whether its role groups hold this cmdlet.
+    pub(crate) fn may_run(&self, cmdlet: &str) -> bool {
+        let registration = self
+            .registration
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        registration.cmdlets.contains(&cmdlet.to_lowercase())
+    }
+
+    /// Every cmdlet its role groups hold, in lower case and order.
+    pub(crate) fn cmdlets(&self) -> Vec<String> {
+        let mut cmdlets: Vec<_> = self.registration().cmdlets.into_iter().collect();
+        cmdlets.sort();
+        cmdlets
+    }
+}

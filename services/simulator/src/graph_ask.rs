@@ -1,0 +1,182 @@
+//! One question to Graph: what it may ask, and the pages of its answer.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::directory::{self, Select, Sort};
+use crate::query::{BadPage, Params, page_token, read_page_token};
+use crate::reply::Reply;
+use crate::tenant::Object;
+use crate::world::{Token, World};
+
+/// One GET, from outside or from a batch.
+pub(crate) struct Ask {
+    pub(crate) token: Token,
+    /// Scheme and host for links.
+    pub(crate) base: String,
+    pub(crate) path: String,
+    pub(crate) params: Params,
+    pub(crate) eventual: bool,
+}
+
+impl Ask {
+    pub(crate) fn role(&self, role: &str) -> Result<(), Reply> {
+        if self.token.app.has_role(role) {
+            return Ok(());
+        }
+        Err(Reply::error(
+            403,
+            "Authorization_RequestDenied",
+            "Insufficient privileges to complete the operation.",
+        ))
+    }
+
+    /// The group whose members are asked for, when this app may see them.
+    pub(crate) fn group_members(&self, id: &str) -> Result<usize, Reply> {
+        self.role("GroupMember.Read.All")?;
+        let group = self.group(id)?;
+        if self.token.tenant.groups[group].spec.hidden_membership {
+            self.role("Member.Read.Hidden")?;
+        }
+        Ok(group)
+    }
+
+    /// The default calendar of a user, for an app that may read calendars.
+    pub(crate) fn calendar(&self, world: &World, id: &str) -> Result<Reply, Reply> {
+        if !["Calendars.Read", "Calendars.ReadWrite"]
+            .iter()
+            .any(|role| self.token.app.has_role(role))
+        {
+            let text = "Access is denied. Check credentials and try again.";
+            return Err(Reply::error(403, "ErrorAccessDenied", text));
+        }
+        let tenant = &self.token.tenant;
+        let user = tenant.user(id).ok_or_else(|| missing(id))?;
+        let mailbox = tenant.users[user].mailbox.as_ref();
+        let Some(mailbox) = mailbox.filter(|mailbox| mailbox.is_there(world.clock.now())) else {
+            let text = "The mailbox is either inactive, soft-deleted, or is hosted on-premise.";
+            return Err(Reply::error(404, "MailboxNotEnabledForRESTAPI", text));
+        };
+        let folders = mailbox.folders();
+        let folder = folders.first().filter(|folder| !folder.is_root());
+        let folder = folder.ok_or_else(|| {
+            let text = "The specified object was not found in the store.";
+            Reply::error(404, "ErrorItemNotFound", text)
+        })?;
+        let address = &tenant.users[user].mail;
+        Ok(Reply::json(
+            200,
+            json!({
+                "id": format!("AAMk{}", mailbox.guid.simple()), "name": folder.name(),
+                "isDefaultCalendar": true, "owner": {"name": tenant.users[user].spec.name, "address": address},
+            }),
+        ))
+    }
+
+    pub(crate) fn need_advanced(&self, what: &str) -> Result<(), Reply> {
+        if self.advanced() {
+            return Ok(());
+        }
+        let text = format!("{what} needs the header 'ConsistencyLevel: eventual' and $count=true.");
+        Err(Reply::error(400, "Request_UnsupportedQuery", &text))
+    }
+
+    pub(crate) fn advanced(&self) -> bool {
+        self.eventual && self.params.get("$count") == Some("true")
+    }
+
+    pub(crate) fn select(&self, sort: Sort) -> Result<Select, Reply> {
+        Select::parse(self.params.get("$select"), sort)
+    }
+
+    pub(crate) fn group(&self, id: &str) -> Result<usize, Reply> {
+        match self.token.tenant.object(id) {
+            Some(Object::Group(at)) if !id.contains('@') => Ok(at),
+            _ => Err(missing(id)),
+        }
+    }
+
+    pub(crate) fn filtered(&self, sort: Sort) -> Result<Option<Vec<Object>>, Reply> {
+        let filter = self.params.get("$filter");
+        filter
+            .map(|text| directory::filter(&self.token.tenant, sort, text, self.advanced()))
+            .transpose()
+    }
+
+    pub(crate) fn objects(
+        &self,
+        world: &World,
+        found: &[Object],
+        select: &Select,
+    ) -> Result<Reply, Reply> {
+        self.list(world, found.len(), |at| {
+            directory::member(&self.token.tenant, found[at], select)
+        })
+    }
+
+    /// One page of a collection.
+    pub(crate) fn list(
+        &self,
+        world: &World,
+        total: usize,
+        show: impl Fn(usize) -> Value,
+    ) -> Result<Reply, Reply> {
+        let bad = |code: &str, text: &str| Reply::error(400, code, text);
+        let top = match self.params.get("$top") {
+            None => 100,
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|top| (1..=999).contains(top))
+                .ok_or_else(|| {
+                    bad(
+                        "Request_UnsupportedQuery",
+                        "Invalid page size specified: it must be between 1 and 999.",
+                    )
+                })?,
+        };
+        let now = world.clock.now();
+        let fingerprint = self
+            .params
+            .fingerprint(&format!("{}{}", self.token.tenant.id, self.path));
+        let offset = match self.params.get("$skiptoken") {
+            None => 0,
+            Some(token) => {
+                let life = Duration::from_secs(world.dials().next_link_life_secs);
+                read_page_token(token, now, life, fingerprint).map_err(|reason| match reason {
+                    BadPage::Foreign => bad(
+                        "Request_BadRequest",
+                        "The specified skip token isn't valid for this query.",
+                    ),
+                    BadPage::Expired => bad(
+                        "Directory_ExpiredPageToken",
+                        "The specified page token has expired.",
+                    ),
+                })?
+            }
+        };
+        let end = (offset + top).min(total);
+        let value: Vec<Value> = (offset.min(end)..end).map(show).collect();
+        let mut body = json!({
+            "@odata.context": format!("{}/v1.0/$metadata#{}", self.base, self.path.trim_start_matches('/')),
+            "value": value,
+        });
+        if self.advanced() {
+            body["@odata.count"] = total.into();
+        }
+        if end < total {
+            let query = self.params.with_token(&page_token(end, now, fingerprint));
+            body["@odata.nextLink"] = format!("{}/v1.0{}?{query}", self.base, self.path).into();
+        }
+        Ok(Reply::json(200, body))
+    }
+}
+
+/// What isn't there.
+pub(crate) fn missing(id: &str) -> Reply {
+    let text = format!(
+        "Resource '{id}' does not exist or one of its queried reference-property objects are not present."
+    );
+    Reply::error(404, "Request_ResourceNotFound", &text)
+}
