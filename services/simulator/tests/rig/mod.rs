@@ -7,11 +7,13 @@
     reason = "each file of tests uses its own part of the rig"
 )]
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
+use calgrant_runtime::waiting::until_ok;
 use calgrant_simulator::{Config, Running, Scenario, SchoolOptions, TENANT_ID, start};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 pub(crate) const READER: &str = "aaaaaaaa-0000-0000-0000-000000000000";
 pub(crate) const GRANTOR: &str = "bbbbbbbb-0000-0000-0000-000000000002";
@@ -126,13 +128,17 @@ impl Rig {
 
     /// Asks again and again until the answer is right.
     pub(crate) async fn until(&self, path: &str, right: impl Fn(&Value) -> bool) {
-        for _ in 0..200 {
-            if right(&self.get(path).await) {
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-        panic!("{path} never answered what was waited for");
+        let stop = CancellationToken::new();
+        let asked = until_ok(path, &stop, async || {
+            let answer = self.get(path).await;
+            if right(&answer) { Ok(()) } else { Err(answer) }
+        });
+        let waited = tokio::time::timeout(Duration::from_secs(10), asked).await;
+        assert_eq!(
+            waited,
+            Ok(Some(())),
+            "{path} never answered what was waited for"
+        );
     }
 
     pub(crate) async fn put(&self, path: &str, body: Value) -> u16 {
