@@ -133,6 +133,15 @@ impl Store {
             .map_err(|cause| StoreError::Refused(cause.to_string()))
     }
 
+    /// A number that differs when the migrations do.
+    #[must_use]
+    pub fn schema() -> u64 {
+        embedded::migrations::runner()
+            .get_migrations()
+            .iter()
+            .fold(0, |sum, migration| sum ^ migration.checksum())
+    }
+
     /// Whether Postgres answers.
     ///
     /// # Errors

@@ -6,9 +6,8 @@ mod outage;
 mod publishing;
 mod vhost;
 
-use std::time::Duration;
-
 use calgrant_bus::{Bus, Message, Queue};
+use calgrant_testkit::eventually;
 
 fn message(id: u32) -> Message {
     Message {
@@ -21,18 +20,6 @@ fn message(id: u32) -> Message {
 
 fn jobs() -> Queue {
     Queue::jobs("uni", "bulk")
-}
-
-/// Looks again and again until it is so, and gives up after half a minute.
-async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let looking = async {
-        let mut looks = tokio::time::interval(Duration::from_millis(5));
-        while !is_so().await {
-            looks.tick().await;
-        }
-    };
-    let found = tokio::time::timeout(Duration::from_secs(30), looking).await;
-    assert!(found.is_ok(), "it never came to this: {what}");
 }
 
 /// Counts of quorum queues follow with a short delay.

@@ -1,0 +1,101 @@
+//! A simulated school, and the simulator's own interface.
+
+use std::net::SocketAddr;
+
+use calgrant_simulator::{Config, Running, Scenario, SchoolOptions};
+use reqwest::{Client, Method};
+use serde_json::Value;
+
+/// A simulator of its own in this process, which ends with it.
+#[derive(Debug)]
+pub struct School {
+    running: Running,
+    client: Client,
+}
+
+impl School {
+    /// A generated school.
+    ///
+    /// # Panics
+    /// It can't listen on loopback.
+    pub async fn new(options: &SchoolOptions) -> Self {
+        // Another test of this process may have been first.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let scenario = Scenario::school(options);
+        let running = calgrant_simulator::start(Config { listen, scenario })
+            .await
+            .unwrap_or_else(|cause| panic!("the simulator: {cause}"));
+        Self {
+            running,
+            client: Client::new(),
+        }
+    }
+
+    /// Base URL of every front.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.running.url()
+    }
+
+    /// What the simulator says at `path`, such as `report`.
+    ///
+    /// # Panics
+    /// It refuses.
+    pub async fn get(&self, path: &str) -> Value {
+        self.ask(Method::GET, path, None).await
+    }
+
+    /// Changes something.
+    ///
+    /// # Panics
+    /// It refuses.
+    pub async fn put(&self, path: &str, body: &Value) {
+        self.ask(Method::PUT, path, Some(body)).await;
+    }
+
+    /// Puts some dials elsewhere; the others stay.
+    ///
+    /// # Panics
+    /// It refuses.
+    pub async fn turn(&self, dials: &Value) {
+        let mut all = self.get("dials").await;
+        if let (Value::Object(all), Value::Object(dials)) = (&mut all, dials) {
+            all.extend(dials.clone());
+        }
+        self.put("dials", &all).await;
+    }
+
+    /// The trustee's rights on a mailbox's calendar by the simulator's own state; `None` without an entry.
+    ///
+    /// # Panics
+    /// There is no such mailbox.
+    pub async fn rights(&self, mailbox: &str, trustee: &str) -> Option<String> {
+        let entries = self.get(&format!("permissions?mailbox={mailbox}")).await;
+        let entries = entries.as_array().cloned().unwrap_or_default();
+        let entry = entries.iter().find(|entry| entry["principal"] == trustee)?;
+        Some(match &entry["rights"] {
+            Value::Array(names) => {
+                let names: Vec<_> = names.iter().filter_map(Value::as_str).collect();
+                names.join(",")
+            }
+            other => other.as_str().unwrap_or_default().to_owned(),
+        })
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Value {
+        let url = format!("{}/_simulator/{path}", self.running.url());
+        let mut request = self.client.request(method, url);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request
+            .send()
+            .await
+            .unwrap_or_else(|cause| panic!("the simulator: {cause}"));
+        let status = answer.status();
+        let text = answer.text().await.unwrap_or_default();
+        assert!(status.is_success(), "{path}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+}
