@@ -23,17 +23,15 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 /// How long that may go unanswered.
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(10);
 
-/// Takes the port, and says which one it is (port 0 takes a free one).
+/// Takes the port; port 0 takes a free one.
 ///
 /// # Errors
 ///
 /// When the port can't be had.
-pub async fn bind(addr: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(addr)
+pub async fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(addr)
         .await
-        .map_err(|cause| io::Error::new(cause.kind(), format!("listening on {addr}: {cause}")))?;
-    let addr = listener.local_addr()?;
-    Ok((listener, addr))
+        .map_err(|cause| io::Error::new(cause.kind(), format!("listening on {addr}: {cause}")))
 }
 
 /// Serves until stopped; calls under way are finished first.
@@ -119,7 +117,8 @@ mod tests {
 
     #[tokio::test]
     async fn serves_health_until_stopped() {
-        let (listener, addr) = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let addr = listener.local_addr().unwrap();
         let (health, service) = Health::new();
         health.ready(&["calgrant.test"], false).await;
         let stop = CancellationToken::new();

@@ -26,6 +26,7 @@ use calgrant_contract::pb::{
     status::v1::status_service_server::StatusServiceServer,
 };
 use calgrant_runtime::{grpc as server, shutdown::Tasks, waiting};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tracing::info;
@@ -47,8 +48,21 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// # Errors
 /// The address can't be bound, or the URL of status is no URL. An absent status or RabbitMQ is waited for.
 pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+    let listener = server::bind(config.listen).await?;
+    run_on(listener, config, stop).await
+}
+
+/// As [`run`], on a port that is taken already; `config.listen` is not looked at.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_on(
+    listener: TcpListener,
+    config: Config,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let tasks = Tasks::new(stop.clone());
-    let (listener, address) = server::bind(config.listen).await?;
+    let address = listener.local_addr()?;
     let channel = server::channel(&config.status_url).map_err(|fault| anyhow!("{fault}"))?;
     let (health, health_service) = server::Health::new();
     health.ready(SERVICES, false).await;

@@ -28,6 +28,7 @@ use calgrant_contract::pb::{
 };
 use calgrant_runtime::{clock, grpc, shutdown::Tasks, waiting};
 use calgrant_store::Store;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tracing::{info, warn};
@@ -52,10 +53,23 @@ const LARGEST: usize = 64 << 20;
 /// # Errors
 /// The address can't be bound, or the database's URL is none.
 pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+    let listener = grpc::bind(config.listen).await?;
+    run_on(listener, config, stop).await
+}
+
+/// As [`run`], on a port that is taken already; `config.listen` is not looked at.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_on(
+    listener: TcpListener,
+    config: Config,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let tasks = Tasks::new(stop.clone());
+    let address = listener.local_addr()?;
     let store = Store::new(&config.database_url)
         .map_err(|cause| anyhow!("status.database_url: {cause}"))?;
-    let (listener, address) = grpc::bind(config.listen).await?;
     let (health, health_service) = grpc::Health::new();
     health.ready(SERVICES, false).await;
     let reflection = tonic_reflection::server::Builder::configure()

@@ -24,6 +24,7 @@ use anyhow::anyhow;
 use calgrant_bus::Bus;
 use calgrant_domain::{TenantName, TenantSpec};
 use calgrant_runtime::{grpc, shutdown::Tasks, waiting};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -41,8 +42,21 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// # Errors
 /// The health address can't be bound, or the URL of status is no URL. An absent status or RabbitMQ is waited for.
 pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+    let listener = grpc::bind(config.listen).await?;
+    run_on(listener, config, stop).await
+}
+
+/// As [`run`], on a port that is taken already; `config.listen` is not looked at.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_on(
+    listener: TcpListener,
+    config: Config,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let tasks = Tasks::new(stop.clone());
-    let (listener, address) = grpc::bind(config.listen).await?;
+    let address = listener.local_addr()?;
     let (health, health_service) = grpc::Health::new();
     tasks.spawn(
         "health",

@@ -1,0 +1,349 @@
+//! A running house, and what tests do with it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use calgrant_contract::pb::{
+    fleet::v1::{ApplyTenantRequest, TenantSpec, fleet_service_client::FleetServiceClient},
+    provisioning::v1::{
+        GetOperationRequest, Operation, OperationState, RunDelegationRequest,
+        provisioning_service_client::ProvisioningServiceClient,
+    },
+    status::v1::{
+        ListOperationMailboxesRequest, OperationMailbox, status_service_client::StatusServiceClient,
+    },
+};
+use calgrant_runtime::grpc;
+use calgrant_testkit::{Database, School, Vhost, eventually_within};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::transport::Channel;
+
+use crate::Setup;
+
+/// Longest wait for an operation of a test.
+const OPERATION: Duration = Duration::from_secs(120);
+
+/// A service of the set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Service {
+    /// The front door, the planner and the pump.
+    Api,
+    /// The system of record.
+    Status,
+    /// The pools.
+    Worker,
+}
+
+/// Everything, running.
+#[derive(Debug)]
+pub struct House {
+    /// The simulated Exchange.
+    pub school: School,
+    /// What status stores in.
+    pub database: Database,
+    /// The broker.
+    pub vhost: Vhost,
+    /// What it was set up with.
+    pub setup: Setup,
+    /// Calls to the api.
+    pub provisioning: ProvisioningServiceClient<Channel>,
+    /// Calls to the api.
+    pub status: StatusServiceClient<Channel>,
+    /// Calls to the api.
+    pub fleet: FleetServiceClient<Channel>,
+    /// Where the api serves.
+    pub api_url: String,
+    folder: PathBuf,
+    ports: HashMap<Service, SocketAddr>,
+    stops: HashMap<Service, CancellationToken>,
+    tasks: TaskTracker,
+}
+
+impl House {
+    /// All services, and the school applied as a tenant.
+    ///
+    /// # Panics
+    /// Something doesn't start.
+    pub async fn start(setup: Setup) -> Self {
+        let house = Self::empty(setup).await;
+        let tenant = house.tenant();
+        house.apply(tenant).await;
+        house
+    }
+
+    /// All services, without a tenant.
+    ///
+    /// # Panics
+    /// Something doesn't start.
+    pub async fn empty(setup: Setup) -> Self {
+        let folder =
+            std::env::temp_dir().join(format!("calgrant-e2e-{}", uuid::Uuid::new_v4().simple()));
+        std::fs::create_dir_all(&folder)
+            .unwrap_or_else(|cause| panic!("{}: {cause}", folder.display()));
+        setup.write_secrets(&folder);
+        let school = School::new(&setup.school).await;
+        let (database, vhost) = (Database::new().await, Vhost::new());
+        let mut listeners = HashMap::new();
+        for service in [Service::Status, Service::Api, Service::Worker] {
+            listeners.insert(
+                service,
+                listener(SocketAddr::from(([127, 0, 0, 1], 0))).await,
+            );
+        }
+        let ports: HashMap<_, _> = listeners
+            .iter()
+            .map(|(service, listener)| (*service, port(listener)))
+            .collect();
+        let api_url = format!("http://{}", ports[&Service::Api]);
+        let channel = grpc::channel(&api_url).unwrap_or_else(|fault| panic!("{fault}"));
+        let mut house = Self {
+            school,
+            database,
+            vhost,
+            setup,
+            provisioning: ProvisioningServiceClient::new(channel.clone()),
+            status: StatusServiceClient::new(channel.clone()),
+            fleet: FleetServiceClient::new(channel),
+            api_url,
+            folder,
+            ports,
+            stops: HashMap::new(),
+            tasks: TaskTracker::new(),
+        };
+        for (service, listener) in listeners {
+            house.run(service, listener);
+        }
+        house
+    }
+
+    /// The tenant as the setup says.
+    #[must_use]
+    pub fn tenant(&self) -> TenantSpec {
+        self.setup.tenant(&self.school.url(), &self.folder)
+    }
+
+    /// Where the secrets are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Applies a tenant, once status is ready.
+    ///
+    /// # Panics
+    /// It is refused.
+    pub async fn apply(&self, spec: TenantSpec) {
+        let request = ApplyTenantRequest {
+            spec: Some(spec),
+            ..ApplyTenantRequest::default()
+        };
+        eventually_within(OPERATION, "the tenant is applied", async || {
+            match self.fleet.clone().apply_tenant(request.clone()).await {
+                Ok(_) => true,
+                Err(status) if status.code() == tonic::Code::Unavailable => false,
+                Err(status) => panic!("the tenant is refused: {status:?}"),
+            }
+        })
+        .await;
+    }
+
+    /// Stops a service in its own order; waits for nothing.
+    pub fn stop(&mut self, service: Service) {
+        if let Some(stop) = self.stops.remove(&service) {
+            stop.cancel();
+        }
+    }
+
+    /// Starts a service again, on its port.
+    ///
+    /// # Panics
+    /// Its port can't be had.
+    pub async fn restart(&mut self, service: Service) {
+        let listener = listener(self.ports[&service]).await;
+        self.run(service, listener);
+    }
+
+    /// Submits a run. Answers its operation.
+    ///
+    /// # Panics
+    /// It is refused.
+    pub async fn submit(&self, request: RunDelegationRequest) -> Operation {
+        match self.provisioning.clone().run_delegation(request).await {
+            Ok(operation) => operation.into_inner(),
+            Err(status) => panic!("refused: {status:?}"),
+        }
+    }
+
+    /// An operation as it stands.
+    ///
+    /// # Panics
+    /// There is none of this id.
+    pub async fn operation(&self, id: &str) -> Operation {
+        let request = GetOperationRequest { id: id.to_owned() };
+        match self.provisioning.clone().get_operation(request).await {
+            Ok(operation) => operation.into_inner(),
+            Err(status) => panic!("{id}: {status:?}"),
+        }
+    }
+
+    /// Waits until an operation is as wanted.
+    ///
+    /// # Panics
+    /// It isn't within two minutes.
+    pub async fn until(&self, id: &str, wanted: impl Fn(&Operation) -> bool) -> Operation {
+        let request = GetOperationRequest { id: id.to_owned() };
+        let mut last = Operation::default();
+        eventually_within(OPERATION, "an operation is as wanted", async || {
+            // A service that is being restarted doesn't answer for a moment.
+            if let Ok(answer) = self
+                .provisioning
+                .clone()
+                .get_operation(request.clone())
+                .await
+            {
+                last = answer.into_inner();
+            }
+            wanted(&last)
+        })
+        .await;
+        last
+    }
+
+    /// Waits until an operation is over.
+    ///
+    /// # Panics
+    /// It isn't within two minutes.
+    pub async fn ended(&self, id: &str) -> Operation {
+        self.until(id, |operation| operation.end_time.is_some())
+            .await
+    }
+
+    /// Submits a run and waits until it is over.
+    ///
+    /// # Panics
+    /// It is refused, doesn't end, or isn't done in the end.
+    pub async fn done(&self, request: RunDelegationRequest) -> Operation {
+        let operation = self.submit(request).await;
+        let ended = self.ended(&operation.id).await;
+        assert_eq!(ended.state(), OperationState::Done, "{ended:?}");
+        ended
+    }
+
+    /// Every mailbox of an operation.
+    ///
+    /// # Panics
+    /// There is no such operation.
+    pub async fn mailboxes(&self, operation: &str) -> Vec<OperationMailbox> {
+        let mut all = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request = ListOperationMailboxesRequest {
+                operation_id: operation.to_owned(),
+                page_size: 1000,
+                page_token,
+                ..ListOperationMailboxesRequest::default()
+            };
+            let page = match self.status.clone().list_operation_mailboxes(request).await {
+                Ok(page) => page.into_inner(),
+                Err(status) => panic!("{operation}: {status:?}"),
+            };
+            all.extend(page.mailboxes);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return all;
+            }
+        }
+    }
+
+    /// Counts of an operation by their words, checked to add up.
+    ///
+    /// # Panics
+    /// They don't.
+    #[must_use]
+    pub fn counts(operation: &Operation) -> BTreeMap<String, u64> {
+        let counts = operation.counts.clone().unwrap_or_default();
+        let by_word: BTreeMap<_, _> = counts
+            .outcomes
+            .iter()
+            .map(|count| {
+                let word = count.outcome().as_str_name().trim_start_matches("OUTCOME_");
+                (word.to_lowercase(), count.count)
+            })
+            .collect();
+        let sum: u64 = by_word.values().sum();
+        assert_eq!(counts.accepted, counts.outstanding + sum, "{counts:?}");
+        by_word
+    }
+
+    fn run(&mut self, service: Service, listener: tokio::net::TcpListener) {
+        let stop = CancellationToken::new();
+        self.stops.insert(service, stop.clone());
+        let listen = self.ports[&service];
+        let status_url = format!("http://{}", self.ports[&Service::Status]);
+        let amqp_url = self.vhost.url().to_owned();
+        let database_url = self.database.url().to_owned();
+        self.tasks.spawn(async move {
+            let ended = match service {
+                Service::Api => {
+                    let config = calgrant_api::Config {
+                        listen,
+                        status_url,
+                        amqp_url,
+                        window: 2000,
+                        listings: 4,
+                    };
+                    calgrant_api::run_on(listener, config, stop).await
+                }
+                Service::Status => {
+                    let config = calgrant_status::Config {
+                        listen,
+                        database_url,
+                        amqp_url,
+                    };
+                    calgrant_status::run_on(listener, config, stop).await
+                }
+                Service::Worker => {
+                    let config = calgrant_worker::Config {
+                        listen,
+                        status_url,
+                        amqp_url,
+                    };
+                    calgrant_worker::run_on(listener, config, stop).await
+                }
+            };
+            if let Err(cause) = ended {
+                panic!("{service:?}: {cause:#}");
+            }
+        });
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        for stop in self.stops.values() {
+            stop.cancel();
+        }
+        let _gone_already = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+async fn listener(at: SocketAddr) -> tokio::net::TcpListener {
+    // The one who had the port before may be letting go of it just now.
+    let mut taken = None;
+    eventually_within(OPERATION, "the port is free", async || {
+        taken = grpc::bind(at).await.ok();
+        taken.is_some()
+    })
+    .await;
+    taken.unwrap_or_else(|| panic!("{at} can't be had"))
+}
+
+fn port(listener: &tokio::net::TcpListener) -> SocketAddr {
+    listener
+        .local_addr()
+        .unwrap_or_else(|cause| panic!("no address: {cause}"))
+}

@@ -1,0 +1,154 @@
+//! What a house is set up with.
+
+use std::path::{Path, PathBuf};
+
+use calgrant_contract::pb::{
+    fleet::v1::{
+        AccountSpec, CallWindow, CertificateRef, Purpose, SecretRef, SiteSpec, TenantSpec,
+        WritePath, account_spec::Credential, secret_ref::At,
+    },
+    provisioning::v1::SiteKind,
+};
+use calgrant_simulator::{DEMO_CERTIFICATE_PEM, DEMO_KEY_PEM, SchoolOptions, TENANT_ID};
+
+/// The tenant of a house.
+pub const TENANT: &str = "uni";
+/// Grantor accounts of a house, unless it is set up otherwise.
+pub const GRANTORS: usize = 2;
+
+/// What a house is set up with.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The school.
+    pub school: SchoolOptions,
+    /// The interface that changes permissions.
+    pub write_path: WritePath,
+    /// What Calgrant is told an account may do.
+    pub max_in_flight: u32,
+    /// What Calgrant is told an account may do in windows of so many milliseconds.
+    pub windows: Vec<(u32, u64)>,
+    /// First wait for a mailbox that isn't ready.
+    pub park_first_millis: u64,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            school: SchoolOptions {
+                mailboxes: 60,
+                grantors: GRANTORS,
+                read_lag_max_secs: 1,
+                provision_delay_secs: 1,
+                ..SchoolOptions::default()
+            },
+            write_path: WritePath::Auto,
+            max_in_flight: 8,
+            windows: Vec::new(),
+            park_first_millis: 500,
+        }
+    }
+}
+
+impl Setup {
+    /// So many members of the group everyone is in.
+    #[must_use]
+    pub fn mailboxes(mailboxes: usize) -> Self {
+        let mut setup = Self::default();
+        setup.school.mailboxes = mailboxes;
+        setup
+    }
+
+    /// The tenant as it is applied; secrets are files in `folder`. The first grantor signs in by certificate.
+    #[must_use]
+    pub fn tenant(&self, url: &str, folder: &Path) -> TenantSpec {
+        let account = |name: String, purpose: Purpose, client_id: String, credential| AccountSpec {
+            name,
+            purposes: vec![purpose.into()],
+            client_id,
+            credential: Some(credential),
+            max_in_flight: self.max_in_flight,
+            windows: self
+                .windows
+                .iter()
+                .map(|(calls, millis)| CallWindow {
+                    calls: *calls,
+                    millis: *millis,
+                })
+                .collect(),
+            workers: self.max_in_flight,
+        };
+        let reader = account(
+            "reader".to_owned(),
+            Purpose::Reader,
+            "aaaaaaaa-0000-0000-0000-000000000000".to_owned(),
+            secret(&folder.join("reader")),
+        );
+        let grantors = (1..=self.school.grantors).map(|number| {
+            let credential = if number == 1 {
+                Credential::Certificate(CertificateRef {
+                    key: Some(file(&folder.join("key.pem"))),
+                    certificate: Some(file(&folder.join("certificate.pem"))),
+                })
+            } else {
+                secret(&grantor_secret(folder, number))
+            };
+            account(
+                format!("sa-{number}"),
+                Purpose::Grantor,
+                format!("bbbbbbbb-0000-0000-0000-{number:012}"),
+                credential,
+            )
+        });
+        let url = url.to_owned();
+        TenantSpec {
+            name: TENANT.to_owned(),
+            display_name: "University of the Tests".to_owned(),
+            sites: vec![SiteSpec {
+                kind: SiteKind::Online.into(),
+                directory_id: TENANT_ID.to_string(),
+                login_url: url.clone(),
+                graph_url: url.clone(),
+                admin_url: url,
+                write_path: self.write_path.into(),
+                park_first_millis: self.park_first_millis,
+                park_limit_millis: 120_000,
+                accounts: std::iter::once(reader).chain(grantors).collect(),
+            }],
+        }
+    }
+
+    /// Writes every secret where [`Self::tenant`] says it is.
+    ///
+    /// # Panics
+    /// The folder can't be written.
+    pub fn write_secrets(&self, folder: &Path) {
+        let write = |path: &Path, text: &str| {
+            std::fs::write(path, text)
+                .unwrap_or_else(|cause| panic!("{}: {cause}", path.display()));
+        };
+        write(&folder.join("reader"), "reader-secret");
+        write(&folder.join("key.pem"), DEMO_KEY_PEM);
+        write(&folder.join("certificate.pem"), DEMO_CERTIFICATE_PEM);
+        for number in 2..=self.school.grantors {
+            write(
+                &grantor_secret(folder, number),
+                &format!("grantor-secret-{number}"),
+            );
+        }
+    }
+}
+
+/// Where the secret of a grantor is.
+fn grantor_secret(folder: &Path, number: usize) -> PathBuf {
+    folder.join(format!("grantor-{number}"))
+}
+
+fn secret(path: &Path) -> Credential {
+    Credential::Secret(file(path))
+}
+
+fn file(path: &Path) -> SecretRef {
+    SecretRef {
+        at: Some(At::File(path.display().to_string())),
+    }
+}
