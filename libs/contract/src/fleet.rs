@@ -28,6 +28,18 @@ pub fn tenant(wire: pb::TenantSpec) -> Result<TenantSpec, Vec<BadInput>> {
     let name = parse("name", &wire.name)
         .map_err(|bad| faults.push(bad))
         .ok();
+    if wire.sites.is_empty() {
+        faults.push(BadInput::missing("site", "a tenant has at least one site"));
+    }
+    for (at, site) in wire.sites.iter().enumerate() {
+        if site.kind != 0 && wire.sites[..at].iter().any(|other| other.kind == site.kind) {
+            faults.push(BadInput::new(
+                format!("site[{at}].kind"),
+                site.kind().as_str_name(),
+                "each kind of site may stand once",
+            ));
+        }
+    }
     let mut sites = Vec::new();
     for (at, wire) in wire.sites.into_iter().enumerate() {
         match site(wire) {
@@ -45,17 +57,11 @@ pub fn tenant(wire: pb::TenantSpec) -> Result<TenantSpec, Vec<BadInput>> {
             } else {
                 wire.display_name
             };
-            let tenant = TenantSpec {
+            Ok(TenantSpec {
                 name,
                 display_name,
                 sites,
-            };
-            let faults = tenant.faults();
-            if faults.is_empty() {
-                Ok(tenant)
-            } else {
-                Err(faults)
-            }
+            })
         }
         _ => Err(faults),
     }
@@ -108,6 +114,7 @@ fn site(wire: pb::SiteSpec) -> Result<SiteSpec, Vec<BadInput>> {
             Duration::from_millis(millis)
         }
     };
+    between_accounts(&wire.accounts, &mut faults);
     let mut accounts = Vec::new();
     for (at, wire) in wire.accounts.into_iter().enumerate() {
         match account(wire) {
@@ -131,6 +138,38 @@ fn site(wire: pb::SiteSpec) -> Result<SiteSpec, Vec<BadInput>> {
             accounts,
         }),
         _ => Err(faults),
+    }
+}
+
+/// Faults that no single account shows: a name that stands twice, a purpose that nobody has.
+fn between_accounts(accounts: &[pb::AccountSpec], faults: &mut Vec<BadInput>) {
+    for purpose in [pb::Purpose::Reader, pb::Purpose::Grantor] {
+        if !accounts
+            .iter()
+            .any(|account| account.purposes().any(|known| known == purpose))
+        {
+            let word = purpose.as_str_name().trim_start_matches("PURPOSE_");
+            faults.push(BadInput::missing(
+                "account",
+                format!(
+                    "at least one account with the purpose {} is needed",
+                    word.to_lowercase()
+                ),
+            ));
+        }
+    }
+    for (at, account) in accounts.iter().enumerate() {
+        if !account.name.is_empty()
+            && accounts[..at]
+                .iter()
+                .any(|other| other.name == account.name)
+        {
+            faults.push(BadInput::new(
+                format!("account[{at}].name"),
+                &account.name,
+                "an account's name may stand once in its site",
+            ));
+        }
     }
 }
 
@@ -186,14 +225,21 @@ fn account(wire: pb::AccountSpec) -> Result<AccountSpec, Vec<BadInput>> {
             }),
     };
     let credential = credential.map_err(|bad| faults.push(bad)).ok();
-    let windows = wire
-        .windows
-        .iter()
-        .map(|window| CallWindow {
+    let mut windows = Vec::with_capacity(wire.windows.len());
+    for (at, window) in wire.windows.iter().enumerate() {
+        let length = Duration::from_millis(window.millis);
+        if window.calls == 0 || length.is_zero() {
+            faults.push(BadInput::new(
+                format!("window[{at}]"),
+                format!("{} calls in {} s", window.calls, length.as_secs_f64()),
+                "at least 1 call in more than 0 seconds; to stop an account, pause it",
+            ));
+        }
+        windows.push(CallWindow {
             calls: window.calls,
-            length: Duration::from_millis(window.millis),
-        })
-        .collect();
+            length,
+        });
+    }
     let or = |number: u32, default| if number == 0 { default } else { number };
     match (name, credential) {
         (Some(name), Some(credential)) if faults.is_empty() => Ok(AccountSpec {
@@ -348,5 +394,31 @@ mod tests {
                 "site[0].account[0].client_id"
             ]
         );
+    }
+
+    #[test]
+    fn faults_between_fields_are_named_with_the_others() {
+        let mut bad = wire();
+        bad.sites[0].directory_id = "x".into();
+        bad.sites[0].accounts[1].name = "reader".into();
+        bad.sites[0].accounts[1].purposes = vec![pb::Purpose::Member as i32];
+        bad.sites[0].accounts[0].windows = vec![pb::CallWindow {
+            calls: 0,
+            millis: 1000,
+        }];
+        bad.sites.push(bad.sites[0].clone());
+        let faults = tenant(bad).unwrap_err();
+        for field in [
+            "site[1].kind",
+            "site[0].directory_id",
+            "site[0].account",
+            "site[0].account[1].name",
+            "site[0].account[0].window[0]",
+        ] {
+            assert!(
+                faults.iter().any(|bad| bad.field == field),
+                "{field}: {faults:?}"
+            );
+        }
     }
 }

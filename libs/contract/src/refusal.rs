@@ -13,28 +13,46 @@ fn info(reason: &str) -> ErrorDetails {
     ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new())
 }
 
-/// What was sent is wrong: every fault with its field, its value and what to do.
+/// Bytes of faults that an answer holds: a refusal travels in HTTP headers, of which Java's gRPC takes 8 KiB by default, and
+/// the message and the details, in Base64, both hold the text.
+const ROOM: usize = 1500;
+
+/// What was sent is wrong: every fault with its field, its value and what to do; as many as an answer can hold, and
+/// how many more there are.
 pub fn bad_input(faults: &[BadInput]) -> Status {
+    bad_input_and_more(faults, 0)
+}
+
+/// The same, with so many more faults that were counted and not kept.
+pub fn bad_input_and_more(faults: &[BadInput], more: usize) -> Status {
     let mut details = info("BAD_INPUT");
+    let (mut text, mut named) = (String::new(), 0);
     for fault in faults {
+        let line = fault.to_string();
+        if named > 0 && text.len() + line.len() > ROOM {
+            break;
+        }
+        if named > 0 {
+            text.push('\n');
+        }
+        text.push_str(&line);
         let shown = if fault.value.is_empty() {
             fault.why.clone()
         } else {
             format!("{:?}: {}", fault.value, fault.why)
         };
         details.add_bad_request_violation(&fault.field, shown);
+        named += 1;
     }
-    let mut text = faults
-        .iter()
-        .take(10)
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("\n");
-    if faults.len() > 10 {
-        text.push_str(&format!(
-            "\nand {} more; see the details",
-            faults.len() - 10
-        ));
+    let left = faults.len() - named + more;
+    if left > 0 {
+        let more = format!("and {left} further faults, for which an answer has no room");
+        text.push_str(&format!("\n{more}"));
+        let last = faults.last().map(|fault| fault.field.as_str());
+        let outer = last
+            .and_then(|field| field.split('[').next())
+            .unwrap_or_default();
+        details.add_bad_request_violation(outer, more);
     }
     Status::with_error_details(Code::InvalidArgument, text, details)
 }
@@ -114,5 +132,25 @@ mod tests {
         assert_eq!(fields, ["role", "tenant"]);
         assert_eq!(details.error_info().unwrap().domain, DOMAIN);
         assert!(status.message().contains("use Author"));
+    }
+
+    #[test]
+    fn what_has_no_room_in_headers_is_counted() {
+        let faults: Vec<_> = (1..=1000)
+            .map(|line| BadInput::new(format!("lines[{line}]"), "x", "write it as local@domain"))
+            .collect();
+        let status = bad_input(&faults);
+        let headers = status.clone().into_http::<()>().headers().clone();
+        let size: usize = headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + 32)
+            .sum();
+        assert!(size < 8192, "{size}");
+        let violations = status.get_error_details().bad_request().unwrap().clone();
+        let last = violations.field_violations.last().unwrap();
+        assert_eq!(last.field, "lines");
+        let named = violations.field_violations.len() - 1;
+        assert!(named > 20, "{named}");
+        assert!(last.description.contains(&(1000 - named).to_string()));
     }
 }

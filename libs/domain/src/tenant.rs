@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{AccountSpec, BadInput, Purpose, TenantName, outcome::words};
+use crate::{AccountSpec, TenantName, outcome::words};
 
 words!(
     /// Which Exchange organisation of a tenant.
@@ -75,72 +75,6 @@ pub struct TenantSpec {
 }
 
 impl TenantSpec {
-    /// Faults that no single field shows: sites or accounts named twice, a site without grantor or
-    /// reader, limits of zero.
-    pub fn faults(&self) -> Vec<BadInput> {
-        let mut faults = Vec::new();
-        if self.sites.is_empty() {
-            faults.push(BadInput::missing("site", "a tenant has at least one site"));
-        }
-        for (at, site) in self.sites.iter().enumerate() {
-            let path = format!("site[{at}]");
-            if self.sites[..at].iter().any(|other| other.kind == site.kind) {
-                faults.push(BadInput::new(
-                    format!("{path}.kind"),
-                    site.kind,
-                    "each kind of site may stand once",
-                ));
-            }
-            for purpose in [Purpose::Reader, Purpose::Grantor] {
-                if !site.accounts.iter().any(|account| account.is(purpose)) {
-                    faults.push(BadInput::missing(
-                        format!("{path}.account"),
-                        format!("at least one account with the purpose {purpose} is needed"),
-                    ));
-                }
-            }
-            for (nr, account) in site.accounts.iter().enumerate() {
-                let path = format!("{path}.account[{nr}]");
-                if site.accounts[..nr]
-                    .iter()
-                    .any(|other| other.name == account.name)
-                {
-                    faults.push(BadInput::new(
-                        format!("{path}.name"),
-                        &account.name,
-                        "an account's name may stand once in its site",
-                    ));
-                }
-                for (field, number) in [
-                    ("workers", account.workers),
-                    ("max_in_flight", account.limits.in_flight),
-                ] {
-                    if number == 0 {
-                        faults.push(BadInput::new(
-                            format!("{path}.{field}"),
-                            number,
-                            "at least 1; to stop an account, pause it",
-                        ));
-                    }
-                }
-                for (w, window) in account.limits.windows.iter().enumerate() {
-                    if window.calls == 0 || window.length.is_zero() {
-                        faults.push(BadInput::new(
-                            format!("{path}.window[{w}]"),
-                            format!(
-                                "{} calls in {} s",
-                                window.calls,
-                                window.length.as_secs_f64()
-                            ),
-                            "at least 1 call in more than 0 seconds",
-                        ));
-                    }
-                }
-            }
-        }
-        faults
-    }
-
     /// Its site of this kind.
     pub fn site(&self, kind: SiteKind) -> Option<&SiteSpec> {
         self.sites.iter().find(|site| site.kind == kind)

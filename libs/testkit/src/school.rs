@@ -54,16 +54,20 @@ impl School {
         self.ask(Method::PUT, path, Some(body)).await;
     }
 
-    /// Puts some dials elsewhere; the others stay.
+    /// Does something, such as `mark`.
+    ///
+    /// # Panics
+    /// It refuses.
+    pub async fn post(&self, path: &str) {
+        self.ask(Method::POST, path, None).await;
+    }
+
+    /// Puts these dials elsewhere; the others stay.
     ///
     /// # Panics
     /// It refuses.
     pub async fn turn(&self, dials: &Value) {
-        let mut all = self.get("dials").await;
-        if let (Value::Object(all), Value::Object(dials)) = (&mut all, dials) {
-            all.extend(dials.clone());
-        }
-        self.put("dials", &all).await;
+        self.put("dials", dials).await;
     }
 
     /// The trustee's rights on a mailbox's calendar by the simulator's own state; `None` without an entry.

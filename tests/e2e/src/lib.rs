@@ -2,9 +2,12 @@
 //! test's own.
 
 mod house;
+mod judge;
+mod refused;
 mod setup;
 mod wish;
 
 pub use house::{House, Service};
+pub use refused::Refused;
 pub use setup::{GRANTORS, Setup, TENANT};
-pub use wish::{group, list, wish};
+pub use wish::{group, list, run, wish};

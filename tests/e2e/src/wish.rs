@@ -35,7 +35,9 @@ pub fn list(id: &str) -> RunDelegationRequest {
     run(wish(By::MailboxList(id.to_owned())))
 }
 
-fn run(spec: DelegationSpec) -> RunDelegationRequest {
+/// A run of a wish, under a `request_id` of its own.
+#[must_use]
+pub fn run(spec: DelegationSpec) -> RunDelegationRequest {
     RunDelegationRequest {
         what: Some(What::Spec(spec)),
         request_id: uuid::Uuid::new_v4().to_string(),
