@@ -101,6 +101,8 @@ CREATE INDEX operation_by_tenant ON operation (tenant, id DESC);
 CREATE INDEX operation_to_list ON operation (id) WHERE state IN ('accepted', 'listing');
 CREATE INDEX operation_active ON operation (tenant, lane) WHERE state IN ('listing', 'running', 'cancelling');
 
+CREATE INDEX operation_cancelled ON operation (ended_at) WHERE state IN ('cancelling', 'cancelled');
+
 CREATE TABLE request (
     tenant text NOT NULL,
     caller text NOT NULL,

@@ -4,6 +4,7 @@
 mod access;
 mod accounts;
 mod begins;
+mod cancelled;
 mod delegations;
 mod events;
 mod jobs;

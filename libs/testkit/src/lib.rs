@@ -4,11 +4,13 @@
 //! The servers themselves are those that `cargo xtask test` starts and names in the environment.
 
 mod database;
+mod proxy;
 mod school;
 mod vhost;
 mod waiting;
 
 pub use database::Database;
+pub use proxy::{Proxy, server_of};
 pub use school::School;
 pub use vhost::Vhost;
 pub use waiting::{eventually, eventually_within};

@@ -20,6 +20,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{fleet::paused, provisioning, refuse};
 
+/// How long messages of a cancelled operation may stay on the broker: as long as jobs are awaited, and a little more.
+const ON_BROKER: Duration = Duration::from_secs(1200);
+
 /// `LedgerService`.
 #[derive(Debug, Clone)]
 pub(crate) struct Ledger {
@@ -30,6 +33,13 @@ type Answer<T> = Result<Response<T>, Status>;
 
 fn operation(raw: &str) -> Result<OperationId, Status> {
     raw.parse().map_err(refuse::field("operation_id"))
+}
+
+fn job_ids(raw: &[Vec<u8>]) -> Result<Vec<JobId>, Status> {
+    raw.iter()
+        .map(|id| uuid("jobs", id).map(JobId::from_uuid))
+        .collect::<Result<_, _>>()
+        .map_err(refuse::field("jobs"))
 }
 
 /// An error of a stream that is being stored.
@@ -354,13 +364,7 @@ impl pb::ledger_service_server::LedgerService for Ledger {
         &self,
         request: Request<pb::GiveBackRequest>,
     ) -> Answer<pb::GiveBackResponse> {
-        let jobs = request
-            .into_inner()
-            .jobs
-            .iter()
-            .map(|id| uuid("jobs", id).map(JobId::from_uuid))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(refuse::field("jobs"))?;
+        let jobs = job_ids(&request.into_inner().jobs)?;
         self.store.give_back(&jobs).await.map_err(refuse::store)?;
         Ok(Response::new(pb::GiveBackResponse {}))
     }
@@ -407,10 +411,19 @@ impl pb::ledger_service_server::LedgerService for Ledger {
         request: Request<pb::GetFleetRequest>,
     ) -> Answer<pb::GetFleetResponse> {
         let version = self.store.fleet_version().await.map_err(refuse::store)?;
+        let cancelled = self
+            .store
+            .cancelled(ON_BROKER, clock::now())
+            .await
+            .map_err(refuse::store)?
+            .iter()
+            .map(|id| id.as_uuid().into_bytes().to_vec())
+            .collect();
         if version == request.into_inner().version {
             return Ok(Response::new(pb::GetFleetResponse {
                 version,
                 unchanged: true,
+                cancelled,
                 ..Default::default()
             }));
         }
@@ -438,12 +451,22 @@ impl pb::ledger_service_server::LedgerService for Ledger {
         Ok(Response::new(pb::GetFleetResponse {
             version,
             unchanged: false,
+            cancelled,
             tenants: tenants
                 .iter()
                 .map(|tenant| fleet::tenant_to_wire(&tenant.spec))
                 .collect(),
             paused: pauses.iter().map(account).collect(),
         }))
+    }
+
+    async fn check_ended(
+        &self,
+        request: Request<pb::CheckEndedRequest>,
+    ) -> Answer<pb::CheckEndedResponse> {
+        let jobs = job_ids(&request.into_inner().jobs)?;
+        let ended = self.store.ended(&jobs).await.map_err(refuse::store)?;
+        Ok(Response::new(pb::CheckEndedResponse { ended }))
     }
 
     async fn report_account(

@@ -1,16 +1,16 @@
-//! Which tenants, sites and accounts there are: asked of status every two seconds, spread to the pools.
+//! Which tenants, sites and accounts there are: asked of status every second, spread to the pools.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use calgrant_contract::pb::ledger::v1::GetFleetResponse;
-use calgrant_domain::{BadInput, TenantSpec};
+use calgrant_domain::{BadInput, OperationId, TenantSpec};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::ledger::{AccountKey, StatusLedger};
 
-const POLL: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_secs(1);
 
 /// The fleet as status knows it.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +21,8 @@ pub struct Fleet {
     pub tenants: Vec<TenantSpec>,
     /// Accounts that status holds for paused.
     pub paused: HashSet<AccountKey>,
+    /// Operations cancelled of late: their jobs are looked at before anything is asked of Exchange.
+    pub cancelled: HashSet<OperationId>,
 }
 
 /// Follows the fleet until `stop`.
@@ -32,7 +34,13 @@ pub async fn follow(
     loop {
         let version = fleet.borrow().version.clone();
         match ledger.fleet(&version).await {
-            Ok(answer) if answer.unchanged => {}
+            Ok(answer) if answer.unchanged => {
+                let cancelled = cancelled(&answer);
+                let differs = fleet.borrow().cancelled != cancelled;
+                if differs {
+                    fleet.send_modify(|fleet| Arc::make_mut(fleet).cancelled = cancelled);
+                }
+            }
             Ok(answer) => match read(answer) {
                 Ok(read) => {
                     info!(
@@ -60,6 +68,7 @@ pub async fn follow(
 
 fn read(answer: GetFleetResponse) -> Result<Fleet, BadInput> {
     let mut fleet = Fleet {
+        cancelled: cancelled(&answer),
         version: answer.version,
         ..Fleet::default()
     };
@@ -81,6 +90,12 @@ fn read(answer: GetFleetResponse) -> Result<Fleet, BadInput> {
         });
     }
     Ok(fleet)
+}
+
+fn cancelled(answer: &GetFleetResponse) -> HashSet<OperationId> {
+    let ids = answer.cancelled.iter();
+    ids.filter_map(|id| Some(OperationId::from_uuid(uuid::Uuid::from_slice(id).ok()?)))
+        .collect()
 }
 
 fn first(faults: Vec<BadInput>) -> BadInput {

@@ -63,6 +63,7 @@ pub async fn serve(
                 Arc::clone(&shelves[&site.kind]),
                 ledger.clone(),
                 bus.clone(),
+                fleet.clone(),
                 stop.clone(),
             ));
         }
@@ -78,7 +79,7 @@ pub async fn serve(
     // Enough in hand for every worker's next round, and no more.
     let prefetch = u16::try_from((2 * workers).clamp(20, 1000)).unwrap_or(1000);
     for pool in &pools {
-        pool.start(&tasks, fleet.clone());
+        pool.start(&tasks);
     }
     for lane in Lane::ALL {
         tasks.spawn(

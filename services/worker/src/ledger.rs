@@ -4,12 +4,12 @@ use async_trait::async_trait;
 use calgrant_contract::{
     bus::parse,
     pb::ledger::v1::{
-        Begin as PbBegin, BeginAnswer, BeginWritesRequest, GetFleetRequest, GetFleetResponse,
-        ReportAccountRequest, ledger_service_client::LedgerServiceClient,
+        Begin as PbBegin, BeginAnswer, BeginWritesRequest, CheckEndedRequest, GetFleetRequest,
+        GetFleetResponse, ReportAccountRequest, ledger_service_client::LedgerServiceClient,
     },
 };
 use calgrant_domain::{
-    AccountName, BadInput, Begin, BeginRefusal, Observed, OperationId, SiteKind, TenantName,
+    AccountName, BadInput, Begin, BeginRefusal, JobId, Observed, OperationId, SiteKind, TenantName,
 };
 use calgrant_runtime::waiting;
 use tokio_util::sync::CancellationToken;
@@ -58,6 +58,21 @@ impl StatusLedger {
             })
             .await?
             .into_inner())
+    }
+
+    /// Which of these jobs have ended, in their order; none of them if status doesn't answer.
+    pub async fn ended(&self, jobs: &[JobId]) -> Vec<bool> {
+        let request = CheckEndedRequest {
+            jobs: jobs
+                .iter()
+                .map(|job| job.as_uuid().into_bytes().to_vec())
+                .collect(),
+        };
+        let answer = self.client.clone().check_ended(request).await;
+        answer.map_or_else(
+            |_| vec![false; jobs.len()],
+            |answer| answer.into_inner().ended,
+        )
     }
 
     /// Says that an account is paused, or that it works again. Kept trying: an operator must see it.

@@ -46,6 +46,7 @@ pub struct Pool {
     shelf: Arc<Shelf<Held>>,
     ledger: StatusLedger,
     bus: Bus,
+    fleet: watch::Receiver<Arc<Fleet>>,
     state: watch::Sender<State>,
     stop: CancellationToken,
 }
@@ -69,6 +70,7 @@ impl Pool {
         shelf: Arc<Shelf<Held>>,
         ledger: StatusLedger,
         bus: Bus,
+        fleet: watch::Receiver<Arc<Fleet>>,
         stop: CancellationToken,
     ) -> Arc<Self> {
         let gate = Gate::new(account.limits.clone(), clock::instant);
@@ -85,6 +87,7 @@ impl Pool {
             shelf,
             ledger,
             bus,
+            fleet,
             state,
             stop,
         })
@@ -103,8 +106,8 @@ impl Pool {
     }
 
     /// Starts its workers.
-    pub fn start(self: &Arc<Self>, tasks: &Tasks, fleet: watch::Receiver<Arc<Fleet>>) {
-        tasks.spawn("account", Arc::clone(self).keep_usable(fleet));
+    pub fn start(self: &Arc<Self>, tasks: &Tasks) {
+        tasks.spawn("account", Arc::clone(self).keep_usable());
         // Workers are mailboxes in hand at the same moment; a round holds several.
         let (workers, round) = (self.account.workers as usize, self.round_size());
         for _ in 0..workers.div_ceil(round) {
@@ -127,6 +130,10 @@ impl Pool {
                 next = self.next() => next,
             };
             let (calendars, held) = next;
+            let held = self.still_wanted(held).await;
+            if held.is_empty() {
+                continue;
+            }
             let tools = Tools {
                 calendars: &*calendars,
                 gate: &self.gate,
@@ -162,6 +169,27 @@ impl Pool {
         }
     }
 
+    /// Acks jobs that a cancellation ended, before they cost a call. Those that had begun are finished.
+    async fn still_wanted(&self, held: Vec<Held>) -> Vec<Held> {
+        let fleet = Arc::clone(&self.fleet.borrow());
+        let (suspects, mut wanted): (Vec<_>, Vec<_>) = held
+            .into_iter()
+            .partition(|held| fleet.cancelled.contains(&held.job.operation));
+        if suspects.is_empty() {
+            return wanted;
+        }
+        let jobs: Vec<_> = suspects.iter().map(|held| held.job.id).collect();
+        let ended = self.ledger.ended(&jobs).await;
+        for (held, ended) in suspects.into_iter().zip(ended) {
+            if !ended {
+                wanted.push(held);
+            } else if let Err(cause) = held.delivery.ack().await {
+                warn!(error = %cause, job.id = %held.job.id, "a job has ended already but couldn't be acked");
+            }
+        }
+        wanted
+    }
+
     /// Waits until the account is usable, its budget open and the publisher free, then takes what waits.
     async fn next(&self) -> (Arc<dyn Calendars>, Vec<Held>) {
         loop {
@@ -180,7 +208,8 @@ impl Pool {
     }
 
     /// Connects the account, and again whenever its credential changes or an operator resumes it.
-    async fn keep_usable(self: Arc<Self>, mut fleet: watch::Receiver<Arc<Fleet>>) {
+    async fn keep_usable(self: Arc<Self>) {
+        let mut fleet = self.fleet.clone();
         self.connect().await;
         loop {
             tokio::select! {

@@ -281,7 +281,7 @@ impl Round<'_> {
         // A refused token is renewed once; then it is the account that is refused.
         for last in [false, true] {
             if wanted.is_empty() {
-                return;
+                break;
             }
             let answers = self
                 .perform(wanted.iter().map(|(_, call)| call.clone()).collect())

@@ -18,7 +18,7 @@ use calgrant_contract::pb::{
     },
 };
 use calgrant_runtime::grpc;
-use calgrant_testkit::{Database, School, Vhost, eventually_within};
+use calgrant_testkit::{Database, Proxy, School, Vhost, eventually_within, server_of};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Channel;
 
@@ -47,6 +47,10 @@ pub struct House {
     pub database: Database,
     /// The broker.
     pub vhost: Vhost,
+    /// Between status and Postgres.
+    pub to_database: Proxy,
+    /// Between all services and RabbitMQ.
+    pub to_broker: Proxy,
     /// What it was set up with.
     pub setup: Setup,
     /// Calls to the api.
@@ -59,7 +63,8 @@ pub struct House {
     pub api_url: String,
     folder: PathBuf,
     ports: HashMap<Service, SocketAddr>,
-    stops: HashMap<Service, CancellationToken>,
+    /// What stops a service, and what tells that it has.
+    stops: HashMap<Service, (CancellationToken, CancellationToken)>,
     tasks: TaskTracker,
 }
 
@@ -80,6 +85,8 @@ impl House {
     /// # Panics
     /// Something doesn't start.
     pub async fn empty(setup: Setup) -> Self {
+        // Shown with a test that fails. Dropping the telemetry ends nothing: there is only the log.
+        let _telemetry = calgrant_runtime::telemetry::init("e2e");
         let folder =
             std::env::temp_dir().join(format!("calgrant-e2e-{}", uuid::Uuid::new_v4().simple()));
         std::fs::create_dir_all(&folder)
@@ -87,6 +94,8 @@ impl House {
         setup.write_secrets(&folder);
         let school = School::new(&setup.school).await;
         let (database, vhost) = (Database::new().await, Vhost::new());
+        let to_database = Proxy::new(server_of(database.url()), setup.servers_away).await;
+        let to_broker = Proxy::new(server_of(vhost.url()), setup.servers_away).await;
         let mut listeners = HashMap::new();
         for service in [Service::Status, Service::Api, Service::Worker] {
             listeners.insert(
@@ -104,6 +113,8 @@ impl House {
             school,
             database,
             vhost,
+            to_database,
+            to_broker,
             setup,
             provisioning: ProvisioningServiceClient::new(channel.clone()),
             status: StatusServiceClient::new(channel.clone()),
@@ -151,10 +162,11 @@ impl House {
         .await;
     }
 
-    /// Stops a service in its own order; waits for nothing.
-    pub fn stop(&mut self, service: Service) {
-        if let Some(stop) = self.stops.remove(&service) {
+    /// Stops a service in its own order, and waits until it has.
+    pub async fn stop(&mut self, service: Service) {
+        if let Some((stop, stopped)) = self.stops.remove(&service) {
             stop.cancel();
+            stopped.cancelled().await;
         }
     }
 
@@ -280,13 +292,14 @@ impl House {
     }
 
     fn run(&mut self, service: Service, listener: tokio::net::TcpListener) {
-        let stop = CancellationToken::new();
-        self.stops.insert(service, stop.clone());
+        let (stop, stopped) = (CancellationToken::new(), CancellationToken::new());
+        self.stops.insert(service, (stop.clone(), stopped.clone()));
         let listen = self.ports[&service];
         let status_url = format!("http://{}", self.ports[&Service::Status]);
-        let amqp_url = self.vhost.url().to_owned();
-        let database_url = self.database.url().to_owned();
+        let amqp_url = self.to_broker.before(self.vhost.url());
+        let database_url = self.to_database.before(self.database.url());
         self.tasks.spawn(async move {
+            let _stopped = stopped.drop_guard();
             let ended = match service {
                 Service::Api => {
                     let config = calgrant_api::Config {
@@ -324,7 +337,7 @@ impl House {
 
 impl Drop for House {
     fn drop(&mut self) {
-        for stop in self.stops.values() {
+        for (stop, _) in self.stops.values() {
             stop.cancel();
         }
         let _gone_already = std::fs::remove_dir_all(&self.folder);

@@ -40,8 +40,15 @@ impl House {
     /// Something did, or one was.
     pub async fn assert_harmless(&self) {
         let report = self.school.get("report").await;
-        assert_eq!(report["limit_violations"], 0, "{report}");
-        assert_eq!(report["foreign_entries_changed"], 0, "{report}");
+        assert_eq!(
+            report["limit_violations"], 0,
+            "{}",
+            report["violations_by_app"]
+        );
+        assert_eq!(
+            report["foreign_entries_changed"], 0,
+            "see /_simulator/changes?foreign=true"
+        );
     }
 
     /// What the simulator knows of every member of a selection.

@@ -9,5 +9,5 @@ mod wish;
 
 pub use house::{House, Service};
 pub use refused::Refused;
-pub use setup::{GRANTORS, Setup, TENANT};
+pub use setup::{GRANTORS, Setup, TENANT, grantor_secret};
 pub use wish::{group, list, run, wish};

@@ -29,6 +29,8 @@ pub struct Setup {
     pub windows: Vec<(u32, u64)>,
     /// First wait for a mailbox that isn't ready.
     pub park_first_millis: u64,
+    /// Whether Postgres and RabbitMQ are away at the start.
+    pub servers_away: bool,
 }
 
 impl Default for Setup {
@@ -45,6 +47,7 @@ impl Default for Setup {
             max_in_flight: 8,
             windows: Vec::new(),
             park_first_millis: 500,
+            servers_away: false,
         }
     }
 }
@@ -138,8 +141,9 @@ impl Setup {
     }
 }
 
-/// Where the secret of a grantor is.
-fn grantor_secret(folder: &Path, number: usize) -> PathBuf {
+/// Where the secret of a grantor is; the first one has a certificate.
+#[must_use]
+pub fn grantor_secret(folder: &Path, number: usize) -> PathBuf {
     folder.join(format!("grantor-{number}"))
 }
 
