@@ -4,6 +4,7 @@
 //! The servers themselves are those that `cargo xtask test` starts and names in the environment.
 
 mod database;
+mod judge;
 mod proxy;
 mod school;
 mod vhost;

@@ -54,16 +54,16 @@ pub(crate) async fn run(front: Front, args: &AccessArgs) -> anyhow::Result<ExitC
                 .trim_start_matches("ACCESS_STATE_")
                 .to_lowercase();
             let verified = when(access.verify_time.as_ref());
-            rows.print(&[
-                access.name,
-                state,
-                access.role,
-                access.trustee,
-                verified,
-                access.reason,
-                access.advice,
-                access.operation_id,
-                access.mailbox_id,
+            rows.print(vec![
+                access.name.into(),
+                state.into(),
+                access.role.into(),
+                access.trustee.into(),
+                verified.into(),
+                access.reason.into(),
+                access.advice.into(),
+                access.operation_id.into(),
+                access.mailbox_id.into(),
             ])?;
         }
     }

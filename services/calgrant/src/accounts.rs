@@ -7,6 +7,7 @@ use calgrant_contract::{
     words,
 };
 use clap::Subcommand;
+use serde_json::Value;
 
 use crate::{
     cli::OutputArgs,
@@ -66,7 +67,7 @@ pub(crate) async fn run(front: Front, command: &AccountsCommand) -> anyhow::Resu
                 .into_inner()
                 .accounts
             {
-                rows.print(&cells(&account))?;
+                rows.print(cells(&account))?;
             }
         }
         AccountsCommand::Resume {
@@ -85,13 +86,13 @@ pub(crate) async fn run(front: Front, command: &AccountsCommand) -> anyhow::Resu
                 .resume_account(request)
                 .await?
                 .into_inner();
-            Rows::new(Output::Table, COLUMNS).print(&cells(&account))?;
+            Rows::new(Output::Table, COLUMNS).print(cells(&account))?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn cells(account: &Account) -> Vec<String> {
+fn cells(account: &Account) -> Vec<Value> {
     let spec = account.spec.clone().unwrap_or_default();
     let purposes = spec
         .purposes
@@ -104,18 +105,19 @@ fn cells(account: &Account) -> Vec<String> {
                 .to_lowercase()
         });
     vec![
-        account.tenant.clone(),
+        account.tenant.as_str().into(),
         account
             .site()
             .as_str_name()
             .trim_start_matches("SITE_KIND_")
-            .to_lowercase(),
-        spec.name.clone(),
-        purposes.collect::<Vec<_>>().join("+"),
-        spec.workers.to_string(),
-        spec.max_in_flight.to_string(),
+            .to_lowercase()
+            .into(),
+        spec.name.into(),
+        purposes.collect::<Vec<_>>().into(),
+        spec.workers.into(),
+        spec.max_in_flight.into(),
         if account.paused { "paused" } else { "active" }.into(),
-        when(account.pause_time.as_ref()),
-        account.pause_reason.clone(),
+        when(account.pause_time.as_ref()).into(),
+        account.pause_reason.as_str().into(),
     ]
 }

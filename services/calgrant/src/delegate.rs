@@ -1,17 +1,19 @@
 //! One request: a right on many calendars.
 
-use std::{io::Read, path::PathBuf, process::ExitCode};
+use std::{io::Read, path::PathBuf, process::ExitCode, time::Duration};
 
 use calgrant_contract::{
     pb::provisioning::v1::{
-        DelegationSpec, Lane, RunDelegationRequest, Selector, SiteKind, Trustee,
+        DelegationSpec, Lane, Operation, RunDelegationRequest, Selector, SiteKind, Trustee,
         UploadMailboxListRequest, run_delegation_request::What, selector::By,
     },
     words,
 };
+use calgrant_domain::{Address, BadInput};
 use clap::Args;
+use tonic::{Code, Status};
 
-use crate::{front::Front, operations, output::Output, progress};
+use crate::{front::Front, operations, output::Output, progress, tenant_file::Faults};
 
 /// Whose calendars, for whom.
 #[derive(Debug, Args)]
@@ -79,6 +81,9 @@ struct SelectorArgs {
     mailboxes: Option<PathBuf>,
 }
 
+/// How often a submission is tried while the api is away, and the pause in between.
+const ATTEMPTS: u32 = 5;
+const PAUSE: Duration = Duration::from_secs(1);
 /// Lines of one part of an upload.
 const PART: usize = 5000;
 
@@ -131,12 +136,7 @@ pub(crate) async fn run(front: Front, args: &DelegateArgs) -> anyhow::Result<Exi
         validate_only: args.plan,
         ticket: args.ticket.clone(),
     };
-    let mut operation = front
-        .provisioning
-        .clone()
-        .run_delegation(request)
-        .await?
-        .into_inner();
+    let mut operation = submit(&front, request).await?;
     if args.wait {
         eprintln!("{} is accepted", operation.id);
         operation = progress::watch(&front, &operation.id).await?;
@@ -151,6 +151,37 @@ pub(crate) async fn run(front: Front, args: &DelegateArgs) -> anyhow::Result<Exi
     Ok(progress::exit_code(&operation))
 }
 
+/// Submits, and again while the api is away: the `request_id` makes a repeat harmless.
+async fn submit(front: &Front, request: RunDelegationRequest) -> Result<Operation, Status> {
+    for left in (0..ATTEMPTS).rev() {
+        match front
+            .provisioning
+            .clone()
+            .run_delegation(request.clone())
+            .await
+        {
+            Err(status) if status.code() == Code::Unavailable && left > 0 => {
+                eprintln!("{}; trying again", status.message());
+                tokio::time::sleep(PAUSE).await;
+            }
+            answer => return answer.map(tonic::Response::into_inner),
+        }
+    }
+    Err(Status::unavailable("the api is away"))
+}
+
+/// Every line that names no mailbox. The api looks too, but its answer has no room for many.
+fn faulty_lines(text: &str) -> Vec<BadInput> {
+    let lines = text.lines().map(str::trim).zip(1..);
+    lines
+        .filter(|(line, _)| !line.is_empty() && !line.starts_with('#'))
+        .filter_map(|(line, number)| {
+            let bad = line.parse::<Address>().err()?;
+            Some(bad.within(&format!("lines[{number}]")))
+        })
+        .collect()
+}
+
 async fn upload(front: &Front, tenant: &str, path: &PathBuf) -> anyhow::Result<String> {
     let mut text = String::new();
     if path.as_os_str() == "-" {
@@ -158,6 +189,10 @@ async fn upload(front: &Front, tenant: &str, path: &PathBuf) -> anyhow::Result<S
     } else {
         text = std::fs::read_to_string(path)
             .map_err(|cause| anyhow::anyhow!("{}: {cause}", path.display()))?;
+    }
+    let faults = faulty_lines(&text);
+    if !faults.is_empty() {
+        return Err(Faults::new("the list", faults).into());
     }
     let lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let parts: Vec<_> = lines

@@ -68,28 +68,22 @@ pub(crate) async fn run(front: Front, args: &MailboxesArgs) -> anyhow::Result<Ex
             } else {
                 progress::outcome(mailbox.outcome)
             };
-            let lines = mailbox
-                .lines
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(" ");
             let ended = when(mailbox.end_time.as_ref());
-            rows.print(&[
-                mailbox.name,
-                outcome,
-                mailbox.reason,
-                mailbox.before,
-                mailbox.waiting,
-                mailbox.account,
-                ended,
-                mailbox.advice,
-                mailbox.server_code,
-                mailbox.request_id,
-                mailbox.mailbox_id,
-                mailbox.job_id,
-                lines,
-                mailbox.server_text,
+            rows.print(vec![
+                mailbox.name.into(),
+                outcome.into(),
+                mailbox.reason.into(),
+                mailbox.before.into(),
+                mailbox.waiting.into(),
+                mailbox.account.into(),
+                ended.into(),
+                mailbox.advice.into(),
+                mailbox.server_code.into(),
+                mailbox.request_id.into(),
+                mailbox.mailbox_id.into(),
+                mailbox.job_id.into(),
+                mailbox.lines.into(),
+                mailbox.server_text.into(),
             ])?;
         }
         page_token = page.next_page_token;

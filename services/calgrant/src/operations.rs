@@ -6,6 +6,7 @@ use calgrant_contract::pb::provisioning::v1::{
     CancelOperationRequest, GetOperationRequest, ListOperationsRequest, Operation,
 };
 use clap::Subcommand;
+use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
@@ -52,7 +53,7 @@ const COLUMNS: &[(&str, usize)] = &[
     ("lane", 11),
     ("accepted", 8),
     ("outstanding", 11),
-    ("counts", 40),
+    ("outcomes", 40),
     ("created", 20),
     ("failure", 20),
     ("waiting_for", 20),
@@ -77,7 +78,7 @@ pub(crate) async fn run(front: Front, command: &OperationsCommand) -> anyhow::Re
                     .await?
                     .into_inner();
                 for operation in &page.operations {
-                    rows.print(&cells(operation))?;
+                    rows.print(cells(operation))?;
                 }
                 page_token = page.next_page_token;
                 if page_token.is_empty() {
@@ -115,7 +116,7 @@ pub(crate) async fn run(front: Front, command: &OperationsCommand) -> anyhow::Re
 
 /// One row of it.
 pub(crate) fn show(operation: &Operation, output: Output) -> anyhow::Result<()> {
-    Ok(Rows::new(output, COLUMNS).print(&cells(operation))?)
+    Ok(Rows::new(output, COLUMNS).print(cells(operation))?)
 }
 
 /// One sentence about it, and what to look at next.
@@ -143,22 +144,26 @@ pub(crate) fn when(at: Option<&calgrant_contract::pb::Timestamp>) -> String {
         .unwrap_or_default()
 }
 
-fn cells(operation: &Operation) -> Vec<String> {
+fn cells(operation: &Operation) -> Vec<Value> {
     let all = operation.counts.clone().unwrap_or_default();
     vec![
-        operation.id.clone(),
-        operation.tenant.clone(),
-        progress::state(operation),
+        operation.id.as_str().into(),
+        operation.tenant.as_str().into(),
+        progress::state(operation).into(),
         operation
             .lane()
             .as_str_name()
             .trim_start_matches("LANE_")
-            .to_lowercase(),
-        all.accepted.to_string(),
-        all.outstanding.to_string(),
-        progress::counts(operation),
-        when(operation.create_time.as_ref()),
-        operation.failure.clone(),
-        operation.waiting_for.clone(),
+            .to_lowercase()
+            .into(),
+        all.accepted.into(),
+        all.outstanding.into(),
+        all.outcomes
+            .iter()
+            .map(|count| (progress::outcome(count.outcome), Value::from(count.count)))
+            .collect(),
+        when(operation.create_time.as_ref()).into(),
+        operation.failure.as_str().into(),
+        operation.waiting_for.as_str().into(),
     ]
 }

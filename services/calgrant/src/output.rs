@@ -33,8 +33,8 @@ impl Rows {
         }
     }
 
-    /// Prints one row. A reader that went away ends the program quietly.
-    pub(crate) fn print(&mut self, cells: &[String]) -> io::Result<()> {
+    /// Prints one row. JSON keeps numbers, lists and objects as they are.
+    pub(crate) fn print(&mut self, cells: Vec<Value>) -> io::Result<()> {
         let mut out = io::stdout().lock();
         if !self.begun {
             self.begun = true;
@@ -50,14 +50,14 @@ impl Rows {
             }
         }
         match self.output {
-            Output::Table => writeln!(out, "{}", self.table(cells)),
-            Output::Csv => writeln!(out, "{}", csv(cells)),
+            Output::Table => writeln!(out, "{}", self.table(&texts(&cells))),
+            Output::Csv => writeln!(out, "{}", csv(&texts(&cells))),
             Output::Json => {
                 let object: Map<_, _> = self
                     .columns
                     .iter()
                     .zip(cells)
-                    .map(|((name, _), cell)| ((*name).to_owned(), Value::from(cell.as_str())))
+                    .map(|((name, _), cell)| ((*name).to_owned(), cell))
                     .collect();
                 writeln!(out, "{}", Value::Object(object))
             }
@@ -71,6 +71,25 @@ impl Rows {
             .zip(cells)
             .map(|((_, width), cell)| format!("{cell:<width$}"));
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    }
+}
+
+/// Cells for people: `added 12, unchanged 3` for an object, `4 9` for a list.
+fn texts(cells: &[Value]) -> Vec<String> {
+    cells.iter().map(text).collect()
+}
+
+fn text(cell: &Value) -> String {
+    match cell {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(" "),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| format!("{name} {}", text(value)))
+            .collect::<Vec<_>>()
+            .join(", "),
+        other => other.to_string(),
     }
 }
 
@@ -88,6 +107,15 @@ fn csv(cells: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cells_read_well() {
+        let cells = serde_json::json!(["a", 3, {"added": 12, "unchanged": 3}, [4, 9], null]);
+        assert_eq!(
+            texts(cells.as_array().unwrap()),
+            ["a", "3", "added 12, unchanged 3", "4 9", ""]
+        );
+    }
 
     #[test]
     fn csv_quotes_what_needs_it() {

@@ -8,16 +8,30 @@ use toml::{Table, Value};
 
 /// Everything that is wrong with a file.
 #[derive(Debug)]
-pub(crate) struct Faults(Vec<BadInput>);
+pub(crate) struct Faults {
+    file: &'static str,
+    faults: Vec<BadInput>,
+}
+
+impl Faults {
+    /// The faults of `file`, as it is called in a sentence.
+    pub(crate) fn new(file: &'static str, faults: Vec<BadInput>) -> Self {
+        Self { file, faults }
+    }
+}
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the tenant's file has {} mistakes:", self.0.len())?;
-        self.0.iter().try_for_each(|bad| write!(f, "\n  {bad}"))
+        write!(f, "{} has {} mistakes:", self.file, self.faults.len())?;
+        self.faults
+            .iter()
+            .try_for_each(|bad| write!(f, "\n  {bad}"))
     }
 }
 
 impl std::error::Error for Faults {}
+
+const FILE: &str = "the tenant's file";
 
 /// Reads a file.
 ///
@@ -25,7 +39,7 @@ impl std::error::Error for Faults {}
 /// All mistakes of its shape, and then all mistakes of its values.
 pub(crate) fn read(text: &str) -> Result<pb::TenantSpec, Faults> {
     let table: Table = text.parse().map_err(|cause: toml::de::Error| {
-        Faults(vec![BadInput::new("file", "", cause.to_string())])
+        Faults::new(FILE, vec![BadInput::new("file", "", cause.to_string())])
     })?;
     let mut section = Section {
         path: String::new(),
@@ -49,7 +63,7 @@ pub(crate) fn read(text: &str) -> Result<pb::TenantSpec, Faults> {
     if faults.is_empty() {
         Ok(wire)
     } else {
-        Err(Faults(faults))
+        Err(Faults::new(FILE, faults))
     }
 }
 
@@ -299,7 +313,7 @@ mod tests {
             .replace("kind = \"online\"", "kind = \"cloud\"")
             .replace("purpose = [\"reader\"]", "purpose = [\"raeder\"]")
             .replace("workers = 8", "workers = -1\nwokers = 3");
-        let Faults(faults) = read(&bad).unwrap_err();
+        let Faults { faults, .. } = read(&bad).unwrap_err();
         let fields: Vec<_> = faults.iter().map(|bad| bad.field.as_str()).collect();
         for field in [
             "name",

@@ -159,7 +159,7 @@ fn delegate(stage: &Stage) -> Result<Run> {
     let operation_row = stage.read(&["operations", "get", &operation, "--output", "json"])?;
     let accepted = operation_row
         .first()
-        .and_then(|row| text(row, "accepted").parse().ok());
+        .and_then(|row| row["accepted"].as_u64());
     for row in stage.read(&["mailboxes", "--operation", &operation, "--output", "json"])? {
         let outcome = text(&row, "outcome");
         let done = figures::GRANTED.contains(&outcome.as_str());

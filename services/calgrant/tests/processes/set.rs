@@ -1,0 +1,262 @@
+//! Services as processes of their own, on a database, a vhost and a school of the test's own.
+
+use std::{
+    collections::HashMap,
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc,
+    time::Duration,
+};
+
+use calgrant_contract::pb::{
+    provisioning::v1::{
+        GetOperationRequest, Operation, provisioning_service_client::ProvisioningServiceClient,
+    },
+    status::v1::{
+        ListOperationMailboxesRequest, OperationMailbox, status_service_client::StatusServiceClient,
+    },
+};
+use calgrant_simulator::{DEMO_CERTIFICATE_PEM, DEMO_KEY_PEM, SchoolOptions, TENANT_ID};
+use calgrant_testkit::{Database, School, Vhost, eventually_within};
+use tonic::transport::Channel;
+
+/// Longest wait for a process, or an operation.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Status, api and worker; killed with the test.
+pub(crate) struct Set {
+    pub(crate) school: School,
+    database: Database,
+    vhost: Vhost,
+    folder: PathBuf,
+    processes: HashMap<&'static str, Process>,
+}
+
+struct Process {
+    child: Child,
+    address: String,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+impl Set {
+    /// All three, and the school applied as the tenant `uni`.
+    pub(crate) async fn start(school: &SchoolOptions) -> Self {
+        let folder =
+            std::env::temp_dir().join(format!("calgrant-set-{}", uuid::Uuid::new_v4().simple()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut set = Self {
+            school: School::new(school).await,
+            database: Database::new().await,
+            vhost: Vhost::new(),
+            folder,
+            processes: HashMap::new(),
+        };
+        for name in ["status", "api", "worker"] {
+            set.run(name);
+        }
+        let file = set.write("tenant.toml", &set.tenant());
+        eventually_within(LIMIT, "the tenant is applied", async || {
+            set.command(["apply", "-f", &file])
+                .output()
+                .unwrap()
+                .status
+                .success()
+        })
+        .await;
+        set
+    }
+
+    /// Starts a service; a second time on the port it had before.
+    pub(crate) fn run(&mut self, name: &'static str) {
+        let before = self.processes.remove(name);
+        let listen = before
+            .as_ref()
+            .map_or("127.0.0.1:0", |process| process.address.as_str());
+        let status = self.processes.get("status");
+        let status = status.map_or_else(String::new, |status| format!("http://{}", status.address));
+        let upper = name.to_uppercase();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_calgrant"));
+        command
+            .arg(name)
+            .env(format!("CALGRANT_{upper}_LISTEN"), listen)
+            .env("DATABASE_URL", self.database.url())
+            .env("AMQP_URL", self.vhost.url())
+            .env("CALGRANT_LOG", "info")
+            .stderr(Stdio::piped());
+        if name != "status" {
+            command.env(format!("CALGRANT_{upper}_STATUS_URL"), status);
+        }
+        drop(before);
+        let mut child = command.spawn().unwrap();
+        let (sender, receiver) = mpsc::channel();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        // The log is read to its end, or the process would block on a full pipe; it is shown if the test fails.
+        std::thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                if let Some((_, address)) = line
+                    .split_once("serves ")
+                    .and_then(|(_, rest)| rest.split_once(" at "))
+                {
+                    let address = address.split(' ').next().unwrap_or_default().to_owned();
+                    // Only the first one is waited for.
+                    let _late = sender.send(address);
+                }
+                eprintln!("{name}: {line}");
+            }
+        });
+        let address = receiver
+            .recv_timeout(LIMIT)
+            .unwrap_or_else(|_| panic!("{name} said no address"));
+        self.processes.insert(name, Process { child, address });
+    }
+
+    /// `kill -9`, and started again.
+    pub(crate) fn kill_and_run(&mut self, name: &'static str) {
+        let process = self.processes.get_mut(name).unwrap();
+        process.child.kill().unwrap();
+        process.child.wait().unwrap();
+        self.run(name);
+    }
+
+    /// The operator's command line.
+    pub(crate) fn command<const N: usize>(&self, arguments: [&str; N]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_calgrant"));
+        command
+            .args(arguments)
+            .env("CALGRANT_API", self.api_url())
+            .env("CALGRANT_CALLER", "test");
+        command
+    }
+
+    pub(crate) fn api_url(&self) -> String {
+        format!("http://{}", self.processes["api"].address)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
+        let path = self.folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    /// Submits by the command line. Answers the operation's id.
+    pub(crate) fn submit<const N: usize>(&self, arguments: [&str; N]) -> String {
+        let output = self
+            .command(["delegate", "--tenant", "uni", "--output", "json"])
+            .args(arguments)
+            .args(["--trustee", calgrant_simulator::TRUSTEE])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        rows(&output)[0]["id"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) async fn operation(&self, id: &str) -> Option<Operation> {
+        let channel = Channel::from_shared(self.api_url()).unwrap().connect_lazy();
+        let request = GetOperationRequest { id: id.to_owned() };
+        let answer = ProvisioningServiceClient::new(channel)
+            .get_operation(request)
+            .await;
+        answer.ok().map(tonic::Response::into_inner)
+    }
+
+    /// Waits until an operation is as wanted. Services may be away meanwhile.
+    pub(crate) async fn until(&self, id: &str, wanted: impl Fn(&Operation) -> bool) -> Operation {
+        let mut last = None;
+        eventually_within(LIMIT, "an operation is as wanted", async || {
+            last = self.operation(id).await;
+            last.as_ref().is_some_and(&wanted)
+        })
+        .await;
+        last.unwrap()
+    }
+
+    pub(crate) async fn mailboxes(&self, operation: &str) -> Vec<OperationMailbox> {
+        let channel = Channel::from_shared(self.api_url()).unwrap().connect_lazy();
+        let mut client = StatusServiceClient::new(channel);
+        let (mut all, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let request = ListOperationMailboxesRequest {
+                operation_id: operation.to_owned(),
+                page_size: 1000,
+                page_token,
+                ..ListOperationMailboxesRequest::default()
+            };
+            let page = client
+                .list_operation_mailboxes(request)
+                .await
+                .unwrap()
+                .into_inner();
+            all.extend(page.mailboxes);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return all;
+            }
+        }
+    }
+
+    fn tenant(&self) -> String {
+        let url = self.school.url();
+        let key = self.write("key.pem", DEMO_KEY_PEM);
+        let certificate = self.write("certificate.pem", DEMO_CERTIFICATE_PEM);
+        let reader = self.write("reader", "reader-secret");
+        let second = self.write("grantor-2", "grantor-secret-2");
+        format!(
+            r#"name = "uni"
+[[site]]
+kind = "online"
+directory_id = "{TENANT_ID}"
+login_url = "{url}"
+graph_url = "{url}"
+admin_url = "{url}"
+park_first_secs = 1
+[[site.account]]
+name = "reader"
+purpose = ["reader"]
+client_id = "aaaaaaaa-0000-0000-0000-000000000000"
+secret = {{ file = "{reader}" }}
+[[site.account]]
+name = "sa-1"
+purpose = ["grantor"]
+client_id = "bbbbbbbb-0000-0000-0000-000000000001"
+certificate = {{ key = {{ file = "{key}" }}, certificate = {{ file = "{certificate}" }} }}
+max_in_flight = 8
+workers = 8
+[[site.account]]
+name = "sa-2"
+purpose = ["grantor"]
+client_id = "bbbbbbbb-0000-0000-0000-000000000002"
+secret = {{ file = "{second}" }}
+max_in_flight = 8
+workers = 8
+"#
+        )
+    }
+}
+
+impl Drop for Set {
+    fn drop(&mut self) {
+        self.processes.clear();
+        let _gone_already = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// The JSON objects that a command printed.
+pub(crate) fn rows(output: &Output) -> Vec<serde_json::Value> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+        .collect()
+}
+
+/// What a command said on stderr.
+pub(crate) fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
