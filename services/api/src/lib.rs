@@ -67,14 +67,18 @@ pub async fn run_on(
     let (health, health_service) = server::Health::new();
     health.ready(SERVICES, false).await;
     let front = Front::new(channel.clone());
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(DESCRIPTORS)
-        .build_v1()?;
+    // Many clients, Python's among them, still ask by the alpha version.
+    let described = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
     let routes = Routes::new(ProvisioningServiceServer::new(front.clone()))
         .add_service(StatusServiceServer::new(front.clone()))
         .add_service(FleetServiceServer::new(front))
         .add_service(health_service)
-        .add_service(reflection);
+        .add_service(described().build_v1()?)
+        .add_service(described().build_v1alpha()?);
     tasks.spawn("grpc", server::serve(listener, routes, stop.clone()));
     info!(%address, "api serves gRPC at {address}");
 

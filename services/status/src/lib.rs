@@ -72,9 +72,12 @@ pub async fn run_on(
         .map_err(|cause| anyhow!("status.database_url: {cause}"))?;
     let (health, health_service) = grpc::Health::new();
     health.ready(SERVICES, false).await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(DESCRIPTORS)
-        .build_v1()?;
+    // Many clients, Python's among them, still ask by the alpha version.
+    let described = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
     let ledger = LedgerServiceServer::new(ledger::Ledger {
         store: store.clone(),
     })
@@ -92,7 +95,8 @@ pub async fn run_on(
             store: store.clone(),
         }))
         .add_service(health_service)
-        .add_service(reflection);
+        .add_service(described().build_v1()?)
+        .add_service(described().build_v1alpha()?);
     tasks.spawn("grpc", grpc::serve(listener, routes, stop.clone()));
     info!(%address, "status serves gRPC at {address}");
 

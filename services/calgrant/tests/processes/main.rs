@@ -2,4 +2,5 @@
 
 mod commands;
 mod killing;
+mod python;
 mod set;
