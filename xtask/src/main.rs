@@ -2,6 +2,7 @@
 //!
 //! It depends on none of our crates: it builds `calgrant` and runs it as processes, the way a user does.
 
+mod bench;
 mod check;
 mod clock;
 mod demo;
@@ -34,6 +35,8 @@ enum Task {
     Test(test::Args),
     /// Format, lints, documentation, licences and contracts, without changing anything.
     Check,
+    /// Measure the whole set in release: `bench scale`.
+    Bench(bench::Args),
     /// Start private Postgres and RabbitMQ servers, print their addresses, stop them on Ctrl-C.
     Servers(servers::Args),
 }
@@ -57,6 +60,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Demo(args) => demo::run_all(&args),
         Task::Test(args) => test::run_all(&args),
         Task::Check => check::run_all(),
+        Task::Bench(args) => bench::run_all(&args),
         Task::Servers(args) => servers::run(&args),
     }
 }

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use crate::{
     fleet::Fleet,
     ledger::{AccountKey, StatusLedger},
-    pool::{Held, Pool, report},
+    pool::{Held, Pool, Shared, report},
     shelf::Shelf,
 };
 
@@ -56,16 +56,14 @@ pub async fn serve(
                 site: site.kind,
                 account: account.name.clone(),
             };
-            pools.push(Pool::new(
-                key,
-                site.clone(),
-                account.clone(),
-                Arc::clone(&shelves[&site.kind]),
-                ledger.clone(),
-                bus.clone(),
-                fleet.clone(),
-                stop.clone(),
-            ));
+            let shared = Shared {
+                shelf: Arc::clone(&shelves[&site.kind]),
+                ledger: ledger.clone(),
+                bus: bus.clone(),
+                fleet: fleet.clone(),
+                stop: stop.clone(),
+            };
+            pools.push(Pool::new(key, site.clone(), account.clone(), shared));
         }
     }
     Pool::introduce(&pools);

@@ -35,6 +35,21 @@ pub struct Held {
 /// Most mailboxes of one round: as many as a batch of the protocol holds, at the most.
 const LARGEST_ROUND: usize = 20;
 
+/// What the pools of a site share.
+#[derive(Clone)]
+pub struct Shared {
+    /// What waits for them.
+    pub shelf: Arc<Shelf<Held>>,
+    /// Status.
+    pub ledger: StatusLedger,
+    /// The broker.
+    pub bus: Bus,
+    /// Tenants, accounts and their pauses, as status knows them.
+    pub fleet: watch::Receiver<Arc<Fleet>>,
+    /// Ends them.
+    pub stop: CancellationToken,
+}
+
 /// The workers of one account in this process.
 pub struct Pool {
     key: AccountKey,
@@ -43,12 +58,8 @@ pub struct Pool {
     gate: Gate,
     /// The other pools of the site, for a pushback that concerns them all.
     peers: Mutex<Vec<std::sync::Weak<Pool>>>,
-    shelf: Arc<Shelf<Held>>,
-    ledger: StatusLedger,
-    bus: Bus,
-    fleet: watch::Receiver<Arc<Fleet>>,
+    shared: Shared,
     state: watch::Sender<State>,
-    stop: CancellationToken,
 }
 
 #[derive(Clone)]
@@ -63,16 +74,7 @@ enum State {
 
 impl Pool {
     /// A pool that is not running yet.
-    pub fn new(
-        key: AccountKey,
-        site: SiteSpec,
-        account: AccountSpec,
-        shelf: Arc<Shelf<Held>>,
-        ledger: StatusLedger,
-        bus: Bus,
-        fleet: watch::Receiver<Arc<Fleet>>,
-        stop: CancellationToken,
-    ) -> Arc<Self> {
+    pub fn new(key: AccountKey, site: SiteSpec, account: AccountSpec, shared: Shared) -> Arc<Self> {
         let gate = Gate::new(account.limits.clone(), clock::instant);
         let state = watch::Sender::new(State::Paused {
             credential: None,
@@ -84,12 +86,8 @@ impl Pool {
             account,
             gate,
             peers: Mutex::default(),
-            shelf,
-            ledger,
-            bus,
-            fleet,
+            shared,
             state,
-            stop,
         })
     }
 
@@ -123,10 +121,10 @@ impl Pool {
     }
 
     async fn work(self: Arc<Self>) {
-        let publisher = self.bus.publisher();
+        let publisher = self.shared.bus.publisher();
         loop {
             let next = tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.shared.stop.cancelled() => return,
                 next = self.next() => next,
             };
             let (calendars, held) = next;
@@ -137,7 +135,7 @@ impl Pool {
             let tools = Tools {
                 calendars: &*calendars,
                 gate: &self.gate,
-                ledger: &self.ledger,
+                ledger: &self.shared.ledger,
                 account: self.account.name.as_str(),
             };
             let (jobs, deliveries): (Vec<_>, Vec<_>) = held
@@ -160,9 +158,9 @@ impl Pool {
                     .for_each(|peer| peer.gate.push_back(wait));
             }
             report(
-                &self.bus,
+                &self.shared.bus,
                 &publisher,
-                &self.stop,
+                &self.shared.stop,
                 results.into_iter().zip(deliveries).collect(),
             )
             .await;
@@ -171,7 +169,7 @@ impl Pool {
 
     /// Acks jobs that a cancellation ended, before they cost a call. Those that had begun are finished.
     async fn still_wanted(&self, held: Vec<Held>) -> Vec<Held> {
-        let fleet = Arc::clone(&self.fleet.borrow());
+        let fleet = Arc::clone(&self.shared.fleet.borrow());
         let (suspects, mut wanted): (Vec<_>, Vec<_>) = held
             .into_iter()
             .partition(|held| fleet.cancelled.contains(&held.job.operation));
@@ -179,7 +177,7 @@ impl Pool {
             return wanted;
         }
         let jobs: Vec<_> = suspects.iter().map(|held| held.job.id).collect();
-        let ended = self.ledger.ended(&jobs).await;
+        let ended = self.shared.ledger.ended(&jobs).await;
         for (held, ended) in suspects.into_iter().zip(ended) {
             if !ended {
                 wanted.push(held);
@@ -196,11 +194,11 @@ impl Pool {
             let mut state = self.state.subscribe();
             let calendars = working(&mut state).await;
             self.gate.open().await;
-            while !self.bus.is_up() {
+            while !self.shared.bus.is_up() {
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
             tokio::select! {
-                held = self.shelf.take(self.round_size()) => return (calendars, held),
+                held = self.shared.shelf.take(self.round_size()) => return (calendars, held),
                 // Paused meanwhile, or connected anew, by a colleague.
                 _ = state.changed() => {}
             }
@@ -209,11 +207,11 @@ impl Pool {
 
     /// Connects the account, and again whenever its credential changes or an operator resumes it.
     async fn keep_usable(self: Arc<Self>) {
-        let mut fleet = self.fleet.clone();
+        let mut fleet = self.shared.fleet.clone();
         self.connect().await;
         loop {
             tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.shared.stop.cancelled() => return,
                 () = tokio::time::sleep(Duration::from_secs(2)) => {}
                 changed = fleet.changed() => if changed.is_err() { return },
             }
@@ -243,7 +241,7 @@ impl Pool {
     async fn connect(&self) {
         match connect::calendars(&self.site, &self.account, clock::now) {
             Ok(calendars) => {
-                self.ledger.report(&self.key, false, "").await;
+                self.shared.ledger.report(&self.key, false, "").await;
                 info!(account = %self.key.account, tenant = %self.key.tenant, "account {} is working", self.key.account);
                 self.state.send_replace(State::Working(calendars));
             }
@@ -270,7 +268,10 @@ impl Pool {
         if was_working {
             warn!(account = %self.key.account, tenant = %self.key.tenant, code = detail.server_code, request.id = detail.request_id, "account {} is paused", self.key.account);
         }
-        self.ledger.report(&self.key, true, reason.trim()).await;
+        self.shared
+            .ledger
+            .report(&self.key, true, reason.trim())
+            .await;
     }
 }
 

@@ -258,7 +258,10 @@ async fn calls_are_few_and_known_by_any_name_afterwards() {
         .await
         .unwrap();
     let known = known.into_inner().access;
-    let states: Vec<_> = known.iter().map(|access| access.state()).collect();
+    let states: Vec<_> = known
+        .iter()
+        .map(calgrant_contract::pb::status::v1::MailboxAccess::state)
+        .collect();
     assert_eq!(
         states,
         [

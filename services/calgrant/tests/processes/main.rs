@@ -1,5 +1,10 @@
 //! The executable, as its users meet it: services as processes, which are killed; commands and their exit codes.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that can't have what it needs has failed"
+)]
+
 mod commands;
 mod killing;
 mod python;

@@ -1,0 +1,43 @@
+//! Measurements of the whole set: the executable's services as processes, real servers, the simulator as the judge.
+//!
+//! Started by `cargo xtask bench …`, which builds everything in release and starts the servers. The last line on stdout is
+//! one JSON object with the figures, where asked for; everything else is said on stderr.
+
+mod processes;
+mod scale;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+struct Args {
+    /// The executable to measure.
+    #[arg(long)]
+    program: PathBuf,
+    /// The last line on stdout is one JSON object with the figures.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Large operations: how soon they are accepted, how fast they run, how much memory they take.
+    Scale(scale::Args),
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    calgrant_runtime::tls::install_crypto();
+    let args = Args::parse();
+    let figures = match &args.what {
+        What::Scale(what) => scale::run(&args.program, what).await?,
+    };
+    eprintln!("{figures:#}");
+    if args.json {
+        println!("{figures}");
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,229 @@
+//! The services and the simulator as processes, their addresses, and the memory they took.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command},
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use calgrant_contract::pb::{
+    fleet::v1::{ApplyTenantRequest, TenantSpec, fleet_service_client::FleetServiceClient},
+    provisioning::v1::{
+        GetOperationRequest, Operation, provisioning_service_client::ProvisioningServiceClient,
+    },
+};
+use calgrant_runtime::{clock, grpc};
+use calgrant_testkit::{Database, Vhost};
+use serde_json::Value;
+use tonic::transport::Channel;
+
+/// Longest wait for a process to answer.
+const READY: Duration = Duration::from_secs(60);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A set of processes. They end with it.
+pub(crate) struct Processes {
+    folder: PathBuf,
+    program: PathBuf,
+    running: HashMap<String, Child>,
+    ports: HashMap<String, u16>,
+    http: reqwest::Client,
+    database: Database,
+    vhost: Vhost,
+}
+
+impl Processes {
+    /// The simulator with this scenario, then status, api and worker.
+    pub(crate) async fn start(program: &Path, scenario: &str) -> anyhow::Result<Self> {
+        let folder = std::env::temp_dir().join(format!("calgrant-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        let mut set = Self {
+            folder,
+            program: program.to_owned(),
+            running: HashMap::new(),
+            ports: HashMap::new(),
+            http: reqwest::Client::new(),
+            database: Database::new().await,
+            vhost: Vhost::new(),
+        };
+        let file = set.write("scenario.toml", scenario)?;
+        let port = set.port("simulator")?;
+        let listen = format!("127.0.0.1:{port}");
+        let mut command = Command::new(program);
+        command.args(["simulator", "--listen", &listen, "--scenario"]);
+        command.arg(file);
+        set.spawn("simulator", command)?;
+        set.until("the simulator answers", READY, async || {
+            set.simulator("healthz").await.is_ok()
+        })
+        .await?;
+        for name in ["status", "api", "worker"] {
+            set.service(name, name)?;
+        }
+        Ok(set)
+    }
+
+    /// Starts a service under a name of its own.
+    pub(crate) fn service(&mut self, kind: &str, name: &str) -> anyhow::Result<()> {
+        let upper = kind.to_uppercase();
+        let port = self.port(name)?;
+        let status = format!("http://127.0.0.1:{}", self.port("status")?);
+        let mut command = Command::new(&self.program);
+        command
+            .arg(kind)
+            .env(
+                format!("CALGRANT_{upper}_LISTEN"),
+                format!("127.0.0.1:{port}"),
+            )
+            .env("DATABASE_URL", self.database.url())
+            .env("AMQP_URL", self.vhost.url())
+            .env("CALGRANT_LOG", "warn");
+        if kind != "status" {
+            command.env(format!("CALGRANT_{upper}_STATUS_URL"), status);
+        }
+        self.spawn(name, command)
+    }
+
+    /// Writes a file of the set's own. Answers where.
+    pub(crate) fn write(&self, name: &str, text: &str) -> anyhow::Result<String> {
+        let path = self.folder.join(name);
+        std::fs::write(&path, text)?;
+        Ok(path.display().to_string())
+    }
+
+    fn spawn(&mut self, name: &str, mut command: Command) -> anyhow::Result<()> {
+        let log = File::create(self.folder.join(format!("{name}.log")))?;
+        command.stdout(log.try_clone()?).stderr(log);
+        let child = command.spawn().with_context(|| name.to_owned())?;
+        self.running.insert(name.to_owned(), child);
+        Ok(())
+    }
+
+    fn port(&mut self, name: &str) -> anyhow::Result<u16> {
+        if let Some(port) = self.ports.get(name) {
+            return Ok(*port);
+        }
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+            .local_addr()?
+            .port();
+        self.ports.insert(name.to_owned(), port);
+        Ok(port)
+    }
+
+    /// Base URL of a process.
+    pub(crate) fn url(&self, name: &str) -> String {
+        format!(
+            "http://127.0.0.1:{}",
+            self.ports.get(name).copied().unwrap_or_default()
+        )
+    }
+
+    /// A channel to the api.
+    pub(crate) fn api(&self) -> anyhow::Result<Channel> {
+        grpc::channel(&self.url("api")).map_err(|fault| anyhow::anyhow!("{fault}"))
+    }
+
+    /// Applies a tenant, once status is ready.
+    pub(crate) async fn apply(&self, spec: TenantSpec) -> anyhow::Result<()> {
+        let client = FleetServiceClient::new(self.api()?);
+        let request = ApplyTenantRequest {
+            spec: Some(spec),
+            ..ApplyTenantRequest::default()
+        };
+        let mut last = None;
+        let applied = self
+            .until("the tenant is applied", READY, async || {
+                match client.clone().apply_tenant(request.clone()).await {
+                    Ok(_) => true,
+                    Err(status) => {
+                        last = Some(status);
+                        false
+                    }
+                }
+            })
+            .await;
+        applied.with_context(|| format!("{last:?}"))
+    }
+
+    /// Waits until an operation is as wanted.
+    pub(crate) async fn operation(
+        &self,
+        id: &str,
+        limit: Duration,
+        wanted: impl Fn(&Operation) -> bool,
+    ) -> anyhow::Result<Operation> {
+        let client = ProvisioningServiceClient::new(self.api()?);
+        let request = GetOperationRequest { id: id.to_owned() };
+        let mut last = Operation::default();
+        self.until("the operation is as wanted", limit, async || {
+            if let Ok(answer) = client.clone().get_operation(request.clone()).await {
+                last = answer.into_inner();
+            }
+            wanted(&last)
+        })
+        .await?;
+        Ok(last)
+    }
+
+    /// What the simulator says.
+    pub(crate) async fn simulator(&self, path: &str) -> anyhow::Result<Value> {
+        let url = format!("{}/_simulator/{path}", self.url("simulator"));
+        let text = self
+            .http
+            .get(url)
+            .send()
+            .await?
+            .error_for_status()?
+            .text()
+            .await?;
+        Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    /// The most memory a process ever took, in KiB.
+    pub(crate) fn peak_kib(&self, name: &str) -> anyhow::Result<u64> {
+        let pid = self.running.get(name).context("no such process")?.id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        Ok(line
+            .context("no VmHWM")?
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()?)
+    }
+
+    async fn until(
+        &self,
+        what: &str,
+        limit: Duration,
+        mut is_so: impl AsyncFnMut() -> bool,
+    ) -> anyhow::Result<()> {
+        let until = clock::instant() + limit;
+        while !is_so().await {
+            ensure!(
+                clock::instant() < until,
+                "it never came to this: {what}; logs are in {}",
+                self.folder.display()
+            );
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        for child in self.running.values_mut() {
+            // It may have ended by itself.
+            let _ended = child.kill();
+            let _reaped = child.wait();
+        }
+        if !std::thread::panicking() {
+            let _kept = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+}
