@@ -203,13 +203,14 @@ impl Processes {
         mut is_so: impl AsyncFnMut() -> bool,
     ) -> anyhow::Result<()> {
         let until = clock::instant() + limit;
+        let mut looks = tokio::time::interval(LOOK);
         while !is_so().await {
             ensure!(
                 clock::instant() < until,
                 "it never came to this: {what}; logs are in {}",
                 self.folder.display()
             );
-            tokio::time::sleep(LOOK).await;
+            looks.tick().await;
         }
         Ok(())
     }
