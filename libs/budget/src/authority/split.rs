@@ -1,0 +1,154 @@
+//! How units of a limit are split among the replicas that want some: whole, fair, and the same as before if nothing changed.
+
+/// What the bulk lane keeps of a limit while the interactive lane could use all, in percent.
+const BULK_KEEPS_PERCENT: u64 = 20;
+
+/// What a replica wants of a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Want {
+    /// For calls somebody waits for.
+    pub(super) interactive: u64,
+    /// For the others, what is in use included.
+    pub(super) bulk: u64,
+    /// What it has now.
+    pub(super) has: u64,
+    /// Its claim to what can't be divided: the higher goes first.
+    pub(super) claim: u64,
+    /// Decides between equals.
+    pub(super) lot: u64,
+}
+
+/// Each one's part of `capacity`. Together never more.
+pub(super) fn split(capacity: u64, wants: &[Want]) -> Vec<u64> {
+    let mut parts = vec![0; wants.len()];
+    let any_bulk = wants.iter().any(|want| want.bulk > 0);
+    let kept = if any_bulk {
+        capacity * BULK_KEEPS_PERCENT / 100
+    } else {
+        0
+    };
+    let mut left = capacity;
+    let interactive: Vec<u64> = wants.iter().map(|want| want.interactive).collect();
+    let for_interactive = left - kept;
+    left -= fill(for_interactive, &interactive, wants, &mut parts);
+    let bulk: Vec<u64> = wants.iter().map(|want| want.bulk).collect();
+    left -= fill(left, &bulk, wants, &mut parts);
+    let rest: Vec<u64> = wants
+        .iter()
+        .zip(&parts)
+        .map(|(want, part)| (want.interactive + want.bulk).saturating_sub(*part))
+        .collect();
+    left -= fill(left, &rest, wants, &mut parts);
+    // Nobody asks for the rest. Whoever works may have it, but among several some stays for the next who comes.
+    let active = wants
+        .iter()
+        .filter(|want| want.interactive + want.bulk > 0)
+        .count() as u64;
+    let spare = if active > 1 { left / 2 } else { left };
+    let each = spare.checked_div(active).unwrap_or_default();
+    for (part, want) in parts.iter_mut().zip(wants) {
+        if want.interactive + want.bulk > 0 {
+            *part += each;
+        }
+    }
+    parts
+}
+
+/// Adds to each part what is asked, the smaller asks in full, the larger ones cut to the same size. Returns what was given.
+fn fill(capacity: u64, asked: &[u64], wants: &[Want], parts: &mut [u64]) -> u64 {
+    let mut order: Vec<usize> = (0..asked.len()).filter(|index| asked[*index] > 0).collect();
+    order.sort_unstable_by_key(|index| asked[*index]);
+    let mut left = capacity;
+    let mut cut = order.len();
+    for (done, index) in order.iter().enumerate() {
+        let even = left / (order.len() - done) as u64;
+        if asked[*index] > even {
+            cut = done;
+            break;
+        }
+        parts[*index] += asked[*index];
+        left -= asked[*index];
+    }
+    let cut = &mut order[cut..];
+    if !cut.is_empty() {
+        let even = left / cut.len() as u64;
+        let mut over = left % cut.len() as u64;
+        // Whole units: some get one more. Those with the better claim, then those who have it already.
+        cut.sort_unstable_by_key(|index| {
+            let want = &wants[*index];
+            std::cmp::Reverse((want.claim, want.has.min(parts[*index] + even + 1), want.lot))
+        });
+        for index in cut {
+            let more = u64::from(over > 0);
+            over -= more;
+            parts[*index] += even + more;
+            left -= even + more;
+        }
+    }
+    capacity - left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bulk(bulk: u64, has: u64) -> Want {
+        Want {
+            bulk,
+            has,
+            ..Want::default()
+        }
+    }
+
+    #[test]
+    fn parts_are_fair_and_whole_and_stay() {
+        for (capacity, wants, want) in [
+            (
+                10,
+                vec![bulk(100, 0), bulk(100, 4), bulk(100, 3)],
+                vec![3, 4, 3],
+            ),
+            (1, vec![bulk(9, 0), bulk(9, 1), bulk(9, 0)], vec![0, 1, 0]),
+            (10, vec![bulk(1, 5), bulk(100, 5)], vec![1, 9]),
+            (10, vec![bulk(2, 0), bulk(0, 9)], vec![10, 0]),
+            (10, vec![bulk(2, 0), bulk(2, 0)], vec![3, 3]),
+        ] {
+            assert_eq!(split(capacity, &wants), want, "{capacity} for {wants:?}");
+        }
+    }
+
+    #[test]
+    fn interactive_goes_first_and_bulk_keeps_its_share() {
+        let interactive = Want {
+            interactive: 100,
+            ..Want::default()
+        };
+        assert_eq!(split(10, &[interactive, bulk(100, 10)]), [8, 2]);
+        assert_eq!(split(1, &[interactive, bulk(100, 1)]), [1, 0]);
+        let one = Want {
+            interactive: 1,
+            ..Want::default()
+        };
+        assert_eq!(split(10, &[one, bulk(100, 10)]), [1, 9]);
+    }
+
+    proptest! {
+        #[test]
+        fn never_more_than_there_is_and_nothing_is_wasted(
+            capacity in 0u64..200,
+            wants in prop::collection::vec((0u64..50, 0u64..50, 0u64..50, 0u64..3), 0..8),
+        ) {
+            let wants: Vec<Want> = wants.into_iter()
+                .map(|(interactive, bulk, has, claim)| Want { interactive, bulk, has, claim, lot: 0 }).collect();
+            let parts = split(capacity, &wants);
+            let asked: u64 = wants.iter().map(|want| want.interactive + want.bulk).sum();
+            prop_assert!(parts.iter().sum::<u64>() <= capacity);
+            prop_assert!(parts.iter().sum::<u64>() >= asked.min(capacity));
+            // Who gets less than he asked has at most one less than anybody who has more than he asked.
+            for (part, want) in parts.iter().zip(&wants) {
+                prop_assert!(want.interactive + want.bulk > 0 || *part == 0);
+            }
+        }
+    }
+}
