@@ -7,10 +7,13 @@ const AREAS: &[&str] = &["provisioning", "status", "fleet", "bus", "ledger"];
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new("../../proto");
     println!("cargo:rerun-if-changed={}", root.display());
-    let files: Vec<_> = AREAS
-        .iter()
-        .map(|area| root.join(format!("calgrant/{area}/v1/{area}.proto")))
-        .collect();
+    let mut files = Vec::new();
+    for area in AREAS {
+        for entry in fs::read_dir(root.join(format!("calgrant/{area}/v1")))? {
+            files.push(entry?.path());
+        }
+    }
+    files.sort();
     let descriptors = protox::compile(&files, [root])?;
     let out = env::var("OUT_DIR")?;
     fs::write(

@@ -162,22 +162,27 @@ impl Holder {
         }
     }
 
-    /// Asks for `calls` to start together. All keys of the charge are asked; they count from now on if all agree.
-    pub fn ask(&mut self, charge: &Charge, lane: Lane, calls: u32, now: Moment) -> Answer {
+    /// Why `calls` could not start now; `None` if they could. Starts nothing.
+    pub fn look(&mut self, charge: &Charge, lane: Lane, calls: u32, now: Moment) -> Option<Answer> {
         let (mut at, mut on_release) = (now, false);
         for key in charge.keys() {
             match self.keys[key].look(lane, calls, now) {
                 Look::Go => {}
                 Look::At(moment) => at = at.max(moment),
                 Look::OnRelease => on_release = true,
-                Look::OnGrant => return Answer::NoLease,
+                Look::OnGrant => return Some(Answer::NoLease),
             }
         }
         if on_release {
-            return Answer::WaitForRelease;
+            return Some(Answer::WaitForRelease);
         }
-        if at > now {
-            return Answer::WaitUntil(at);
+        (at > now).then_some(Answer::WaitUntil(at))
+    }
+
+    /// Asks for `calls` to start together. All keys of the charge are asked; they count from now on if all agree.
+    pub fn ask(&mut self, charge: &Charge, lane: Lane, calls: u32, now: Moment) -> Answer {
+        if let Some(not_now) = self.look(charge, lane, calls, now) {
+            return not_now;
         }
         let mut places = [0; MAX_KEYS];
         for (place, key) in places.iter_mut().zip(charge.keys()) {

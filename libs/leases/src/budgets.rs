@@ -1,0 +1,287 @@
+//! All budgets of one process: one holder, renewed in one batch.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use calgrant_budget::{
+    Answer, Breaches, Charge, Holder, KeyName, Moment, Pace, Scope, Terms,
+    message::{Lane, Pushback, Waiting},
+};
+use calgrant_contract::pb::ledger::v1::lease_service_client::LeaseServiceClient;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+use tracing::{debug, warn};
+
+use crate::{Permits, wire};
+
+/// How long an answer to a renewal is awaited: what is older than a lease is worth nothing.
+const ANSWER: Duration = Duration::from_secs(2);
+/// Wait after a renewal that failed.
+const AWAY: Duration = Duration::from_millis(300);
+/// How often a refused renewal is told.
+const REMIND: Duration = Duration::from_secs(30);
+
+/// The budgets of one process. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Budgets {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    clock: fn() -> Instant,
+    start: Instant,
+    /// Something ended, or was granted: whoever waits asks again.
+    freed: Notify,
+    /// Somebody waits, or was pushed back: the next renewal may be due earlier.
+    wanted: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    holder: Holder,
+    waiting: HashMap<KeyName, Waiting>,
+}
+
+/// What one account may use: its own key, and those it shares with others.
+#[derive(Debug, Clone)]
+pub struct Account {
+    pub(crate) budgets: Budgets,
+    charge: Charge,
+    keys: Arc<[KeyName]>,
+}
+
+impl Budgets {
+    /// Budgets of which nothing is held. `replica` is new for every life of a process; time is what `clock` says.
+    #[must_use]
+    pub fn new(replica: &str, terms: Terms, clock: fn() -> Instant) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                state: Mutex::new(State {
+                    holder: Holder::new(replica, terms, Pace::default()),
+                    waiting: HashMap::new(),
+                }),
+                clock,
+                start: clock(),
+                freed: Notify::new(),
+                wanted: Notify::new(),
+            }),
+        }
+    }
+
+    /// An account whose calls are charged to `keys`: one to six of them; `None` otherwise.
+    #[must_use]
+    pub fn account(&self, keys: &[KeyName]) -> Option<Account> {
+        let charge = self.with(|holder, _| holder.charge(keys))?;
+        Some(Account {
+            budgets: self.clone(),
+            charge,
+            keys: keys.into(),
+        })
+    }
+
+    /// Renews the leases until `stop`, then gives back what is left of them.
+    pub async fn renew(self, mut status: LeaseServiceClient<Channel>, stop: CancellationToken) {
+        let mut told: Option<Instant> = None;
+        while !stop.is_cancelled() {
+            self.due(&stop).await;
+            match self.once(&mut status).await {
+                Ok(()) => told = None,
+                Err(cause) => {
+                    let now = (self.shared.clock)();
+                    if told.is_none_or(|at| now.duration_since(at) >= REMIND) {
+                        told = Some(now);
+                        warn!(%cause, "leases can't be renewed; no call starts without one");
+                    }
+                    tokio::select! {
+                        () = tokio::time::sleep(AWAY) => {}
+                        () = stop.cancelled() => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives everything back. To be called when the last call has ended.
+    pub async fn give_back(&self, mut status: LeaseServiceClient<Channel>) {
+        self.with(|holder, _| holder.give_back());
+        if let Err(cause) = self.once(&mut status).await {
+            debug!(%cause, "leases couldn't be given back; they run out by themselves");
+        }
+    }
+
+    /// How often exactness was at risk in this process.
+    #[must_use]
+    pub fn breaches(&self) -> Breaches {
+        self.with(|holder, _| holder.breaches())
+    }
+
+    /// Waits until a renewal is due.
+    async fn due(&self, stop: &CancellationToken) {
+        loop {
+            let wanted = self.shared.wanted.notified();
+            let left = self.with(|holder, now| holder.renew_at(now).saturating_sub(now));
+            if left.is_zero() {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(left) => {}
+                () = wanted => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn once(&self, status: &mut LeaseServiceClient<Channel>) -> Result<(), String> {
+        let renewal = self.with(Holder::renew);
+        if renewal.asks.is_empty() {
+            return Ok(());
+        }
+        let asked = status.renew(wire::renewal_to_wire(&renewal));
+        let answer = tokio::time::timeout(ANSWER, asked)
+            .await
+            .map_err(|_| "status doesn't answer in time".to_owned())?
+            .map_err(|status| status.message().to_owned())?;
+        let renewed = wire::renewed(answer.into_inner()).map_err(|bad| bad.to_string())?;
+        self.with(|holder, now| holder.apply(&renewed, now));
+        self.released();
+        Ok(())
+    }
+
+    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Holder, Moment) -> T) -> T {
+        let mut state = self.state();
+        let now = self.now();
+        act(&mut state.holder, now)
+    }
+
+    /// Whoever waits asks again.
+    pub(crate) fn released(&self) {
+        self.shared.freed.notify_waiters();
+    }
+
+    fn now(&self) -> Moment {
+        (self.shared.clock)().saturating_duration_since(self.shared.start)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Account {
+    /// The most calls that can start together under the present leases; at least 1.
+    #[must_use]
+    pub fn largest_round(&self) -> u32 {
+        let largest = self
+            .budgets
+            .with(|holder, _| holder.largest_round(&self.charge));
+        largest.max(1)
+    }
+
+    /// Waits until `calls` could start. Starts nothing.
+    pub async fn open(&self, lane: Lane, calls: u32) {
+        let charge = self.charge;
+        let waits = self.waits(lane, calls);
+        self.until(|holder, now| match holder.look(&charge, lane, 1, now) {
+            None => Ok(()),
+            Some(not_now) => Err(not_now),
+        })
+        .await;
+        drop(waits);
+    }
+
+    /// Waits for permission to start `calls` together, at most [`Self::largest_round`].
+    pub async fn permits(&self, lane: Lane, calls: u32) -> Permits {
+        let charge = self.charge;
+        let waits = self.waits(lane, calls);
+        let (permit, since) = self
+            .until(|holder, now| match holder.ask(&charge, lane, calls, now) {
+                Answer::Go(permit) => Ok((permit, now)),
+                not_now => Err(not_now),
+            })
+            .await;
+        drop(waits);
+        Permits::new(self.clone(), permit, since)
+    }
+
+    /// The server said to slow down: nothing more starts under the key of that scope.
+    pub fn push_back(&self, scope: Scope, pushback: &Pushback) {
+        let key = self.keys.iter().find(|key| key.scope == scope);
+        if let Some(key) = key.or(self.keys.first()) {
+            self.budgets
+                .with(|holder, now| holder.push_back(key, pushback.clone(), now));
+            self.budgets.shared.wanted.notify_one();
+        }
+    }
+
+    async fn until<T>(&self, mut ask: impl FnMut(&mut Holder, Moment) -> Result<T, Answer>) -> T {
+        let shared = &self.budgets.shared;
+        loop {
+            // Registered before asking, so that a release in between isn't missed.
+            let freed = shared.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            let not_now = match self.budgets.with(&mut ask) {
+                Ok(got) => return got,
+                Err(not_now) => not_now,
+            };
+            match not_now {
+                Answer::WaitUntil(when) => {
+                    let left = when.saturating_sub(self.budgets.now());
+                    tokio::select! {
+                        () = tokio::time::sleep(left) => {}
+                        () = freed => {}
+                    }
+                }
+                Answer::Go(_) | Answer::WaitForRelease | Answer::NoLease => freed.await,
+            }
+        }
+    }
+
+    /// Says that so many calls wait, for as long as the answer lives.
+    fn waits(&self, lane: Lane, calls: u32) -> Waits<'_> {
+        self.change_waiting(lane, |waiting| waiting.saturating_add(calls));
+        self.budgets.shared.wanted.notify_one();
+        Waits {
+            account: self,
+            lane,
+            calls,
+        }
+    }
+
+    fn change_waiting(&self, lane: Lane, change: impl Fn(u32) -> u32) {
+        let mut state = self.budgets.state();
+        let State { holder, waiting } = &mut *state;
+        for key in self.keys.iter() {
+            let of_key = waiting.entry(key.clone()).or_default();
+            let of_lane = match lane {
+                Lane::Interactive => &mut of_key.interactive,
+                Lane::Bulk => &mut of_key.bulk,
+            };
+            *of_lane = change(*of_lane);
+            holder.wait(key, *of_key);
+        }
+    }
+}
+
+/// Calls that wait.
+struct Waits<'a> {
+    account: &'a Account,
+    lane: Lane,
+    calls: u32,
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.account
+            .change_waiting(self.lane, |waiting| waiting.saturating_sub(self.calls));
+    }
+}

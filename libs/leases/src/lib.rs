@@ -1,0 +1,9 @@
+//! Budgets as a service uses them: leased from status, asked and awaited. What may start is decided in `calgrant-budget`; here
+//! are the waiting, the renewing, and the words on the wire.
+
+mod budgets;
+mod permits;
+pub mod wire;
+
+pub use budgets::{Account, Budgets};
+pub use permits::Permits;
