@@ -10,11 +10,12 @@ use axum::http::{HeaderMap, Uri, header};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 
+use crate::admission::admit;
 use crate::anchor;
 use crate::clock::Clock;
 use crate::cmdlet::{self, Command};
 use crate::exchange_batch;
-use crate::limits::Flight;
+use crate::limiter::Flight;
 use crate::query::Params;
 use crate::reply::{Content, Reply, error_in_200, proxied, transient_400};
 use crate::world::{Audience, Token, World};
@@ -139,17 +140,14 @@ pub(crate) async fn module_file(
         Ok(token) => token,
         Err(refusal) => return refusal,
     };
-    let call = ("EXOModuleFile", &token.app.client_id);
-    world.judge.call(call.0, call.1);
-    let now = world.clock.now();
-    let flight = Flight::start(now, [&token.app.exchange, &token.tenant.exchange]);
-    if let Err(refusal) = flight {
-        world
-            .judge
-            .violation(call.1, &refusal.limit, now.as_millis());
-        return Reply::throttled(Some(refusal.retry_after));
+    let _flight = match admit(&world, &token, Audience::Exchange, "EXOModuleFile", None) {
+        Ok(flight) => flight,
+        Err(refusal) => return refusal,
+    };
+    world.work().await;
+    if let Some(fault) = world.early_fault(&token.app.exchange, "EXOModuleFile") {
+        return fault;
     }
-    tokio::time::sleep(world.latency()).await;
     let cmdlets = cmdlet::exported(&token.app.cmdlets()).join(",");
     Reply::json(200, json!({"value": [{"exportedCmdlets": cmdlets}]}))
 }
@@ -191,17 +189,12 @@ pub(crate) fn authorise(
 /// Judges a call at the moment it arrives; `Err` is its answer.
 pub(crate) fn begin(world: &World, call: &Call) -> Result<(Token, Flight), Reply> {
     let token = authorise(world, &call.tenant, &call.headers, call.front)?;
-    let app = &token.app;
-    world.judge.call(call.cmdlet(), &app.client_id);
-    let now = world.clock.now();
-    match Flight::start(now, [&app.exchange, &token.tenant.exchange]) {
+    let identity = call.body["CmdletInput"]["Parameters"]["Identity"].as_str();
+    let mailbox = identity.map(|identity| identity.split(':').next().unwrap_or(identity));
+    let target = mailbox.and_then(|mailbox| token.tenant.user(mailbox));
+    match admit(world, &token, Audience::Exchange, call.cmdlet(), target) {
         Ok(flight) => Ok((token, flight)),
-        Err(refusal) => {
-            world
-                .judge
-                .violation(&app.client_id, &refusal.limit, now.as_millis());
-            Err(Reply::throttled(Some(refusal.retry_after)))
-        }
+        Err(refusal) => Err(headed(world, &token, refusal)),
     }
 }
 
@@ -214,9 +207,9 @@ pub(crate) async fn finish(
         Ok(started) => started,
         Err(refusal) => return refusal,
     };
-    tokio::time::sleep(world.latency()).await;
+    world.work().await;
     let kind = call.cmdlet();
-    if let Some(fault) = world.early_fault(kind) {
+    if let Some(fault) = world.early_fault(&token.app.exchange, kind) {
         return fault;
     }
     if world.fault("transient_400", kind) {
@@ -235,7 +228,7 @@ pub(crate) async fn finish(
             Reply::error(502, "BadGateway", "The connection to the backend was lost.")
         };
     }
-    rate_limits(world, &token, reply).with("odata-version", "4.0")
+    headed(world, &token, reply).with("odata-version", "4.0")
 }
 
 /// What an answer looks like on its bad days; what was done stays done.
@@ -269,9 +262,13 @@ fn bent(world: &World, kind: &str, mut reply: Reply) -> Reply {
     reply
 }
 
-/// Says what is left of the app's first window, or what the real service said once.
-fn rate_limits(world: &World, token: &Token, reply: Reply) -> Reply {
-    let window = token.app.exchange.window(world.clock.now());
+/// Says what is left of the app's first window, or what the real service said once, and how many calls are under way.
+fn headed(world: &World, token: &Token, reply: Reply) -> Reply {
+    let (window, in_flight) = {
+        let meter = token.app.exchange.meter();
+        (meter.window(world.clock.now()), meter.in_flight())
+    };
+    let all_in_flight = token.tenant.exchange.meter().in_flight();
     let (limit, left, secs) = window.unwrap_or((30_000, 29_997, 16));
     let reset = Clock::utc() + Duration::from_secs(secs);
     let reset = reset.format(&Rfc3339).unwrap_or_default();
@@ -279,6 +276,11 @@ fn rate_limits(world: &World, token: &Token, reply: Reply) -> Reply {
         .with("rate-limit-limit", limit.to_string())
         .with("rate-limit-remaining", left.to_string())
         .with("rate-limit-reset", reset)
+        .with("x-concurrencycount", in_flight.to_string())
+        .with(
+            "x-combinedapponlyconcurrencycount",
+            all_in_flight.to_string(),
+        )
 }
 
 fn execute(world: &World, token: &Token, call: &Call) -> Reply {

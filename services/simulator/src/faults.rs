@@ -2,6 +2,7 @@
 
 use std::sync::PoisonError;
 
+use crate::limiter::Limiter;
 use crate::reply::Reply;
 use crate::world::World;
 
@@ -9,7 +10,7 @@ impl World {
     /// Rolls the dice for a fault of a call of this kind, and counts it when it happens.
     pub(crate) fn fault(&self, name: &str, kind: &str) -> bool {
         let fault = {
-            let dials = self.dials.read().unwrap_or_else(PoisonError::into_inner);
+            let dials = self.dials();
             let Some(fault) = dials.faults.get(name) else {
                 return false;
             };
@@ -34,12 +35,14 @@ impl World {
     }
 
     /// An outage, or a fault that keeps the call from being carried out.
-    pub(crate) fn early_fault(&self, kind: &str) -> Option<Reply> {
+    pub(crate) fn early_fault(&self, account: &Limiter, kind: &str) -> Option<Reply> {
         if let Some(reply) = self.outage() {
             return Some(reply);
         }
         if self.fault("throttle_429", kind) {
-            return Some(Reply::throttled(Some(1 + self.dice.below(3))));
+            let secs = 1 + self.dice.below(3);
+            account.meter().told(self.clock.now(), secs);
+            return Some(Reply::throttled(Some(secs)));
         }
         if self.fault("throttle_no_retry_after", kind) {
             return Some(Reply::throttled(None));

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::admission::admit;
 use crate::directory::{self, Sort};
 use crate::graph_ask::{Ask, missing};
 use crate::graph_batch;
-use crate::limits::Flight;
 use crate::query::{Params, decode};
 use crate::reply::Reply;
 use crate::tenant::Object;
@@ -104,20 +104,19 @@ pub(crate) async fn one(world: &World, ask: Ask) -> Reply {
         }
         other => format!("GET {}", other.join("/")),
     };
-    let app = &ask.token.app;
-    world.judge.call(&kind, &app.client_id);
-    let now = world.clock.now();
-    let flight = Flight::start(now, [&app.graph, &ask.token.tenant.graph]);
-    if let Err(refusal) = flight {
-        world
-            .judge
-            .violation(&app.client_id, &refusal.limit, now.as_millis());
-        return Reply::throttled(Some(refusal.retry_after));
-    }
-    if let Some(fault) = world.early_fault(&kind) {
+    let target = match segments.as_slice() {
+        // what Outlook answers, not the directory
+        ["users", id, "calendar", ..] => ask.token.tenant.user(id),
+        _ => None,
+    };
+    let flight = match admit(world, &ask.token, Audience::Graph, &kind, target) {
+        Ok(flight) => flight,
+        Err(refusal) => return refusal,
+    };
+    world.work().await;
+    if let Some(fault) = world.early_fault(&ask.token.app.graph, &kind) {
         return fault;
     }
-    tokio::time::sleep(world.latency()).await;
     let reply = route(world, &ask, &segments).unwrap_or_else(|refusal| refusal);
     drop(flight);
     if reply.status == 403 || reply.status == 400 {

@@ -27,6 +27,8 @@
 //! | `GET /_simulator/expectation?group=…&trustee=…&offset=&limit=` | each member: state, and the trustee's entry at the start and now. `unit=`, `ou=` or `all=true` instead of `group=` |
 
 mod admin;
+mod admission;
+mod allowed;
 mod anchor;
 mod app;
 mod calendar;
@@ -45,11 +47,14 @@ mod graph_ask;
 mod graph_batch;
 mod identity;
 mod judge;
+mod limiter;
 mod limits;
+mod meter;
 mod parameters;
 mod place;
 mod proof;
 mod query;
+mod rate;
 mod recipients;
 mod reply;
 mod rights;

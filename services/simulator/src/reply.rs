@@ -70,10 +70,14 @@ impl Reply {
     }
 
     pub(crate) fn throttled(retry_after: Option<u64>) -> Self {
-        let reply = Self::error(429, "TooManyRequests", "Too many requests");
-        match retry_after {
-            Some(seconds) => reply.with("retry-after", seconds.to_string()),
-            None => reply,
+        Self::error(429, "TooManyRequests", "Too many requests").retry_after(retry_after)
+    }
+
+    /// Says when to come back, or doesn't.
+    pub(crate) fn retry_after(self, seconds: Option<u64>) -> Self {
+        match seconds {
+            Some(seconds) => self.with("retry-after", seconds.to_string()),
+            None => self,
         }
     }
 

@@ -37,6 +37,10 @@ pub struct TenantSpec {
     pub limits: Limits,
     /// Limits on the Graph calls of all apps together.
     pub graph_limits: Limits,
+    /// Limits on the Exchange calls about each mailbox, of all apps together.
+    pub mailbox_limits: Limits,
+    /// Limits on the Graph calls of each app about each mailbox.
+    pub graph_mailbox_limits: Limits,
     /// Addresses of the trustees a run is allowed to manage entries for.
     pub managed: Vec<String>,
     /// Registered apps.

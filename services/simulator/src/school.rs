@@ -196,6 +196,7 @@ fn apps(options: &SchoolOptions) -> Vec<AppSpec> {
     let limits = Limits {
         max_in_flight: options.max_in_flight,
         windows: options.windows.clone(),
+        ..Limits::default()
     };
     let graph = [
         "User.Read.All",

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::calendar::{Acl, Folder, Mailbox, Principal, mask_of};
 use crate::dice::Dice;
-use crate::limits::Limiter;
+use crate::limiter::{Limiter, Targets};
 use crate::rights;
 use crate::scenario::{CalendarSpec, GroupKind, GroupSpec, Kind, TenantSpec, UserSpec};
 
@@ -62,6 +62,8 @@ pub(crate) struct Tenant {
     pub(crate) without_admin_api: AtomicBool,
     pub(crate) exchange: Arc<Limiter>,
     pub(crate) graph: Arc<Limiter>,
+    pub(crate) exchange_targets: Targets,
+    pub(crate) graph_targets: Targets,
     pub(crate) managed: Vec<Principal>,
     pub(crate) apps: HashMap<String, Arc<App>>,
     pub(crate) users: Vec<User>,
@@ -81,6 +83,8 @@ impl Tenant {
             without_admin_api: AtomicBool::new(spec.without_admin_api),
             exchange: Arc::new(Limiter::new("tenant", spec.limits)),
             graph: Arc::new(Limiter::new("tenant, Graph", spec.graph_limits)),
+            exchange_targets: Targets::new("mailbox", spec.mailbox_limits),
+            graph_targets: Targets::new("mailbox, Graph", spec.graph_mailbox_limits),
             managed: Vec::new(),
             apps: HashMap::new(),
             users: Vec::with_capacity(spec.users.len()),
@@ -151,8 +155,8 @@ impl Tenant {
                 .with_context(|| format!("managed trustee {trustee}: no such object"))?;
             tenant.managed.push(principal);
         }
-        for app in spec.apps {
-            let app = App::build(app);
+        for (number, app) in spec.apps.into_iter().enumerate() {
+            let app = App::build(app, number);
             tenant.apps.insert(app.client_id.clone(), Arc::new(app));
         }
         Ok(tenant)

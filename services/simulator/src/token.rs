@@ -44,7 +44,7 @@ pub(crate) async fn handle(
     if world.fault("token_unavailable_503", "token") {
         return Reply::unavailable();
     }
-    tokio::time::sleep(world.latency()).await;
+    world.work().await;
     let host = headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok())

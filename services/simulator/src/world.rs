@@ -29,6 +29,8 @@ pub(crate) enum Outage {
     Unavailable,
     /// Every connection breaks.
     Cut,
+    /// Every call is throttled; a client may be told to come back after so many seconds.
+    Throttled(Option<u64>),
 }
 
 #[derive(Debug, Clone)]
@@ -47,13 +49,14 @@ pub(crate) struct World {
     pub(crate) tasks: TaskTracker,
     pub(crate) tenants: Vec<Arc<Tenant>>,
     by_name: HashMap<String, Arc<Tenant>>,
-    pub(crate) dials: RwLock<Dials>,
+    dials: RwLock<Arc<Dials>>,
     /// How often each fault happened since the dials were turned.
     pub(crate) happened: Mutex<HashMap<String, u64>>,
     tokens: Mutex<HashMap<String, Token>>,
     /// Assertion ids that were used already, and when they stop mattering (Unix time).
     assertions: Mutex<HashMap<String, i64>>,
-    outage: Mutex<Option<Outage>>,
+    /// The outage there is, and until when.
+    outage: Mutex<Option<(Outage, Duration)>>,
 }
 
 impl World {
@@ -74,7 +77,7 @@ impl World {
             tasks: TaskTracker::new(),
             tenants,
             by_name,
-            dials: RwLock::new(scenario.dials),
+            dials: RwLock::new(Arc::new(scenario.dials)),
             tokens: Mutex::default(),
             assertions: Mutex::default(),
             happened: Mutex::default(),
@@ -86,15 +89,12 @@ impl World {
         self.by_name.get(&name.to_lowercase())
     }
 
-    pub(crate) fn dials(&self) -> Dials {
-        self.dials
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    pub(crate) fn dials(&self) -> Arc<Dials> {
+        Arc::clone(&self.dials.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn turn(&self, dials: Dials) {
-        *self.dials.write().unwrap_or_else(PoisonError::into_inner) = dials;
+        *self.dials.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(dials);
         self.happened
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -104,13 +104,21 @@ impl World {
     /// What every call is answered with during an outage.
     pub(crate) fn outage(&self) -> Option<Reply> {
         let outage = *self.outage.lock().unwrap_or_else(PoisonError::into_inner);
-        outage.map(|outage| match outage {
+        let (outage, _) = outage.filter(|(_, until)| *until > self.clock.now())?;
+        self.judge.injected(match outage {
+            Outage::Unavailable => "outage_503",
+            Outage::Cut => "outage_abort",
+            Outage::Throttled(_) => "outage_429",
+        });
+        Some(match outage {
             Outage::Unavailable => Reply::unavailable(),
             Outage::Cut => Reply::broken(),
+            Outage::Throttled(retry_after) => Reply::throttled(retry_after),
         })
     }
 
-    pub(crate) fn set_outage(&self, outage: Option<Outage>) {
+    /// Starts an outage that ends by itself, or ends the one there is.
+    pub(crate) fn set_outage(&self, outage: Option<(Outage, Duration)>) {
         *self.outage.lock().unwrap_or_else(PoisonError::into_inner) = outage;
     }
 
@@ -120,7 +128,7 @@ impl World {
             let own = u64::try_from(own.as_millis()).unwrap_or(u64::MAX);
             return Duration::from_millis(own / 2 + self.dice.below(own / 2 + 1));
         }
-        let dials = self.dials.read().unwrap_or_else(PoisonError::into_inner);
+        let dials = self.dials();
         let (least, most) = dials.read_lag_ms;
         if most == 0 || !self.dice.happens(dials.read_lag_share) {
             return Duration::ZERO;
@@ -128,15 +136,17 @@ impl World {
         Duration::from_millis(least + self.dice.below(most - least + 1))
     }
 
-    /// How long one call takes.
-    pub(crate) fn latency(&self) -> Duration {
-        let dials = self.dials.read().unwrap_or_else(PoisonError::into_inner);
-        let jitter = if dials.latency_jitter_ms == 0 {
-            0
-        } else {
-            self.dice.below(dials.latency_jitter_ms + 1)
+    /// Waits as long as one call takes.
+    pub(crate) async fn work(&self) {
+        let dials = self.dials();
+        let jitter = match dials.latency_jitter_ms {
+            0 => 0,
+            most => self.dice.below(most + 1),
         };
-        Duration::from_millis(dials.latency_ms + jitter)
+        let latency = Duration::from_millis(dials.latency_ms + jitter);
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await; // one of nothing still takes up to a millisecond
+        }
     }
 
     /// Issues a token and says how many seconds it lives.
@@ -146,11 +156,7 @@ impl World {
         app: &Arc<App>,
         audience: Audience,
     ) -> (String, u64) {
-        let life = self
-            .dials
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .token_life_secs;
+        let life = self.dials().token_life_secs;
         let now = self.clock.now();
         let text = format!(
             "{}{}",
