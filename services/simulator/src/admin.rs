@@ -78,7 +78,7 @@ fn apps(world: &World) -> impl Iterator<Item = &Arc<App>> {
 }
 
 async fn report(State(world): State<Arc<World>>) -> Reply {
-    let mut report = world.judge.report();
+    let mut report = world.judge.report(&world.tenants);
     report["peak_in_flight"] = apps(&world)
         .map(|app| {
             let (exchange, graph) = (app.exchange.meter().peak(), app.graph.meter().peak());
@@ -124,7 +124,7 @@ async fn changes(
     let foreign = params.get("foreign") == Some("true");
     Ok(Reply::json(
         200,
-        world.judge.changed(foreign, offset, limit),
+        world.judge.changed(&world.tenants, foreign, offset, limit),
     ))
 }
 
@@ -321,6 +321,7 @@ struct MailboxChange {
     provisioned: Option<bool>,
     provision_in_secs: Option<u64>,
     licensed: Option<bool>,
+    licence_expired: Option<bool>,
     deleted: Option<bool>,
 }
 
@@ -345,6 +346,9 @@ async fn change_mailbox(
     if let Some(licensed) = change.licensed {
         user.license(licensed);
         mailbox.provision(licensed.then_some(now));
+    }
+    if change.licence_expired == Some(true) {
+        user.expire_licence();
     }
     if change.deleted == Some(true) {
         user.license(false);

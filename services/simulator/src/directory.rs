@@ -6,8 +6,20 @@ use crate::reply::Reply;
 use crate::scenario::GroupKind;
 use crate::tenant::{Object, Tenant};
 
-const USER: [&str; 9] = [
+const USER: [&str; 21] = [
     "id",
+    "businessPhones",
+    "givenName",
+    "surname",
+    "jobTitle",
+    "mobilePhone",
+    "officeLocation",
+    "preferredLanguage",
+    "department",
+    "mailNickname",
+    "userType",
+    "usageLocation",
+    "onPremisesImmutableId",
     "displayName",
     "userPrincipalName",
     "mail",
@@ -17,7 +29,19 @@ const USER: [&str; 9] = [
     "onPremisesSyncEnabled",
     "assignedPlans",
 ];
-const USER_DEFAULT: [&str; 4] = ["id", "displayName", "userPrincipalName", "mail"];
+const USER_DEFAULT: [&str; 11] = [
+    "id",
+    "businessPhones",
+    "displayName",
+    "givenName",
+    "jobTitle",
+    "mail",
+    "mobilePhone",
+    "officeLocation",
+    "preferredLanguage",
+    "surname",
+    "userPrincipalName",
+];
 const GROUP: [&str; 7] = [
     "id",
     "displayName",
@@ -87,11 +111,10 @@ pub(crate) fn user(tenant: &Tenant, at: usize, select: &Select) -> Value {
             .filter(|address| !address.eq_ignore_ascii_case(&user.mail))
             .map(|address| format!("smtp:{address}")),
     );
-    let plans = if spec.licensed {
-        json!([{"service": "exchange", "capabilityStatus": "Enabled", "servicePlanId": "9aaf7827-d63c-4b61-89c3-182f06f82e5c"}])
-    } else {
-        json!([])
-    };
+    let plans = user.capability().map(
+        |status| json!({"service": "exchange", "capabilityStatus": status, "servicePlanId": PLAN}),
+    );
+    let (given, surname) = spec.name.split_once(' ').unzip();
     select.keep(object(json!({
         "id": spec.id.to_string(),
         "displayName": spec.name,
@@ -101,8 +124,40 @@ pub(crate) fn user(tenant: &Tenant, at: usize, select: &Select) -> Value {
         "accountEnabled": spec.enabled,
         "onPremisesDistinguishedName": spec.dn,
         "onPremisesSyncEnabled": spec.dn.is_some().then_some(true),
-        "assignedPlans": plans,
+        "assignedPlans": plans.iter().collect::<Vec<_>>(),
+        "businessPhones": [],
+        "givenName": given,
+        "surname": surname,
+        "jobTitle": null,
+        "mobilePhone": null,
+        "officeLocation": null,
+        "preferredLanguage": null,
+        "department": null,
+        "mailNickname": user.alias,
+        "userType": "Member",
+        "usageLocation": null,
+        "onPremisesImmutableId": null,
     })))
+}
+
+/// Exchange Online Plan 1.
+const PLAN: &str = "9aaf7827-d63c-4b61-89c3-182f06f82e5c";
+
+/// The one product the tenant has bought.
+pub(crate) fn sku(tenant: &Tenant) -> Value {
+    let used = tenant
+        .users
+        .iter()
+        .filter(|user| user.capability().is_some());
+    json!({
+        "skuId": "4b9405b0-7788-4568-add1-99614e613b69", "skuPartNumber": "EXCHANGESTANDARD",
+        "capabilityStatus": "Enabled", "appliesTo": "User",
+        "consumedUnits": used.count(),
+        "prepaidUnits": {"enabled": tenant.users.len(), "suspended": 0, "warning": 0},
+        "servicePlans": [
+            {"servicePlanId": PLAN, "servicePlanName": "EXCHANGE_S_STANDARD", "provisioningStatus": "Success", "appliesTo": "User"},
+        ],
+    })
 }
 
 pub(crate) fn group(tenant: &Tenant, at: usize, select: &Select) -> Value {

@@ -309,6 +309,7 @@ fn execute(world: &World, token: &Token, call: &Call) -> Reply {
             "AcceptedDomain" => &["get-accepteddomain"],
             "Mailbox" => &["get-mailbox"],
             "DistributionGroupMember" => &["get-distributiongroupmember"],
+            "DynamicDistributionGroupMember" => &["get-dynamicdistributiongroupmember"],
             "MailboxFolderPermission" => &[
                 "get-mailboxfolderpermission",
                 "add-mailboxfolderpermission",

@@ -63,7 +63,7 @@ pub(crate) fn get(
         .text("User")
         .map(|name| trustee(command, name, false))
         .transpose()?;
-    let most = parameters.result_size()?;
+    let (skip, most) = (parameters.count("SkipCount")?, parameters.result_size()?);
     let now = command.world.clock.now();
     let mut folders = place.mailbox.folders();
     let mut plain = Folder::root();
@@ -82,6 +82,7 @@ pub(crate) fn get(
         .shown(now)
         .iter()
         .filter(|(who, _)| only.as_ref().is_none_or(|only| only == who))
+        .skip(skip)
         .take(most)
         .map(|(who, mask)| show(command, &place, folder, who, *mask))
         .collect();
@@ -247,9 +248,9 @@ fn change(
     let lag = command.world.lag(place.mailbox.read_lag);
     folder.write(&principal, mask, now, lag);
     let written = Written {
-        app: &command.token.app.client_id,
+        app: &command.token.app,
         user: place.user,
-        folder: (number, &folder.path),
+        folder: number,
         principal: &principal,
         before: mask_of(folder.seed(), &principal),
         after: mask,

@@ -13,6 +13,7 @@ use crate::world::{Audience, World};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Uri, header};
+use serde_json::json;
 
 const PARAMETERS: [&str; 5] = ["$top", "$skiptoken", "$select", "$filter", "$count"];
 
@@ -122,7 +123,37 @@ pub(crate) async fn one(world: &World, ask: Ask) -> Reply {
     if reply.status == 403 || reply.status == 400 {
         world.judge.refused(&format!("{} {kind}", reply.status));
     }
-    reply
+    headed(world, &ask, &segments, reply)
+}
+
+/// Says what the call cost, and how near the app is to its first window when that is near.
+fn headed(world: &World, ask: &Ask, segments: &[&str], reply: Reply) -> Reply {
+    let base: u32 = match segments {
+        ["users"] => 2,
+        ["groups", _, "transitiveMembers", ..] => 5,
+        ["groups", _, "members", ..] | ["subscribedSkus"] => 3,
+        _ => 1,
+    };
+    let small_page = ask
+        .params
+        .get("$top")
+        .is_some_and(|top| top.parse().is_ok_and(|top: u32| top < 20));
+    let less = u32::from(ask.params.get("$select").is_some()) + u32::from(small_page);
+    let reply = reply.with(
+        "x-ms-resource-unit",
+        base.saturating_sub(less).max(1).to_string(),
+    );
+    let window = ask.token.app.graph.meter().window(world.clock.now());
+    match window {
+        Some((calls, left, _)) if calls > 0 => {
+            let used = f64::from(calls - left) / f64::from(calls);
+            if used > 0.8 {
+                return reply.with("x-ms-throttle-limit-percentage", format!("{used:.2}"));
+            }
+            reply
+        }
+        _ => reply,
+    }
 }
 
 fn route(world: &World, ask: &Ask, segments: &[&str]) -> Result<Reply, Reply> {
@@ -177,6 +208,20 @@ fn route(world: &World, ask: &Ask, segments: &[&str]) -> Result<Reply, Reply> {
             ))
         }
         ["users", id, "calendar"] => ask.calendar(world, id),
+        ["users", id, "calendar", "calendarPermissions"] => {
+            ask.calendar_permissions(world, id, None)
+        }
+        ["users", id, "calendar", "calendarPermissions", one] => {
+            ask.calendar_permissions(world, id, Some(one))
+        }
+        ["subscribedSkus"] => {
+            ask.role("LicenseAssignment.Read.All")?;
+            let body = json!({
+                "@odata.context": format!("{}/v1.0/$metadata#subscribedSkus", ask.base),
+                "value": [directory::sku(tenant)],
+            });
+            Ok(Reply::json(200, body))
+        }
         ["groups"] => {
             ask.role("GroupMember.Read.All")?;
             let select = ask.select(Sort::Group)?;

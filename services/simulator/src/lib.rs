@@ -45,6 +45,7 @@ mod folder_permission;
 mod graph;
 mod graph_ask;
 mod graph_batch;
+mod graph_calendar;
 mod identity;
 mod judge;
 mod limiter;

@@ -120,8 +120,8 @@ fn groups(users: &[UserSpec], unit: &mut UnitSpec, dice: &Dice) -> Vec<GroupSpec
         name: name.to_owned(),
         mail: (!mail.is_empty()).then(|| format!("{mail}@uni.example")),
         kind,
-        hidden_membership: false,
         members: Vec::new(),
+        ..GroupSpec::default()
     };
     let mut everyone = group(
         "Staff and Students",

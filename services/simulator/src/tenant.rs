@@ -1,7 +1,7 @@
 //! One tenant as the server holds it: objects, and the index that finds each of them in one step.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -12,8 +12,11 @@ use crate::app::App;
 use crate::calendar::{Acl, Folder, Mailbox, Principal, mask_of};
 use crate::dice::Dice;
 use crate::limiter::{Limiter, Targets};
-use crate::rights;
 use crate::scenario::{CalendarSpec, GroupKind, GroupSpec, Kind, TenantSpec, UserSpec};
+
+const HOSTED: &str = "OU=Microsoft Exchange Hosted Organizations";
+const LEGACY: &str =
+    "/o=ExchangeLabs/ou=Exchange Administrative Group (FYDIBOHF23SPDLT)/cn=Recipients/cn=";
 
 /// An object of the directory, by its place in the tenant's lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,13 +27,17 @@ pub(crate) enum Object {
     Device(usize),
 }
 
+const NO_LICENCE: u8 = 0;
+const LICENSED: u8 = 1;
+const EXPIRED: u8 = 2;
+
 #[derive(Debug)]
 pub(crate) struct User {
     pub(crate) spec: UserSpec,
     pub(crate) mail: String,
     pub(crate) alias: String,
-    /// Whether there is an Exchange licence now.
-    licensed: AtomicBool,
+    /// `NO_LICENCE`, `LICENSED` or `EXPIRED`.
+    licence: AtomicU8,
     pub(crate) mailbox: Option<Mailbox>,
 }
 
@@ -57,6 +64,8 @@ pub(crate) struct Unit {
 
 #[derive(Debug)]
 pub(crate) struct Tenant {
+    /// Its place among the tenants.
+    pub(crate) number: usize,
     pub(crate) id: String,
     pub(crate) domain: String,
     pub(crate) without_admin_api: AtomicBool,
@@ -76,8 +85,9 @@ pub(crate) struct Tenant {
 }
 
 impl Tenant {
-    pub(crate) fn build(spec: TenantSpec, dice: &Dice) -> anyhow::Result<Self> {
+    pub(crate) fn build(spec: TenantSpec, number: usize, dice: &Dice) -> anyhow::Result<Self> {
         let mut tenant = Self {
+            number,
             id: spec.id.to_string(),
             domain: spec.domain.to_lowercase(),
             without_admin_api: AtomicBool::new(spec.without_admin_api),
@@ -193,7 +203,11 @@ impl Tenant {
             .or_default()
             .push(at);
         self.users.push(User {
-            licensed: AtomicBool::new(spec.licensed),
+            licence: AtomicU8::new(match (spec.licensed, spec.licence_expired) {
+                (_, true) => EXPIRED,
+                (true, false) => LICENSED,
+                (false, false) => NO_LICENCE,
+            }),
             spec,
             mail,
             alias,
@@ -206,6 +220,8 @@ impl Tenant {
         spec.id = or_random(spec.id, dice);
         if let Some(mail) = &spec.mail {
             self.identities.insert(mail.to_lowercase(), at);
+            let alias = mail.split('@').next().unwrap_or_default();
+            self.identities.entry(alias.to_lowercase()).or_insert(at);
         }
         self.identities.insert(spec.id.to_string(), at);
         self.names
@@ -235,14 +251,13 @@ impl Tenant {
                 let principal = self
                     .principal(&entry.principal)
                     .with_context(|| format!("entry of {}: no such principal", entry.principal))?;
-                let mask = rights::parse(&entry.rights).map_err(anyhow::Error::msg)?
-                    | rights::parse_flags(&entry.flags).map_err(anyhow::Error::msg)?;
+                let mask = entry.stored().map_err(anyhow::Error::msg)?;
                 match mask_of(&acl, &principal) {
-                    Some(_) => acl
+                    Some(_) if !entry.duplicate => acl
                         .iter_mut()
                         .filter(|(who, _)| *who == principal)
                         .for_each(|(_, old)| *old = mask),
-                    None => acl.push((principal, mask)),
+                    _ => acl.push((principal, mask)),
                 }
             }
             folders.push(Folder::new(calendar.path, acl));
@@ -258,6 +273,32 @@ impl Tenant {
         self.identities
             .get(&identity.trim().to_lowercase())
             .copied()
+    }
+
+    /// As [`Tenant::object`], and by the two sorts of distinguished names Exchange has.
+    pub(crate) fn recipient(&self, identity: &str) -> Option<Object> {
+        self.object(identity).or_else(|| {
+            let alias = match identity
+                .strip_prefix("CN=")
+                .and_then(|dn| dn.split_once(','))
+            {
+                Some((alias, rest)) if rest.contains(HOSTED) => alias,
+                Some(_) => return None,
+                None => identity.strip_prefix(LEGACY)?,
+            };
+            self.object(alias)
+        })
+    }
+
+    /// The distinguished name of the object with this alias.
+    pub(crate) fn distinguished_name(&self, alias: &str) -> String {
+        let domain = &self.domain;
+        format!("CN={alias},OU={domain},{HOSTED},DC=EURP190A001,DC=PROD,DC=OUTLOOK,DC=COM")
+    }
+
+    /// The X.500 address of the object with this alias.
+    pub(crate) fn legacy_name(alias: &str) -> String {
+        format!("{LEGACY}{alias}")
     }
 
     /// Every object with this display name.
@@ -343,6 +384,11 @@ impl Tenant {
         self.groups[group].spec.kind == GroupKind::MailSecurity
     }
 
+    /// Whether Exchange's servers know of a group yet.
+    pub(crate) fn is_visible(&self, group: usize, now: Duration) -> bool {
+        now.as_secs() >= self.groups[group].spec.visible_after_secs
+    }
+
     pub(crate) fn transitive(&self, group: usize) -> &Transitive {
         self.groups[group].transitive.get_or_init(|| {
             let mut found = Transitive::default();
@@ -368,11 +414,30 @@ impl Tenant {
 
 impl User {
     pub(crate) fn is_licensed(&self) -> bool {
-        self.licensed.load(Ordering::Relaxed)
+        self.licence.load(Ordering::Relaxed) == LICENSED
+    }
+
+    /// Whether there was a licence: the mailbox is kept, and its owner is kept out of it.
+    pub(crate) fn licence_has_expired(&self) -> bool {
+        self.licence.load(Ordering::Relaxed) == EXPIRED
+    }
+
+    /// What Graph says about the Exchange plan, when there is one.
+    pub(crate) fn capability(&self) -> Option<&'static str> {
+        match self.licence.load(Ordering::Relaxed) {
+            LICENSED => Some("Enabled"),
+            EXPIRED => Some("Suspended"),
+            _ => None,
+        }
     }
 
     pub(crate) fn license(&self, licensed: bool) {
-        self.licensed.store(licensed, Ordering::Relaxed);
+        let licence = if licensed { LICENSED } else { NO_LICENCE };
+        self.licence.store(licence, Ordering::Relaxed);
+    }
+
+    pub(crate) fn expire_licence(&self) {
+        self.licence.store(EXPIRED, Ordering::Relaxed);
     }
 }
 

@@ -64,8 +64,8 @@ impl World {
         let dice = Dice::new(scenario.seed ^ 0x5117);
         let mut tenants = Vec::new();
         let mut by_name = HashMap::new();
-        for spec in scenario.tenants {
-            let tenant = Arc::new(Tenant::build(spec, &dice)?);
+        for (number, spec) in scenario.tenants.into_iter().enumerate() {
+            let tenant = Arc::new(Tenant::build(spec, number, &dice)?);
             by_name.insert(tenant.id.clone(), Arc::clone(&tenant));
             by_name.insert(tenant.domain.clone(), Arc::clone(&tenant));
             tenants.push(tenant);
