@@ -144,7 +144,7 @@ pub(crate) async fn module_file(
         Ok(flight) => flight,
         Err(refusal) => return refusal,
     };
-    world.work().await;
+    world.work("EXOModuleFile").await;
     if let Some(fault) = world.early_fault(&token.app.exchange, "EXOModuleFile") {
         return fault;
     }
@@ -207,8 +207,8 @@ pub(crate) async fn finish(
         Ok(started) => started,
         Err(refusal) => return refusal,
     };
-    world.work().await;
     let kind = call.cmdlet();
+    world.work(kind).await;
     if let Some(fault) = world.early_fault(&token.app.exchange, kind) {
         return fault;
     }
@@ -222,11 +222,10 @@ pub(crate) async fn finish(
     drop(flight);
     let reply = bent(world, kind, reply);
     if world.fault("lost_reply", kind) {
-        return if world.dice.happens(0.5) {
-            Reply::broken()
-        } else {
-            Reply::error(502, "BadGateway", "The connection to the backend was lost.")
-        };
+        return Reply::broken();
+    }
+    if world.fault("error_after_effect", kind) {
+        return Reply::failed(world.dice.below(4));
     }
     headed(world, &token, reply).with("odata-version", "4.0")
 }

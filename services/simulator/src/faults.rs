@@ -54,11 +54,14 @@ impl World {
             return Some(Reply::broken());
         }
         if self.fault("server_error_500", kind) {
-            return Some(Reply::error(
-                500,
-                "InternalServerError",
-                "An internal server error occurred.",
-            ));
+            return Some(Reply::failed(0));
+        }
+        if self.fault("gateway_timeout_504", kind) {
+            return Some(Reply::failed(3));
+        }
+        if self.fault("token_expired_401", kind) {
+            let text = "Lifetime validation failed, the token is expired.";
+            return Some(Reply::error(401, "InvalidAuthenticationToken", text));
         }
         None
     }

@@ -114,7 +114,7 @@ pub(crate) async fn one(world: &World, ask: Ask) -> Reply {
         Ok(flight) => flight,
         Err(refusal) => return refusal,
     };
-    world.work().await;
+    world.work(&kind).await;
     if let Some(fault) = world.early_fault(&ask.token.app.graph, &kind) {
         return fault;
     }

@@ -203,20 +203,26 @@ fn router(world: Arc<World>) -> Router {
         .with_state(world)
 }
 
-/// Puts a `Request-Id` on every answer, and cuts the connection where there must be none.
+/// Puts a `Request-Id` on every answer, and the client's own beside it, and cuts the connection where there must be none.
 async fn request_id(
     ConnectInfo(cutter): ConnectInfo<Cutter>,
     request: Request,
     next: Next,
 ) -> Response {
+    let own = request.headers().get("client-request-id").cloned();
     let mut response = next.run(request).await;
+    if let Some(own) = own {
+        let name = HeaderName::from_static("client-request-id");
+        response.headers_mut().insert(name, own);
+    }
     if response.extensions().get::<Hangup>().is_some() {
         cutter.cut();
     }
     if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
-        response
-            .headers_mut()
-            .insert(HeaderName::from_static("request-id"), id);
+        let headers = response.headers_mut();
+        headers
+            .entry(HeaderName::from_static("request-id"))
+            .or_insert(id);
     }
     response
 }

@@ -44,7 +44,10 @@ pub(crate) async fn handle(
     if world.fault("token_unavailable_503", "token") {
         return Reply::unavailable();
     }
-    world.work().await;
+    if world.fault("token_throttled_429", "token") {
+        return Reply::throttled(Some(1 + world.dice.below(3)));
+    }
+    world.work("token").await;
     let host = headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok())

@@ -136,14 +136,19 @@ impl World {
         Duration::from_millis(least + self.dice.below(most - least + 1))
     }
 
-    /// Waits as long as one call takes.
-    pub(crate) async fn work(&self) {
+    /// Waits as long as one call of this kind takes.
+    pub(crate) async fn work(&self, kind: &str) {
         let dials = self.dials();
         let jitter = match dials.latency_jitter_ms {
             0 => 0,
             most => self.dice.below(most + 1),
         };
-        let latency = Duration::from_millis(dials.latency_ms + jitter);
+        let slow = if self.fault("slow_call", kind) {
+            dials.slow_call_ms
+        } else {
+            0
+        };
+        let latency = Duration::from_millis(dials.latency_ms + jitter + slow);
         if !latency.is_zero() {
             tokio::time::sleep(latency).await; // one of nothing still takes up to a millisecond
         }
