@@ -46,6 +46,7 @@ mod graph;
 mod graph_ask;
 mod graph_batch;
 mod graph_calendar;
+mod identities;
 mod identity;
 mod judge;
 mod limiter;

@@ -80,7 +80,7 @@ pub(crate) fn trustee(
         return Ok(Principal::Anonymous);
     }
     if !granting && name.starts_with("NT:S-1-") {
-        return Ok(Principal::Orphan(name.to_owned()));
+        return Ok(Principal::Orphan(name.into()));
     }
     let now = command.world.clock.now();
     let seen = |object: &Object| match *object {

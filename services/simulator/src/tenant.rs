@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::calendar::{Acl, Folder, Mailbox, Principal, mask_of};
 use crate::dice::Dice;
+use crate::identities::Identities;
 use crate::limiter::{Limiter, Targets};
 use crate::scenario::{CalendarSpec, GroupKind, GroupSpec, Kind, TenantSpec, UserSpec};
 
@@ -80,7 +81,7 @@ pub(crate) struct Tenant {
     pub(crate) units: Vec<Unit>,
     pub(crate) contacts: Vec<(Uuid, String)>,
     pub(crate) devices: Vec<(Uuid, String)>,
-    identities: HashMap<String, Object>,
+    identities: Identities,
     names: HashMap<String, Vec<Object>>,
 }
 
@@ -110,7 +111,7 @@ impl Tenant {
                 .into_iter()
                 .map(|name| (dice.uuid(), name))
                 .collect(),
-            identities: HashMap::with_capacity(spec.users.len() * 8),
+            identities: Identities::with_capacity(spec.users.len() * 6),
             names: HashMap::new(),
         };
         let mut calendars = Vec::with_capacity(spec.users.len());
@@ -119,9 +120,7 @@ impl Tenant {
             tenant.add_user(user, dice);
         }
         for (at, contact) in tenant.contacts.iter().enumerate() {
-            tenant
-                .identities
-                .insert(contact.1.to_lowercase(), Object::Contact(at));
+            tenant.identities.insert(&contact.1, Object::Contact(at));
         }
         for (at, device) in tenant.devices.iter().enumerate() {
             tenant
@@ -175,10 +174,10 @@ impl Tenant {
     fn add_user(&mut self, mut spec: UserSpec, dice: &Dice) {
         let at = Object::User(self.users.len());
         spec.id = or_random(spec.id, dice);
-        let mail = spec.mail.clone().unwrap_or_else(|| spec.upn.clone());
+        let mail = spec.mail.take().unwrap_or_else(|| spec.upn.clone());
         let alias = spec
             .alias
-            .clone()
+            .take()
             .unwrap_or_else(|| spec.upn.split('@').next().unwrap_or_default().to_owned());
         let mailbox = (spec.kind != Kind::None).then(|| {
             let comes = !spec.never_provisioned && (spec.licensed || spec.kind != Kind::User);
@@ -192,11 +191,11 @@ impl Tenant {
             )
         });
         for key in spec.addresses.iter().chain([&spec.upn, &mail, &alias]) {
-            self.identities.insert(key.to_lowercase(), at);
+            self.identities.insert(key, at);
         }
-        self.identities.insert(spec.id.to_string(), at);
+        self.identities.insert(&spec.id.to_string(), at);
         if let Some(mailbox) = &mailbox {
-            self.identities.insert(mailbox.guid.to_string(), at);
+            self.identities.insert(&mailbox.guid.to_string(), at);
         }
         self.names
             .entry(spec.name.to_lowercase())
@@ -219,11 +218,11 @@ impl Tenant {
         let at = Object::Group(self.groups.len());
         spec.id = or_random(spec.id, dice);
         if let Some(mail) = &spec.mail {
-            self.identities.insert(mail.to_lowercase(), at);
+            self.identities.insert(mail, at);
             let alias = mail.split('@').next().unwrap_or_default();
-            self.identities.entry(alias.to_lowercase()).or_insert(at);
+            self.identities.insert_if_free(alias, at);
         }
-        self.identities.insert(spec.id.to_string(), at);
+        self.identities.insert(&spec.id.to_string(), at);
         self.names
             .entry(spec.name.to_lowercase())
             .or_default()
@@ -270,9 +269,7 @@ impl Tenant {
 
     /// An object by address, alias, user principal name or any of its ids.
     pub(crate) fn object(&self, identity: &str) -> Option<Object> {
-        self.identities
-            .get(&identity.trim().to_lowercase())
-            .copied()
+        self.identities.get(identity.trim())
     }
 
     /// As [`Tenant::object`], and by the two sorts of distinguished names Exchange has.
@@ -344,7 +341,7 @@ impl Tenant {
             return Some(Principal::Anonymous);
         }
         if name.starts_with("NT:S-1-") {
-            return Some(Principal::Orphan(name.to_owned()));
+            return Some(Principal::Orphan(name.into()));
         }
         match self.object(name)? {
             Object::User(at) => Some(Principal::User(at)),
