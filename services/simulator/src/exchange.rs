@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::cmdlet::{self, Command};
 use crate::exchange_batch;
 use crate::limiter::Flight;
-use crate::query::Params;
+use crate::query::{Params, base};
 use crate::reply::{Content, Reply, error_in_200, proxied, transient_400};
 use crate::world::{Audience, Token, World};
 
@@ -83,11 +83,7 @@ pub(crate) async fn handle(
     let Ok(body) = serde_json::from_slice::<Value>(&body) else {
         return Reply::error(400, "BadRequest", "the body isn't JSON");
     };
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or_default();
-    let base = format!("http://{host}/adminapi/{version}/{tenant}/");
+    let base = format!("{}/adminapi/{version}/{tenant}/", base(&headers));
     if endpoint == "$batch" {
         let reply = exchange_batch::run(&world, &tenant, &base, &headers, &body).await;
         return if world.fault("half_response", "$batch") {
@@ -140,17 +136,25 @@ pub(crate) async fn module_file(
         Ok(token) => token,
         Err(refusal) => return refusal,
     };
-    let _flight = match admit(&world, &token, Audience::Exchange, "EXOModuleFile", None) {
+    let flight = match admit(&world, &token, Audience::Exchange, MODULE_FILE, None) {
         Ok(flight) => flight,
-        Err(refusal) => return refusal,
+        Err(refusal) => return headed(&world, &token, refusal),
     };
-    world.work("EXOModuleFile").await;
-    if let Some(fault) = world.early_fault(&token.app.exchange, "EXOModuleFile") {
-        return fault;
-    }
-    let cmdlets = cmdlet::exported(&token.app.cmdlets()).join(",");
-    Reply::json(200, json!({"value": [{"exportedCmdlets": cmdlets}]}))
+    let work = Arc::clone(&world);
+    let task = world.tasks.spawn(async move {
+        work.work(MODULE_FILE).await;
+        drop(flight);
+        if let Some(fault) = work.early_fault(&token.app.exchange, MODULE_FILE) {
+            return fault;
+        }
+        let cmdlets = cmdlet::exported(&token.app.cmdlets()).join(",");
+        let body = json!({"value": [{"exportedCmdlets": cmdlets}]});
+        headed(&work, &token, Reply::json(200, body))
+    });
+    task.await.unwrap_or_else(|_| Reply::failed(0))
 }
+
+const MODULE_FILE: &str = "EXOModuleFile";
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
@@ -264,7 +268,7 @@ fn bent(world: &World, kind: &str, mut reply: Reply) -> Reply {
 /// Says what is left of the app's first window, or what the real service said once, and how many calls are under way.
 fn headed(world: &World, token: &Token, reply: Reply) -> Reply {
     let (window, in_flight) = {
-        let meter = token.app.exchange.meter();
+        let mut meter = token.app.exchange.meter();
         (meter.window(world.clock.now()), meter.in_flight())
     };
     let all_in_flight = token.tenant.exchange.meter().in_flight();

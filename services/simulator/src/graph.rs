@@ -6,13 +6,13 @@ use crate::admission::admit;
 use crate::directory::{self, Sort};
 use crate::graph_ask::{Ask, missing};
 use crate::graph_batch;
-use crate::query::{Params, decode};
+use crate::query::{Params, base, decode};
 use crate::reply::Reply;
 use crate::tenant::Object;
 use crate::world::{Audience, World};
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, Uri, header};
+use axum::http::{HeaderMap, Method, Uri};
 use serde_json::json;
 
 const PARAMETERS: [&str; 5] = ["$top", "$skiptoken", "$select", "$filter", "$count"];
@@ -47,7 +47,7 @@ async fn answer(
     body: &[u8],
 ) -> Reply {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let base = format!("http://{}", text(header::HOST.as_str()).unwrap_or_default());
+    let base = base(headers);
     let path = uri
         .path()
         .strip_prefix("/v1.0")

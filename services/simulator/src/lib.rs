@@ -79,7 +79,7 @@ use axum::extract::{ConnectInfo, DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
-use axum::routing::{any, post};
+use axum::routing::{any, get, post};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -193,6 +193,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
 fn router(world: Arc<World>) -> Router {
     Router::new()
         .route("/{tenant}/oauth2/v2.0/token", post(token::handle))
+        .route(
+            "/{tenant}/v2.0/.well-known/openid-configuration",
+            get(token::discovery),
+        )
         .route("/v1.0/{*path}", any(graph::handle))
         .route(
             "/adminapi/{version}/{tenant}/{endpoint}",

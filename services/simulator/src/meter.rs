@@ -294,16 +294,18 @@ impl Meter {
     }
 
     /// Of the first window that isn't hidden: its calls, how many of them are left, and the seconds until it is empty.
-    pub(crate) fn window(&self, now: Duration) -> Option<(u32, u32, u64)> {
+    pub(crate) fn window(&mut self, now: Duration) -> Option<(u32, u32, u64)> {
+        self.forget(now);
         let window = self.windows.first().filter(|window| !window.hidden)?;
-        let live = |arrival: &&Duration| now.saturating_sub(**arrival) < window.lasts;
-        let used = u32::try_from(self.arrivals.iter().rev().take_while(live).count());
-        let last = self.arrivals.back();
-        let reset = last.map_or(Duration::ZERO, |last| {
-            (*last + window.lasts).saturating_sub(now)
-        });
-        let left = window.calls.saturating_sub(used.unwrap_or(u32::MAX));
-        Some((window.calls, left, reset.as_secs() + 1))
+        let used = self.gone + self.arrivals.len() as u64 - window.first;
+        let last = self.arrivals.back().map(|last| *last + window.lasts);
+        let reset = last.map_or(Duration::ZERO, |end| end.saturating_sub(now));
+        let used = u32::try_from(used).unwrap_or(u32::MAX);
+        Some((
+            window.calls,
+            window.calls.saturating_sub(used),
+            reset.as_secs() + 1,
+        ))
     }
 
     pub(crate) fn in_flight(&self) -> u32 {

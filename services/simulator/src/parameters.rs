@@ -79,6 +79,7 @@ impl<'a> Parameters<'a> {
             Some(Value::String(text)) if text.eq_ignore_ascii_case("Unlimited") => Ok(usize::MAX),
             Some(value) => value
                 .as_u64()
+                .or_else(|| value.as_str()?.parse().ok())
                 .and_then(|size| usize::try_from(size).ok())
                 .ok_or_else(|| {
                     CmdletError::parameter(

@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+use axum::http::HeaderMap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -53,6 +54,14 @@ impl Params {
         self.with_token("").hash(&mut hasher);
         hasher.finish()
     }
+}
+
+/// Scheme and host that the client sees, for links; a proxy in front may say `X-Forwarded-Proto`.
+pub(crate) fn base(headers: &HeaderMap) -> String {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let scheme = text("x-forwarded-proto").filter(|scheme| *scheme == "https");
+    let host = text("host").unwrap_or_default();
+    format!("{}://{host}", scheme.unwrap_or("http"))
 }
 
 /// Percent-decodes; `plus` reads `+` as a blank.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Form;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::clock::Clock;
+use crate::query::base;
 use crate::reply::Reply;
 use crate::world::{Audience, World};
 
@@ -48,11 +49,7 @@ pub(crate) async fn handle(
         return Reply::throttled(Some(1 + world.dice.below(3)));
     }
     world.work("token").await;
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or_default();
-    let endpoint = format!("http://{host}/{tenant}/oauth2/v2.0/token");
+    let endpoint = format!("{}/{tenant}/oauth2/v2.0/token", base(&headers));
     match issue(&world, &tenant, &endpoint, &request) {
         Ok((token, life)) => Reply::json(
             200,
@@ -64,6 +61,37 @@ pub(crate) async fn handle(
             refusal.into()
         }
     }
+}
+
+/// `GET /{tenant}/v2.0/.well-known/openid-configuration`: where libraries look before they ask for a token.
+pub(crate) async fn discovery(
+    State(world): State<Arc<World>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Reply {
+    let Some(tenant) = world.tenant(&name) else {
+        return refuse(
+            400,
+            "invalid_tenant",
+            90002,
+            format!("Tenant '{name}' not found."),
+        )
+        .into();
+    };
+    let (base, id) = (base(&headers), &tenant.id);
+    Reply::json(
+        200,
+        json!({
+            "issuer": format!("{base}/{id}/v2.0"),
+            "token_endpoint": format!("{base}/{name}/oauth2/v2.0/token"),
+            "authorization_endpoint": format!("{base}/{name}/oauth2/v2.0/authorize"),
+            "jwks_uri": format!("{base}/{name}/discovery/v2.0/keys"),
+            "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
+            "response_types_supported": ["code"],
+            "subject_types_supported": ["pairwise"],
+            "id_token_signing_alg_values_supported": ["RS256"],
+        }),
+    )
 }
 
 struct Refusal {
