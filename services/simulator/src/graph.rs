@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::admission::admit;
 use crate::directory::{self, Sort};
+use crate::directory_filter;
 use crate::graph_ask::{Ask, missing};
 use crate::graph_batch;
 use crate::query::{Params, base, decode};
@@ -176,7 +177,7 @@ fn route(world: &World, ask: &Ask, segments: &[&str]) -> Result<Reply, Reply> {
             if ask
                 .params
                 .get("$filter")
-                .is_some_and(directory::is_licence_filter)
+                .is_some_and(directory_filter::is_licence_filter)
             {
                 ask.need_advanced("The filter on 'assignedPlans'")?;
                 let licensed = tenant.users.iter().enumerate();
@@ -281,7 +282,7 @@ fn route(world: &World, ask: &Ask, segments: &[&str]) -> Result<Reply, Reply> {
                 Some(filter) => Some(
                     filter
                         .strip_prefix("displayName")
-                        .and_then(directory::quoted)
+                        .and_then(directory_filter::quoted)
                         .ok_or_else(|| {
                             Reply::error(
                                 400,

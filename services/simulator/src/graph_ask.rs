@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::directory::{self, Select, Sort};
+use crate::directory_filter;
 use crate::query::{BadPage, Params, page_token, read_page_token};
 use crate::reply::Reply;
 use crate::tenant::Object;
@@ -80,7 +81,7 @@ impl Ask {
     pub(crate) fn filtered(&self, sort: Sort) -> Result<Option<Vec<Object>>, Reply> {
         let filter = self.params.get("$filter");
         filter
-            .map(|text| directory::filter(&self.token.tenant, sort, text, self.advanced()))
+            .map(|text| directory_filter::filter(&self.token.tenant, sort, text, self.advanced()))
             .transpose()
     }
 

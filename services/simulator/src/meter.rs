@@ -1,13 +1,13 @@
 //! One key's calls against its limits: a value that is told the time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::allowed;
 use crate::limits::Limits;
 use crate::rate::Rate;
+use crate::tally::{Tally, Terms};
 
 /// A client may have sent a call before it could know of a refusal that is younger.
 const GRACE: Duration = Duration::from_secs(1);
@@ -55,36 +55,6 @@ struct Window {
 struct Told {
     at: Duration,
     until: Duration,
-}
-
-/// What happened since the last mark.
-#[derive(Debug, Default)]
-struct Tally {
-    since: Duration,
-    calls: u64,
-    admitted: u64,
-    refused: u64,
-    refused_by: BTreeMap<String, u64>,
-    early: u64,
-    peak: u32,
-    busy: Duration,
-    /// Until when `busy` is counted.
-    counted: Duration,
-    /// Place-time there was under limits that are past.
-    available_before: Duration,
-    /// Calls that were allowed under limits that are past.
-    allowed_before: u64,
-    limited_before: bool,
-    /// How it stood when these limits were set, or at the mark.
-    segment: Segment,
-}
-
-#[derive(Debug, Default)]
-struct Segment {
-    since: Duration,
-    admitted: u64,
-    busy: Duration,
-    earlier: Vec<Duration>,
 }
 
 impl Meter {
@@ -215,11 +185,8 @@ impl Meter {
         });
     }
 
-    /// Place-time used until now.
     fn count(&mut self, now: Duration) {
-        let passed = now.saturating_sub(self.tally.counted);
-        self.tally.busy += passed * self.in_flight;
-        self.tally.counted = self.tally.counted.max(now);
+        self.tally.count(now, self.in_flight);
     }
 
     pub(crate) fn release(&mut self, now: Duration) {
@@ -231,66 +198,29 @@ impl Meter {
     pub(crate) fn replace(&mut self, now: Duration, limits: Limits) {
         self.forget(now);
         self.count(now);
-        self.tally.available_before += self.available(now).unwrap_or_default();
-        let calls = self.tally.admitted - self.tally.segment.admitted;
-        self.tally.allowed_before += self.allowed(now).unwrap_or(calls);
-        self.tally.limited_before |= self.limits.any();
+        let (past, earlier) = (self.terms(), self.earlier());
+        self.tally.turn(now, &past, earlier);
         self.set(limits);
-        self.begin(now);
-    }
-
-    fn begin(&mut self, now: Duration) {
-        self.tally.segment = Segment {
-            since: now,
-            admitted: self.tally.admitted,
-            busy: self.tally.busy,
-            earlier: self.arrivals.iter().copied().collect(),
-        };
     }
 
     /// Starts to count anew.
     pub(crate) fn mark(&mut self, now: Duration) {
         self.forget(now);
-        self.tally = Tally {
-            since: now,
-            counted: now,
-            peak: self.in_flight,
-            ..Tally::default()
-        };
+        let earlier = self.earlier();
+        self.tally.mark(now, self.in_flight, earlier);
         self.rate = Rate::default();
-        self.begin(now);
     }
 
-    /// The fewest calls that may be in flight, of the limits that are set.
-    fn places(&self) -> Option<u32> {
-        self.limits.in_flight().map(|(most, _)| most).min()
+    fn earlier(&self) -> Vec<Duration> {
+        self.arrivals.iter().copied().collect()
     }
 
-    /// Place-time there was since these limits were set.
-    fn available(&self, now: Duration) -> Option<Duration> {
-        let lasted = now.saturating_sub(self.tally.segment.since);
-        self.places().map(|places| lasted * places)
-    }
-
-    /// The calls a perfect client could have made since these limits were set.
-    fn allowed(&self, now: Duration) -> Option<u64> {
-        let segment = &self.tally.segment;
-        let calls = self.tally.admitted - segment.admitted;
-        let busy = self.tally.busy.saturating_sub(segment.busy);
-        let lasted = now.saturating_sub(segment.since);
-        let in_flight = self
-            .places()
-            .and_then(|places| allowed::in_flight(places, lasted, calls, busy));
-        let windows = self.windows.iter().map(|window| {
-            allowed::in_window(
-                window.calls,
-                window.lasts,
-                &segment.earlier,
-                segment.since,
-                now,
-            )
-        });
-        in_flight.into_iter().chain(windows).min()
+    fn terms(&self) -> Terms {
+        let windows = self.windows.iter();
+        Terms {
+            places: self.limits.in_flight().map(|(most, _)| most).min(),
+            windows: windows.map(|window| (window.calls, window.lasts)).collect(),
+        }
     }
 
     /// Of the first window that isn't hidden: its calls, how many of them are left, and the seconds until it is empty.
@@ -325,33 +255,12 @@ impl Meter {
     pub(crate) fn show(&mut self, now: Duration) -> Value {
         self.forget(now);
         self.count(now);
-        let allowed = self.allowed(now);
-        let available = self.available(now);
-        let tally = &self.tally;
-        let rest = tally.admitted - tally.segment.admitted;
-        let limited = tally.limited_before || allowed.is_some();
-        let allowed = limited.then(|| tally.allowed_before + allowed.unwrap_or(rest));
-        let available = tally.available_before + available.unwrap_or_default();
-        json!({
-            "calls": tally.calls,
-            "admitted": tally.admitted,
-            "refused": tally.refused,
-            "refused_by": tally.refused_by,
-            "early_calls": tally.early,
-            "allowed_calls": allowed,
-            "elapsed_ms": millis(now.saturating_sub(tally.since)),
-            "busy_ms": millis(tally.busy),
-            "available_ms": millis(available),
-            "in_flight": self.in_flight,
-            "peak_in_flight": tally.peak,
-            "limits": self.limits,
-            "per_second": self.rate.show(now, tally.since),
-        })
+        let mut shown = self.tally.show(now, &self.terms());
+        shown["in_flight"] = self.in_flight.into();
+        shown["limits"] = json!(self.limits);
+        shown["per_second"] = self.rate.show(now, self.tally.since());
+        shown
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

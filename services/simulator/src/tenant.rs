@@ -1,7 +1,7 @@
 //! One tenant as the server holds it: objects, and the index that finds each of them in one step.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use crate::calendar::{Acl, Folder, Mailbox, Principal, mask_of};
 use crate::dice::Dice;
 use crate::identities::Identities;
 use crate::limiter::{Limiter, Targets};
-use crate::scenario::{CalendarSpec, GroupKind, GroupSpec, Kind, TenantSpec, UserSpec};
+use crate::scenario::{CalendarSpec, GroupKind, GroupSpec, TenantSpec, UserSpec};
+use crate::user::User;
 
 const HOSTED: &str = "OU=Microsoft Exchange Hosted Organizations";
 const LEGACY: &str =
@@ -26,20 +27,6 @@ pub(crate) enum Object {
     Group(usize),
     Contact(usize),
     Device(usize),
-}
-
-const NO_LICENCE: u8 = 0;
-const LICENSED: u8 = 1;
-const EXPIRED: u8 = 2;
-
-#[derive(Debug)]
-pub(crate) struct User {
-    pub(crate) spec: UserSpec,
-    pub(crate) mail: String,
-    pub(crate) alias: String,
-    /// `NO_LICENCE`, `LICENSED` or `EXPIRED`.
-    licence: AtomicU8,
-    pub(crate) mailbox: Option<Mailbox>,
 }
 
 #[derive(Debug)]
@@ -174,44 +161,19 @@ impl Tenant {
     fn add_user(&mut self, mut spec: UserSpec, dice: &Dice) {
         let at = Object::User(self.users.len());
         spec.id = or_random(spec.id, dice);
-        let mail = spec.mail.take().unwrap_or_else(|| spec.upn.clone());
-        let alias = spec
-            .alias
-            .take()
-            .unwrap_or_else(|| spec.upn.split('@').next().unwrap_or_default().to_owned());
-        let mailbox = (spec.kind != Kind::None).then(|| {
-            let comes = !spec.never_provisioned && (spec.licensed || spec.kind != Kind::User);
-            let provisioned = comes.then(|| Duration::from_secs(spec.provisioned_after_secs));
-            Mailbox::new(
-                dice.uuid(),
-                spec.kind,
-                provisioned,
-                Duration::from_millis(spec.read_lag_ms),
-                Vec::new(),
-            )
-        });
-        for key in spec.addresses.iter().chain([&spec.upn, &mail, &alias]) {
+        let user = User::new(spec, dice);
+        let spec = &user.spec;
+        let addresses = spec.addresses.iter();
+        for key in addresses.chain([&spec.upn, &user.mail, &user.alias]) {
             self.identities.insert(key, at);
         }
         self.identities.insert(&spec.id.to_string(), at);
-        if let Some(mailbox) = &mailbox {
+        if let Some(mailbox) = &user.mailbox {
             self.identities.insert(&mailbox.guid.to_string(), at);
         }
-        self.names
-            .entry(spec.name.to_lowercase())
-            .or_default()
-            .push(at);
-        self.users.push(User {
-            licence: AtomicU8::new(match (spec.licensed, spec.licence_expired) {
-                (_, true) => EXPIRED,
-                (true, false) => LICENSED,
-                (false, false) => NO_LICENCE,
-            }),
-            spec,
-            mail,
-            alias,
-            mailbox,
-        });
+        let names = self.names.entry(spec.name.to_lowercase());
+        names.or_default().push(at);
+        self.users.push(user);
     }
 
     fn add_group(&mut self, mut spec: GroupSpec, dice: &Dice) {
@@ -406,35 +368,6 @@ impl Tenant {
             }
             found
         })
-    }
-}
-
-impl User {
-    pub(crate) fn is_licensed(&self) -> bool {
-        self.licence.load(Ordering::Relaxed) == LICENSED
-    }
-
-    /// Whether there was a licence: the mailbox is kept, and its owner is kept out of it.
-    pub(crate) fn licence_has_expired(&self) -> bool {
-        self.licence.load(Ordering::Relaxed) == EXPIRED
-    }
-
-    /// What Graph says about the Exchange plan, when there is one.
-    pub(crate) fn capability(&self) -> Option<&'static str> {
-        match self.licence.load(Ordering::Relaxed) {
-            LICENSED => Some("Enabled"),
-            EXPIRED => Some("Suspended"),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn license(&self, licensed: bool) {
-        let licence = if licensed { LICENSED } else { NO_LICENCE };
-        self.licence.store(licence, Ordering::Relaxed);
-    }
-
-    pub(crate) fn expire_licence(&self) {
-        self.licence.store(EXPIRED, Ordering::Relaxed);
     }
 }
 
