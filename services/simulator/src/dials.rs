@@ -98,6 +98,8 @@ pub struct Fault {
     pub times: Option<u64>,
     /// Only for calls whose kind holds this text, such as `Add-MailboxFolderPermission` or `GET users`.
     pub only: Option<String>,
+    /// Only for calls of the app with this client id.
+    pub app: Option<String>,
 }
 
 impl TryFrom<Value> for Fault {
@@ -111,6 +113,7 @@ impl TryFrom<Value> for Fault {
             rate: f64,
             times: Option<u64>,
             only: Option<String>,
+            app: Option<String>,
         }
         fn always() -> f64 {
             1.0
@@ -120,14 +123,17 @@ impl TryFrom<Value> for Fault {
                 rate,
                 times: None,
                 only: None,
+                app: None,
             });
         }
-        let written: Written = serde_json::from_value(value)
-            .map_err(|error| format!("a fault is a rate, or {{rate, times, only}}: {error}"))?;
+        let written: Written = serde_json::from_value(value).map_err(|error| {
+            format!("a fault is a rate, or {{rate, times, only, app}}: {error}")
+        })?;
         Ok(Self {
             rate: written.rate,
             times: written.times,
             only: written.only,
+            app: written.app,
         })
     }
 }

@@ -15,6 +15,7 @@ use crate::anchor;
 use crate::clock::Clock;
 use crate::cmdlet::{self, Command};
 use crate::exchange_batch;
+use crate::faults::About;
 use crate::limiter::Flight;
 use crate::query::{Params, base};
 use crate::reply::{Content, Reply, error_in_200, proxied, transient_400};
@@ -86,7 +87,7 @@ pub(crate) async fn handle(
     let base = format!("{}/adminapi/{version}/{tenant}/", base(&headers));
     if endpoint == "$batch" {
         let reply = exchange_batch::run(&world, &tenant, &base, &headers, &body).await;
-        return if world.fault("half_response", "$batch") {
+        return if world.fault("half_response", About::anybody("$batch")) {
             reply.half()
         } else {
             reply
@@ -107,13 +108,18 @@ pub(crate) async fn handle(
     // it goes on when the client has hung up
     let started = begin(&world, &call);
     let kind = call.cmdlet().to_owned();
+    let app = caller(&started);
     let task = world
         .tasks
         .spawn(async move { finish(&work, call, started).await });
     let reply = task
         .await
         .unwrap_or_else(|_| Reply::error(500, "InternalServerError", "the simulator failed"));
-    if world.fault("half_response", &kind) {
+    let about = About {
+        kind: &kind,
+        app: &app,
+    };
+    if world.fault("half_response", about) {
         return reply.half();
     }
     reply
@@ -142,9 +148,13 @@ pub(crate) async fn module_file(
     };
     let work = Arc::clone(&world);
     let task = world.tasks.spawn(async move {
-        work.work(MODULE_FILE).await;
+        let about = About {
+            kind: MODULE_FILE,
+            app: &token.app.client_id,
+        };
+        work.work(about).await;
         drop(flight);
-        if let Some(fault) = work.early_fault(&token.app.exchange, MODULE_FILE) {
+        if let Some(fault) = work.early_fault(&token.app.exchange, about) {
             return fault;
         }
         let cmdlets = cmdlet::exported(&token.app.cmdlets()).join(",");
@@ -190,6 +200,14 @@ pub(crate) fn authorise(
     Ok(token)
 }
 
+/// The client id of the caller, when the call got in.
+pub(crate) fn caller(started: &Result<(Token, Flight), Reply>) -> String {
+    let caller = started
+        .as_ref()
+        .map(|(token, _)| token.app.client_id.clone());
+    caller.unwrap_or_default()
+}
+
 /// Judges a call at the moment it arrives; `Err` is its answer.
 pub(crate) fn begin(world: &World, call: &Call) -> Result<(Token, Flight), Reply> {
     let token = authorise(world, &call.tenant, &call.headers, call.front)?;
@@ -212,38 +230,43 @@ pub(crate) async fn finish(
         Err(refusal) => return refusal,
     };
     let kind = call.cmdlet();
-    world.work(kind).await;
-    if let Some(fault) = world.early_fault(&token.app.exchange, kind) {
+    let about = About {
+        kind,
+        app: &token.app.client_id,
+    };
+    world.work(about).await;
+    if let Some(fault) = world.early_fault(&token.app.exchange, about) {
         return fault;
     }
-    if world.fault("transient_400", kind) {
+    if world.fault("transient_400", about) {
         return transient_400();
     }
-    if world.fault("nul_403", kind) {
+    if world.fault("nul_403", about) {
         return Reply::forbidden("The cmdlet isn't available on this server.");
     }
     let reply = execute(world, &token, &call);
     drop(flight);
-    let reply = bent(world, kind, reply);
-    if world.fault("lost_reply", kind) {
+    let reply = bent(world, about, reply);
+    if world.fault("lost_reply", about) {
         return Reply::broken();
     }
-    if world.fault("error_after_effect", kind) {
+    if world.fault("error_after_effect", about) {
         return Reply::failed(world.dice.below(4));
     }
     headed(world, &token, reply).with("odata-version", "4.0")
 }
 
 /// What an answer looks like on its bad days; what was done stays done.
-fn bent(world: &World, kind: &str, mut reply: Reply) -> Reply {
-    let read = kind
+fn bent(world: &World, about: About<'_>, mut reply: Reply) -> Reply {
+    let read = about
+        .kind
         .get(..4)
         .is_some_and(|verb| verb.eq_ignore_ascii_case("get-"));
     let failed = reply.status >= 400;
-    if (read || failed) && world.fault("proxy_error_json", kind) {
+    if (read || failed) && world.fault("proxy_error_json", about) {
         return proxied(&reply);
     }
-    if (read || failed) && world.fault("error_in_200", kind) {
+    if (read || failed) && world.fault("error_in_200", about) {
         return error_in_200(reply);
     }
     let Content::Json(body) = &mut reply.content else {
@@ -255,11 +278,11 @@ fn bent(world: &World, kind: &str, mut reply: Reply) -> Reply {
     let Some(value) = body["value"].as_array_mut() else {
         return reply;
     };
-    if value.len() == 1 && world.fault("unwrapped_single", kind) {
+    if value.len() == 1 && world.fault("unwrapped_single", about) {
         if let Some(single) = value.pop() {
             *body = single;
         }
-    } else if !read && world.fault("empty_success", kind) {
+    } else if !read && world.fault("empty_success", about) {
         *body = json!({});
     }
     reply

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::calendar::{Acl, Folder, Principal, mask_of};
 use crate::cmdlet::{Command, Output};
 use crate::exchange::Front;
+use crate::faults::About;
 use crate::judge::Written;
 use crate::parameters::Parameters;
 use crate::place::{Place, Where, place, trustee};
@@ -104,11 +105,13 @@ fn user_edits(command: &Command<'_>, folder: &mut Folder) {
         return;
     };
     let mask = mask_of(folder.acl(), managed);
+    let about = About {
+        kind: "Get-MailboxFolderPermission",
+        app: &command.token.app.client_id,
+    };
     if folder.user_has_edited
         || mask.is_some_and(rights::at_least_author)
-        || !command
-            .world
-            .fault("user_edits_between", "Get-MailboxFolderPermission")
+        || !command.world.fault("user_edits_between", about)
     {
         return;
     }

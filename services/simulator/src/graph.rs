@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::admission::admit;
 use crate::directory::{self, Sort};
 use crate::directory_filter;
+use crate::faults::About;
 use crate::graph_ask::{Ask, missing};
 use crate::graph_batch;
 use crate::query::{Params, base, decode};
@@ -29,7 +30,7 @@ pub(crate) async fn handle(
     if let Some(reply) = world.outage() {
         return reply;
     }
-    let half = world.fault("half_response", "Graph");
+    let half = world.fault("half_response", About::anybody("Graph"));
     let work = Arc::clone(&world);
     let task = world
         .tasks
@@ -115,8 +116,12 @@ pub(crate) async fn one(world: &World, ask: Ask) -> Reply {
         Ok(flight) => flight,
         Err(refusal) => return refusal,
     };
-    world.work(&kind).await;
-    if let Some(fault) = world.early_fault(&ask.token.app.graph, &kind) {
+    let about = About {
+        kind: &kind,
+        app: &ask.token.app.client_id,
+    };
+    world.work(about).await;
+    if let Some(fault) = world.early_fault(&ask.token.app.graph, about) {
         return fault;
     }
     let reply = route(world, &ask, &segments).unwrap_or_else(|refusal| refusal);

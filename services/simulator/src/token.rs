@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::clock::Clock;
+use crate::faults::About;
 use crate::query::base;
 use crate::reply::Reply;
 use crate::world::{Audience, World};
@@ -42,13 +43,17 @@ pub(crate) async fn handle(
     if let Some(reply) = world.outage() {
         return reply;
     }
-    if world.fault("token_unavailable_503", "token") {
+    let about = About {
+        kind: "token",
+        app: &request.client_id,
+    };
+    if world.fault("token_unavailable_503", about) {
         return Reply::unavailable();
     }
-    if world.fault("token_throttled_429", "token") {
+    if world.fault("token_throttled_429", about) {
         return Reply::throttled(Some(1 + world.dice.below(3)));
     }
-    world.work("token").await;
+    world.work(about).await;
     let endpoint = format!("{}/{tenant}/oauth2/v2.0/token", base(&headers));
     match issue(&world, &tenant, &endpoint, &request) {
         Ok((token, life)) => Reply::json(

@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::clock::Clock;
 use crate::dials::Dials;
 use crate::dice::Dice;
+use crate::faults::About;
 use crate::judge::Judge;
 use crate::reply::Reply;
 use crate::scenario::Scenario;
@@ -167,14 +168,14 @@ impl World {
         Duration::from_millis(least + self.dice.below(most - least + 1))
     }
 
-    /// Waits as long as one call of this kind takes.
-    pub(crate) async fn work(&self, kind: &str) {
+    /// Waits as long as such a call takes.
+    pub(crate) async fn work(&self, call: About<'_>) {
         let dials = self.dials();
         let jitter = match dials.latency_jitter_ms {
             0 => 0,
             most => self.dice.below(most + 1),
         };
-        let slow = if self.fault("slow_call", kind) {
+        let slow = if self.fault("slow_call", call) {
             dials.slow_call_ms
         } else {
             0

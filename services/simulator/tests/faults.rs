@@ -335,6 +335,18 @@ async fn user_edits_between() {
 }
 
 #[tokio::test]
+async fn one_account_can_be_hit_alone() {
+    let it = Faulty::new("throttle_429").await;
+    let other = "bbbbbbbb-0000-0000-0000-000000000003";
+    let dials = json!({"faults": {"throttle_429": {"app": other}}});
+    assert_eq!(it.rig.put("/_simulator/dials", dials).await, 200);
+    assert_eq!(it.read().await.status(), 200);
+    let token = it.rig.token(other, "grantor-secret-3", EXCHANGE).await;
+    let ask = json!({"Identity": it.identity});
+    assert_eq!(it.rig.invoke(&token, GET, ask).await.status(), 429);
+}
+
+#[tokio::test]
 async fn every_fault_has_a_test_of_its_name() {
     let tests = include_str!("faults.rs");
     for fault in FAULTS {
