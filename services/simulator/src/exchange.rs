@@ -56,6 +56,9 @@ pub(crate) async fn handle(
     body: Bytes,
 ) -> Reply {
     let front = match (version.as_str(), endpoint.as_str()) {
+        ("v2.0", "$batch") => {
+            return Reply::error(404, "ResourceNotFound", "There is no such endpoint.");
+        }
         ("v2.0", _) => Front::Admin,
         ("beta", "InvokeCommand" | "$batch") => Front::Invoke,
         _ => return Reply::error(405, "MethodNotAllowed", "this endpoint isn't served"),

@@ -333,5 +333,36 @@ pub(crate) fn remove(
         }
         Ok(Some(None))
     })?;
+    if parameters.value("ResetDelegateUserCollection") == Some(&json!(true)) {
+        reset_delegates(command, parameters)?;
+    }
     Ok(output)
+}
+
+/// Takes the sharing flags off every entry of the folder, whoever's it is.
+fn reset_delegates(command: &Command<'_>, parameters: &Parameters<'_>) -> Result<(), CmdletError> {
+    let place = place(command, parameters.required("Identity")?)?;
+    let Where::Calendar(number) = place.folder else {
+        return Ok(());
+    };
+    let now = command.world.clock.now();
+    let mut folders = place.mailbox.folders();
+    let folder = &mut folders[number];
+    let flagged = |(_, mask): &&(Principal, u32)| mask & rights::FLAGS != 0;
+    let delegates: Acl = folder.acl().iter().filter(flagged).cloned().collect();
+    for (principal, mask) in delegates {
+        let after = Some(mask & !rights::FLAGS);
+        let lag = command.world.lag(place.mailbox.read_lag);
+        folder.write(&principal, after, now, lag);
+        let written = Written {
+            app: &command.token.app,
+            user: place.user,
+            folder: number,
+            principal: &principal,
+            before: mask_of(folder.seed(), &principal),
+            after,
+        };
+        command.world.judge.wrote(&command.token.tenant, &written);
+    }
+    Ok(())
 }

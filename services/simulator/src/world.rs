@@ -63,6 +63,11 @@ pub(crate) struct World {
     outage: Mutex<Option<(Outage, Duration)>>,
 }
 
+/// Whether a table has become so large that what is over should go; rarely, as a look at all of it takes its time.
+fn is_time_to_sweep(len: usize) -> bool {
+    len >= 4096 && len.is_power_of_two()
+}
+
 /// A token as it looks from outside, for clients that peep into theirs. Nobody checks its signature, which is random.
 fn bearer(tenant: &Tenant, app: &App, audience: Audience, life: u64) -> String {
     let issued = Clock::utc().unix_timestamp();
@@ -203,7 +208,7 @@ impl World {
             expires: now + Duration::from_secs(life),
         };
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        if tokens.len() > 10_000 {
+        if is_time_to_sweep(tokens.len()) {
             tokens.retain(|_, token| token.expires > now);
         }
         tokens.insert(text.clone(), token);
@@ -237,7 +242,9 @@ impl World {
             .assertions
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        assertions.retain(|_, until| *until > now);
+        if is_time_to_sweep(assertions.len()) {
+            assertions.retain(|_, until| *until > now);
+        }
         assertions.insert(id.to_owned(), expires).is_none()
     }
 }

@@ -369,6 +369,19 @@ async fn reads_are_stale_for_as_long_as_the_mailbox_lags() {
 }
 
 #[tokio::test]
+async fn a_reset_of_delegates_is_a_change_of_others() {
+    let school = School::open().await;
+    let remove = json!({"Identity": "ada@school.example:\\Kalender", "User": "delegates@school.example",
+        "ResetDelegateUserCollection": true, "Confirm": false});
+    let reply = school.run("Remove-MailboxFolderPermission", remove).await;
+    assert_eq!(reply.status(), 200);
+    let report = school.rig.get("/_simulator/report").await;
+    assert_eq!(report["foreign_entries_changed"], 1);
+    assert_eq!(report["changes"][0]["principal"], "carol@school.example");
+    assert_eq!(report["changes"][0]["after"], json!(["Editor"]));
+}
+
+#[tokio::test]
 async fn flags_go_together_and_versions_apart() {
     let school = School::open().await;
     let bob = "bob@school.example:\\Calendar";
@@ -382,6 +395,9 @@ async fn flags_go_together_and_versions_apart() {
         let reply = school.post(&url, GET, json!({"Identity": bob})).await;
         let expected = if path == "v1.0" { 405 } else { 404 };
         assert_eq!(reply.status(), expected, "{path}");
+        let url = format!("{}/adminapi/{path}/{TENANT}/$batch", school.rig.url);
+        let reply = school.post(&url, GET, json!({"Identity": bob})).await;
+        assert_eq!(reply.status(), expected, "{path} $batch");
     }
 }
 
