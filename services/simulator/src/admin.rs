@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::dials::Dials;
 use crate::identity::Registered;
+use crate::limiter::Limiter;
 use crate::limits::Limits;
 use crate::proof;
 use crate::query::Params;
@@ -77,11 +78,34 @@ fn apps(world: &World) -> impl Iterator<Item = &Arc<App>> {
 }
 
 async fn report(State(world): State<Arc<World>>) -> Reply {
-    let mut report = world.judge.report();
+    let mut report = world.judge.report(&world.tenants);
     report["peak_in_flight"] = apps(&world)
         .map(|app| {
-            let peaks = json!({"exchange": app.exchange.peak(), "graph": app.graph.peak()});
+            let (exchange, graph) = (app.exchange.meter().peak(), app.graph.meter().peak());
+            let peaks = json!({"exchange": exchange, "graph": graph});
             (app.client_id.clone(), peaks)
+        })
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    let now = world.clock.now();
+    let show = |limiter: &Limiter| limiter.meter().show(now);
+    report["accounts"] = apps(&world)
+        .map(|app| {
+            let shown = json!({"exchange": show(&app.exchange), "graph": show(&app.graph)});
+            (app.client_id.clone(), shown)
+        })
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    report["tenants"] = world
+        .tenants
+        .iter()
+        .map(|tenant| {
+            let shown = json!({
+                "exchange": show(&tenant.exchange), "graph": show(&tenant.graph),
+                "mailboxes": tenant.exchange_targets.show(),
+                "graph_mailboxes": tenant.graph_targets.show(),
+            });
+            (tenant.id.clone(), shown)
         })
         .collect::<serde_json::Map<_, _>>()
         .into();
@@ -100,15 +124,22 @@ async fn changes(
     let foreign = params.get("foreign") == Some("true");
     Ok(Reply::json(
         200,
-        world.judge.changed(foreign, offset, limit),
+        world.judge.changed(&world.tenants, foreign, offset, limit),
     ))
 }
 
 async fn mark(State(world): State<Arc<World>>) -> Reply {
     world.judge.mark();
+    let mark = |limiter: &Limiter| limiter.meter().mark(world.clock.now());
     for app in apps(&world) {
-        app.exchange.reset_peak();
-        app.graph.reset_peak();
+        mark(&app.exchange);
+        mark(&app.graph);
+    }
+    for tenant in &world.tenants {
+        mark(&tenant.exchange);
+        mark(&tenant.graph);
+        tenant.exchange_targets.mark();
+        tenant.graph_targets.mark();
     }
     Reply::json(200, json!({}))
 }
@@ -127,13 +158,13 @@ async fn clock(State(world): State<Arc<World>>, body: Bytes) -> Result<Reply, Re
 }
 
 async fn dials(State(world): State<Arc<World>>) -> Json<Dials> {
-    Json(world.dials())
+    Json(Dials::clone(&world.dials()))
 }
 
 /// Changes the dials that are named; the others stay.
 async fn turn(State(world): State<Arc<World>>, body: Bytes) -> Result<Reply, Reply> {
     let change: serde_json::Map<String, Value> = read(&body)?;
-    let mut all = json!(world.dials());
+    let mut all = json!(*world.dials());
     for (name, value) in change {
         all[name] = value;
     }
@@ -152,6 +183,10 @@ struct OutageChange {
     on: bool,
     #[serde(default)]
     mode: OutageMode,
+    /// It ends by itself after so many seconds.
+    secs: Option<u64>,
+    /// With mode `429`: what clients are told.
+    retry_after: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -161,15 +196,38 @@ enum OutageMode {
     Unavailable,
     #[serde(rename = "abort")]
     Abort,
+    #[serde(rename = "429")]
+    Throttled,
 }
 
 async fn outage(State(world): State<Arc<World>>, body: Bytes) -> Result<Reply, Reply> {
     let change: OutageChange = read(&body)?;
-    world.set_outage(change.on.then_some(match change.mode {
+    let until = change.secs.map_or(Duration::MAX, |secs| {
+        world.clock.now() + Duration::from_secs(secs)
+    });
+    let outage = match change.mode {
         OutageMode::Unavailable => Outage::Unavailable,
         OutageMode::Abort => Outage::Cut,
-    }));
+        OutageMode::Throttled => Outage::Throttled(change.retry_after),
+    };
+    world.set_outage(change.on.then_some((outage, until)));
     Ok(Reply::json(200, json!({"on": change.on})))
+}
+
+fn limits_are_right(limits: &[&Option<Limits>]) -> Result<(), Reply> {
+    let given = limits.iter().filter_map(|limits| limits.as_ref());
+    let mistakes: Vec<String> = given.flat_map(|given| given.mistakes("limits")).collect();
+    if mistakes.is_empty() {
+        return Ok(());
+    }
+    Err(bad(&mistakes.join("; ")))
+}
+
+fn replace(world: &World, limiter: &Limiter, limits: Option<Limits>) {
+    if let Some(limits) = limits {
+        let mut meter = limiter.meter();
+        meter.replace(world.clock.now(), limits);
+    }
 }
 
 #[derive(Deserialize)]
@@ -211,13 +269,10 @@ async fn change_app(
     if let Some(cmdlets) = change.cmdlets {
         registration.cmdlets = cmdlets.iter().map(|name| name.to_lowercase()).collect();
     }
+    limits_are_right(&[&change.limits, &change.graph_limits])?;
     app.register(registration);
-    if let Some(limits) = change.limits {
-        app.exchange.replace(limits);
-    }
-    if let Some(limits) = change.graph_limits {
-        app.graph.replace(limits);
-    }
+    replace(&world, &app.exchange, change.limits);
+    replace(&world, &app.graph, change.graph_limits);
     Ok(Reply::json(200, json!({})))
 }
 
@@ -227,6 +282,8 @@ struct TenantChange {
     admin_api: Option<bool>,
     limits: Option<Limits>,
     graph_limits: Option<Limits>,
+    mailbox_limits: Option<Limits>,
+    graph_mailbox_limits: Option<Limits>,
 }
 
 async fn change_tenant(
@@ -238,14 +295,22 @@ async fn change_tenant(
     let tenant = world
         .tenant(&name)
         .ok_or_else(|| Reply::error(404, "NoSuchTenant", &name))?;
+    limits_are_right(&[
+        &change.limits,
+        &change.graph_limits,
+        &change.mailbox_limits,
+        &change.graph_mailbox_limits,
+    ])?;
     if let Some(on) = change.admin_api {
         tenant.without_admin_api.store(!on, Ordering::Relaxed);
     }
-    if let Some(limits) = change.limits {
-        tenant.exchange.replace(limits);
+    replace(&world, &tenant.exchange, change.limits);
+    replace(&world, &tenant.graph, change.graph_limits);
+    if let Some(limits) = change.mailbox_limits {
+        tenant.exchange_targets.replace(&world.clock, limits);
     }
-    if let Some(limits) = change.graph_limits {
-        tenant.graph.replace(limits);
+    if let Some(limits) = change.graph_mailbox_limits {
+        tenant.graph_targets.replace(&world.clock, limits);
     }
     Ok(Reply::json(200, json!({})))
 }
@@ -256,6 +321,7 @@ struct MailboxChange {
     provisioned: Option<bool>,
     provision_in_secs: Option<u64>,
     licensed: Option<bool>,
+    licence_expired: Option<bool>,
     deleted: Option<bool>,
 }
 
@@ -280,6 +346,9 @@ async fn change_mailbox(
     if let Some(licensed) = change.licensed {
         user.license(licensed);
         mailbox.provision(licensed.then_some(now));
+    }
+    if change.licence_expired == Some(true) {
+        user.expire_licence();
     }
     if change.deleted == Some(true) {
         user.license(false);

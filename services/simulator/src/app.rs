@@ -4,12 +4,14 @@ use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::identity::Registered;
-use crate::limits::Limiter;
+use crate::limiter::Limiter;
 use crate::scenario::AppSpec;
 
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) client_id: String,
+    /// Its place among the tenant's apps.
+    pub(crate) number: usize,
     registration: RwLock<Registration>,
     pub(crate) exchange: Arc<Limiter>,
     pub(crate) graph: Arc<Limiter>,
@@ -27,9 +29,10 @@ pub(crate) struct Registration {
 }
 
 impl App {
-    pub(crate) fn build(spec: AppSpec) -> Self {
+    pub(crate) fn build(spec: AppSpec, number: usize) -> Self {
         Self {
             client_id: spec.client_id.to_string(),
+            number,
             registration: RwLock::new(Registration {
                 secret: spec.secret,
                 secret_expired: spec.secret_expired,

@@ -16,7 +16,7 @@ pub(crate) enum Principal {
     User(usize),
     Group(usize),
     /// Somebody who has left: only the SID remains.
-    Orphan(String),
+    Orphan(Box<str>),
 }
 
 /// One permission list: principal and stored mask, in the order a read shows them.

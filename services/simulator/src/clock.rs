@@ -1,15 +1,16 @@
 //! The one place of the simulator that reads clocks.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
-/// Time since the simulator started, which can be put forward, and the time of day.
-#[derive(Debug)]
+/// Time since the simulator started, which can be put forward, and the time of day. A copy is the same clock.
+#[derive(Debug, Clone)]
 pub(crate) struct Clock {
     started: Instant,
-    ahead_ms: AtomicU64,
+    ahead_ms: Arc<AtomicU64>,
 }
 
 impl Clock {
@@ -20,7 +21,7 @@ impl Clock {
     pub(crate) fn start() -> Self {
         Self {
             started: Instant::now(),
-            ahead_ms: AtomicU64::new(0),
+            ahead_ms: Arc::new(AtomicU64::new(0)),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::query::{BadPage, Params, page_token, read_page_token};
 use crate::recipients;
 use crate::reply::{CmdletError, Reply};
 use crate::scenario::Kind;
-use crate::tenant::Object;
+use crate::tenant::{Object, Tenant};
 use crate::world::{Token, World};
 
 /// One cmdlet about to run.
@@ -38,10 +38,11 @@ pub(crate) struct Output {
 }
 
 /// Every cmdlet there is.
-const CMDLETS: [&str; 10] = [
+const CMDLETS: [&str; 11] = [
     "Get-AcceptedDomain",
     "Get-DistributionGroup",
     "Get-DistributionGroupMember",
+    "Get-DynamicDistributionGroupMember",
     "Get-Mailbox",
     "Get-MailboxFolderPermission",
     "Get-MailboxFolderStatistics",
@@ -84,6 +85,7 @@ pub(crate) fn run(command: &Command<'_>) -> Reply {
         "remove-mailboxfolderpermission" => folder_permission::remove(command, &parameters),
         "get-distributiongroup" => recipients::group(command, &parameters),
         "get-distributiongroupmember" => recipients::group_members(command, &parameters),
+        "get-dynamicdistributiongroupmember" => recipients::dynamic_members(&parameters),
         "get-organizationconfig" => recipients::organization(command, &parameters),
         "get-accepteddomain" => recipients::accepted_domains(command, &parameters),
         _ => return Reply::forbidden(&format!("The cmdlet {name} isn't known.")),
@@ -154,12 +156,32 @@ fn get_mailbox(command: &Command<'_>, parameters: &Parameters<'_>) -> Result<Out
     }
     let kinds = parameters.list("RecipientTypeDetails")?;
     let filter = filter::Mailboxes::parse(parameters.text("Filter"))?;
+    pages(command, parameters, |from| {
+        let users = tenant.users.iter().enumerate().skip(from);
+        users.filter_map(|(at, user)| {
+            let mailbox = user.mailbox.as_ref()?;
+            let sort = type_details(mailbox.kind);
+            let wanted =
+                kinds.is_empty() || kinds.iter().any(|kind| kind.eq_ignore_ascii_case(sort));
+            (wanted && mailbox.is_there(now) && filter.holds(user, sort))
+                .then(|| (at, mailbox_object(command, at, mailbox)))
+        })
+    })
+}
+
+/// One page of `rows`, which begin at the place they are asked for; each has its own place with it.
+pub(crate) fn pages<I: Iterator<Item = (usize, Value)>>(
+    command: &Command<'_>,
+    parameters: &Parameters<'_>,
+    rows: impl FnOnce(usize) -> I,
+) -> Result<Output, CmdletError> {
+    let now = command.world.clock.now();
     let most = parameters.result_size()?;
     let fingerprint = command
         .query
-        .fingerprint(&format!("{}{}", tenant.id, command.body));
-    let mut at = match command.query.get("$skiptoken") {
-        None => 0,
+        .fingerprint(&format!("{}{}", command.token.tenant.id, command.body));
+    let (from, before) = match command.query.get("$skiptoken") {
+        None => (0, 0),
         Some(token) => {
             let life = Duration::from_secs(command.world.dials().next_link_life_secs);
             read_page_token(token, now, life, fingerprint).map_err(|reason| {
@@ -175,30 +197,19 @@ fn get_mailbox(command: &Command<'_>, parameters: &Parameters<'_>) -> Result<Out
         }
     };
     let mut output = Output::default();
-    while let Some(user) = tenant.users.get(at) {
-        let fits = user.mailbox.as_ref().filter(|mailbox| {
-            let sort = type_details(mailbox.kind);
-            mailbox.is_there(now)
-                && filter.holds(user, sort)
-                && (kinds.is_empty() || kinds.iter().any(|kind| kind.eq_ignore_ascii_case(sort)))
-        });
-        if let Some(mailbox) = fits {
-            if output.value.len() == most {
-                output.warning = Some("There are more results available than are currently displayed. To view them, increase the value for the ResultSize parameter.".to_owned());
-                return Ok(output);
-            }
-            if output.value.len() == command.page {
-                let token = page_token(at, now, fingerprint);
-                output.next = Some(format!(
-                    "{}?{}",
-                    command.url,
-                    command.query.with_token(&token)
-                ));
-                return Ok(output);
-            }
-            output.value.push(mailbox_object(command, at, mailbox));
+    for (at, object) in rows(from) {
+        let shown = before + output.value.len();
+        if shown == most {
+            output.warning = Some("There are more results available than are currently displayed. To view them, increase the value for the ResultSize parameter.".to_owned());
+            break;
         }
-        at += 1;
+        if output.value.len() == command.page {
+            let token = page_token((at, shown), now, fingerprint);
+            let query = command.query.with_token(&token);
+            output.next = Some(format!("{}?{query}", command.url));
+            break;
+        }
+        output.value.push(object);
     }
     Ok(output)
 }
@@ -231,7 +242,8 @@ fn mailbox_object(command: &Command<'_>, at: usize, mailbox: &Mailbox) -> Value 
         "ExternalDirectoryObjectId": user.spec.id.to_string(),
         "Id": user.alias,
         "Identity": user.alias,
-        "DistinguishedName": format!("CN={},OU={},OU=Microsoft Exchange Hosted Organizations,DC=EURP190A001,DC=PROD,DC=OUTLOOK,DC=COM", user.alias, tenant.domain),
+        "DistinguishedName": tenant.distinguished_name(&user.alias),
+        "LegacyExchangeDN": Tenant::legacy_name(&user.alias),
         "MaxSendSize": "35 MB (36,700,160 bytes)",
         "GrantSendOnBehalfTo": [],
         "GrantSendOnBehalfTo@odata.type": "#Collection(String)",
@@ -244,16 +256,11 @@ pub(crate) fn find_mailbox<'a>(
     identity: &str,
 ) -> Result<(usize, &'a Mailbox), CmdletError> {
     let (tenant, now) = (&command.token.tenant, command.world.clock.now());
-    let known = |identity: &str| tenant.mailbox(identity, now);
-    if let Some(found) = known(identity) {
-        return Ok(found);
-    }
-    if let Some((alias, rest)) = identity
-        .strip_prefix("CN=")
-        .and_then(|name| name.split_once(','))
-        && rest.contains("Microsoft Exchange Hosted Organizations")
+    if let Some(Object::User(at)) = tenant.recipient(identity)
+        && let Some(mailbox) = &tenant.users[at].mailbox
     {
-        return known(alias).ok_or_else(|| CmdletError::not_found(identity));
+        let found = mailbox.is_there(now).then_some((at, mailbox));
+        return found.ok_or_else(|| CmdletError::not_found(identity));
     }
     let mut named = tenant.named(identity).iter().filter_map(|object| {
         let Object::User(at) = object else {

@@ -7,28 +7,39 @@ use serde_json::Value;
 
 /// Names of the faults that can be injected.
 ///
-/// Before anything happens: `throttle_429`, `throttle_no_retry_after`, `unavailable_503`, `server_error_500`,
-/// `connection_reset` (every front), `transient_400`, `nul_403` (Exchange), `token_unavailable_503` (tokens).
-/// After the work was done: `lost_reply`, `empty_success`, `unwrapped_single`, `missing_batch_status` (Exchange),
-/// `half_response` (Exchange and Graph). Instead of the answer to a read, or around the error of any cmdlet:
-/// `proxy_error_json`, `error_in_200`. Right after a read: `user_edits_between`.
-pub const FAULTS: [&str; 16] = [
+/// Before anything happens, on every front but the tokens': `throttle_429`, `throttle_no_retry_after`,
+/// `unavailable_503`, `server_error_500`, `gateway_timeout_504`, `connection_reset`, `slow_call` (takes `slow_call_ms`
+/// more), `token_expired_401` (a good token is taken for an expired one). On Exchange's alone: `transient_400` and
+/// `nul_403`. On the tokens': `token_unavailable_503`, `token_throttled_429`.
+///
+/// After the work was done, on Exchange's fronts: `lost_reply` (the connection is cut), `error_after_effect` (500, 502,
+/// 503 or 504), `empty_success`, `unwrapped_single`, `missing_batch_status`; and `half_response` on Graph as well (the
+/// connection breaks in the middle of the answer).
+///
+/// Instead of the answer to a read, or around the error of any cmdlet: `proxy_error_json`, `error_in_200`. Right after a
+/// read: `user_edits_between`.
+pub const FAULTS: [&str; 21] = [
     "throttle_429",
     "throttle_no_retry_after",
     "unavailable_503",
     "server_error_500",
+    "gateway_timeout_504",
     "connection_reset",
-    "lost_reply",
-    "half_response",
-    "proxy_error_json",
+    "slow_call",
+    "token_expired_401",
+    "transient_400",
     "nul_403",
+    "token_unavailable_503",
+    "token_throttled_429",
+    "lost_reply",
+    "error_after_effect",
+    "half_response",
     "empty_success",
-    "error_in_200",
     "unwrapped_single",
     "missing_batch_status",
-    "transient_400",
+    "proxy_error_json",
+    "error_in_200",
     "user_edits_between",
-    "token_unavailable_503",
 ];
 
 /// The dials of a running simulator.
@@ -39,6 +50,8 @@ pub struct Dials {
     pub latency_ms: u64,
     /// Up to this much more, at random.
     pub latency_jitter_ms: u64,
+    /// How much longer a call takes that meets `slow_call`, in milliseconds.
+    pub slow_call_ms: u64,
     /// How long a token is good for, in seconds.
     pub token_life_secs: u64,
     /// How long a link to the next page is good for, in seconds.
@@ -62,6 +75,7 @@ impl Default for Dials {
         Self {
             latency_ms: 0,
             latency_jitter_ms: 0,
+            slow_call_ms: 10_000,
             token_life_secs: 3599,
             next_link_life_secs: 300,
             read_lag_ms: (0, 0),
@@ -84,6 +98,8 @@ pub struct Fault {
     pub times: Option<u64>,
     /// Only for calls whose kind holds this text, such as `Add-MailboxFolderPermission` or `GET users`.
     pub only: Option<String>,
+    /// Only for calls of the app with this client id.
+    pub app: Option<String>,
 }
 
 impl TryFrom<Value> for Fault {
@@ -97,6 +113,7 @@ impl TryFrom<Value> for Fault {
             rate: f64,
             times: Option<u64>,
             only: Option<String>,
+            app: Option<String>,
         }
         fn always() -> f64 {
             1.0
@@ -106,14 +123,17 @@ impl TryFrom<Value> for Fault {
                 rate,
                 times: None,
                 only: None,
+                app: None,
             });
         }
-        let written: Written = serde_json::from_value(value)
-            .map_err(|error| format!("a fault is a rate, or {{rate, times, only}}: {error}"))?;
+        let written: Written = serde_json::from_value(value).map_err(|error| {
+            format!("a fault is a rate, or {{rate, times, only, app}}: {error}")
+        })?;
         Ok(Self {
             rate: written.rate,
             times: written.times,
             only: written.only,
+            app: written.app,
         })
     }
 }

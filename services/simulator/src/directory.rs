@@ -6,8 +6,20 @@ use crate::reply::Reply;
 use crate::scenario::GroupKind;
 use crate::tenant::{Object, Tenant};
 
-const USER: [&str; 9] = [
+const USER: [&str; 21] = [
     "id",
+    "businessPhones",
+    "givenName",
+    "surname",
+    "jobTitle",
+    "mobilePhone",
+    "officeLocation",
+    "preferredLanguage",
+    "department",
+    "mailNickname",
+    "userType",
+    "usageLocation",
+    "onPremisesImmutableId",
     "displayName",
     "userPrincipalName",
     "mail",
@@ -17,7 +29,19 @@ const USER: [&str; 9] = [
     "onPremisesSyncEnabled",
     "assignedPlans",
 ];
-const USER_DEFAULT: [&str; 4] = ["id", "displayName", "userPrincipalName", "mail"];
+const USER_DEFAULT: [&str; 11] = [
+    "id",
+    "businessPhones",
+    "displayName",
+    "givenName",
+    "jobTitle",
+    "mail",
+    "mobilePhone",
+    "officeLocation",
+    "preferredLanguage",
+    "surname",
+    "userPrincipalName",
+];
 const GROUP: [&str; 7] = [
     "id",
     "displayName",
@@ -87,11 +111,10 @@ pub(crate) fn user(tenant: &Tenant, at: usize, select: &Select) -> Value {
             .filter(|address| !address.eq_ignore_ascii_case(&user.mail))
             .map(|address| format!("smtp:{address}")),
     );
-    let plans = if spec.licensed {
-        json!([{"service": "exchange", "capabilityStatus": "Enabled", "servicePlanId": "9aaf7827-d63c-4b61-89c3-182f06f82e5c"}])
-    } else {
-        json!([])
-    };
+    let plans = user.capability().map(
+        |status| json!({"service": "exchange", "capabilityStatus": status, "servicePlanId": PLAN}),
+    );
+    let (given, surname) = spec.name.split_once(' ').unzip();
     select.keep(object(json!({
         "id": spec.id.to_string(),
         "displayName": spec.name,
@@ -101,8 +124,40 @@ pub(crate) fn user(tenant: &Tenant, at: usize, select: &Select) -> Value {
         "accountEnabled": spec.enabled,
         "onPremisesDistinguishedName": spec.dn,
         "onPremisesSyncEnabled": spec.dn.is_some().then_some(true),
-        "assignedPlans": plans,
+        "assignedPlans": plans.iter().collect::<Vec<_>>(),
+        "businessPhones": [],
+        "givenName": given,
+        "surname": surname,
+        "jobTitle": null,
+        "mobilePhone": null,
+        "officeLocation": null,
+        "preferredLanguage": null,
+        "department": null,
+        "mailNickname": user.alias,
+        "userType": "Member",
+        "usageLocation": null,
+        "onPremisesImmutableId": null,
     })))
+}
+
+/// Exchange Online Plan 1.
+const PLAN: &str = "9aaf7827-d63c-4b61-89c3-182f06f82e5c";
+
+/// The one product the tenant has bought.
+pub(crate) fn sku(tenant: &Tenant) -> Value {
+    let used = tenant
+        .users
+        .iter()
+        .filter(|user| user.capability().is_some());
+    json!({
+        "skuId": "4b9405b0-7788-4568-add1-99614e613b69", "skuPartNumber": "EXCHANGESTANDARD",
+        "capabilityStatus": "Enabled", "appliesTo": "User",
+        "consumedUnits": used.count(),
+        "prepaidUnits": {"enabled": tenant.users.len(), "suspended": 0, "warning": 0},
+        "servicePlans": [
+            {"servicePlanId": PLAN, "servicePlanName": "EXCHANGE_S_STANDARD", "provisioningStatus": "Success", "appliesTo": "User"},
+        ],
+    })
 }
 
 pub(crate) fn group(tenant: &Tenant, at: usize, select: &Select) -> Value {
@@ -163,202 +218,5 @@ fn object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(map) => map,
         _ => Map::new(),
-    }
-}
-
-/// How many values `in` takes.
-const IN_MOST: usize = 15;
-
-/// One comparison of a filter.
-#[derive(Debug, PartialEq, Eq)]
-enum Test {
-    Mail(String),
-    Upn(String),
-    Name(String),
-    Proxy(String),
-}
-
-/// Runs a filter over users or groups by the index; anything but the known clauses is refused.
-pub(crate) fn filter(
-    tenant: &Tenant,
-    sort: Sort,
-    text: &str,
-    advanced: bool,
-) -> Result<Vec<Object>, Reply> {
-    let unsupported = |clause: &str| {
-        let text = format!(
-            "Unsupported or invalid query filter clause specified for property '{clause}'."
-        );
-        Reply::error(400, "Request_UnsupportedQuery", &text)
-    };
-    if sort == Sort::User
-        && let Some(names) = text.strip_prefix("userPrincipalName in ")
-    {
-        let names = listed(names).ok_or_else(|| unsupported(text))?;
-        if names.len() > IN_MOST {
-            return Err(unsupported("userPrincipalName"));
-        }
-        let users = names
-            .iter()
-            .flat_map(|name| candidates(tenant, sort, &Test::Upn(name.clone())));
-        return Ok(users.collect());
-    }
-    let clauses = split_or(text);
-    if clauses.len() > 1 && !advanced {
-        return Err(unsupported(text));
-    }
-    let mut found = Vec::new();
-    for clause in clauses {
-        let test = parse(clause, sort).ok_or_else(|| unsupported(clause))?;
-        for object in candidates(tenant, sort, &test) {
-            if !found.contains(&object) {
-                found.push(object);
-            }
-        }
-    }
-    Ok(found)
-}
-
-fn candidates(tenant: &Tenant, sort: Sort, test: &Test) -> Vec<Object> {
-    let right_sort = |object: &Object| match sort {
-        Sort::User => matches!(object, Object::User(_)),
-        _ => matches!(object, Object::Group(_)),
-    };
-    let holds = |object: &Object| match (test, *object) {
-        (Test::Mail(text), Object::User(at)) => tenant.users[at].mail.eq_ignore_ascii_case(text),
-        (Test::Upn(text), Object::User(at)) => tenant.users[at].spec.upn.eq_ignore_ascii_case(text),
-        (Test::Proxy(text), Object::User(at)) => {
-            let user = &tenant.users[at];
-            user.spec
-                .addresses
-                .iter()
-                .chain([&user.mail])
-                .any(|address| address.eq_ignore_ascii_case(text))
-        }
-        (Test::Mail(text) | Test::Proxy(text), Object::Group(at)) => tenant.groups[at]
-            .spec
-            .mail
-            .as_deref()
-            .is_some_and(|mail| mail.eq_ignore_ascii_case(text)),
-        _ => false,
-    };
-    match test {
-        Test::Name(name) => tenant
-            .named(name)
-            .iter()
-            .copied()
-            .filter(right_sort)
-            .collect(),
-        Test::Mail(text) | Test::Upn(text) | Test::Proxy(text) => tenant
-            .object(text)
-            .into_iter()
-            .filter(right_sort)
-            .filter(holds)
-            .collect(),
-    }
-}
-
-/// Whether a filter asks for holders of an Exchange licence.
-pub(crate) fn is_licence_filter(text: &str) -> bool {
-    let plain: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let Some((variable, test)) = plain
-        .strip_prefix("assignedPlans/any(")
-        .and_then(|rest| rest.strip_suffix(')'))
-        .and_then(|rest| rest.split_once(':'))
-    else {
-        return false;
-    };
-    let service = format!("{variable}/service eq 'exchange'");
-    let enabled = format!("{variable}/capabilityStatus eq 'Enabled'");
-    let test = test.trim();
-    test == format!("{service} and {enabled}") || test == format!("{enabled} and {service}")
-}
-
-/// Reads `('a', 'b')`.
-fn listed(text: &str) -> Option<Vec<String>> {
-    let inner = text.trim().strip_prefix('(')?.strip_suffix(')')?;
-    inner
-        .split(',')
-        .map(|value| quoted(&format!("eq {}", value.trim())))
-        .collect()
-}
-
-/// Splits at ` or ` outside of quotes.
-fn split_or(text: &str) -> Vec<&str> {
-    let (mut parts, mut start, mut quoted) = (Vec::new(), 0, false);
-    for (at, byte) in text.bytes().enumerate() {
-        if byte == b'\'' {
-            quoted = !quoted;
-        }
-        if !quoted
-            && text
-                .get(at..at + 4)
-                .is_some_and(|word| word.eq_ignore_ascii_case(" or "))
-        {
-            parts.push(text[start..at].trim());
-            start = at + 4;
-        }
-    }
-    parts.push(text[start..].trim());
-    parts
-}
-
-fn parse(clause: &str, sort: Sort) -> Option<Test> {
-    if let Some(inner) = clause
-        .strip_prefix("proxyAddresses/any(")
-        .and_then(|rest| rest.strip_suffix(')'))
-    {
-        let (variable, test) = inner.split_once(':')?;
-        let value = quoted(test.trim().strip_prefix(variable.trim())?)?;
-        let scheme = value.get(..5)?;
-        return scheme
-            .eq_ignore_ascii_case("smtp:")
-            .then(|| Test::Proxy(value[5..].to_owned()));
-    }
-    let (property, rest) = clause.split_once(' ')?;
-    let value = quoted(&format!(" {rest}"))?;
-    match (property, sort) {
-        ("mail", Sort::User | Sort::Group) => Some(Test::Mail(value)),
-        ("userPrincipalName", Sort::User) => Some(Test::Upn(value)),
-        ("displayName", Sort::Group) => Some(Test::Name(value)),
-        _ => None,
-    }
-}
-
-/// Reads ` eq 'value'` to its end.
-pub(crate) fn quoted(text: &str) -> Option<String> {
-    let value = text
-        .trim_start()
-        .strip_prefix("eq ")?
-        .trim()
-        .strip_prefix('\'')?
-        .strip_suffix('\'')?;
-    let bare = value.replace("''", "\u{0}");
-    (!bare.contains('\'')).then(|| bare.replace('\u{0}', "'"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Sort, Test, parse, split_or};
-
-    #[test]
-    fn only_the_known_clauses_are_read() {
-        let both = split_or("mail eq 'a or b@x' or userPrincipalName eq 'o''b@x'");
-        assert_eq!(both.len(), 2);
-        assert_eq!(
-            parse(both[1], Sort::User),
-            Some(Test::Upn("o'b@x".to_owned()))
-        );
-        assert_eq!(
-            parse("proxyAddresses/any(p:p eq 'SMTP:A@x')", Sort::User),
-            Some(Test::Proxy("A@x".to_owned()))
-        );
-        for refused in [
-            "displayName eq 'x'",
-            "mail eq 'x' and mail eq 'y'",
-            "startswith(mail,'x')",
-        ] {
-            assert_eq!(parse(refused, Sort::User), None, "{refused}");
-        }
     }
 }

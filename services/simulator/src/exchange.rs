@@ -10,12 +10,14 @@ use axum::http::{HeaderMap, Uri, header};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 
+use crate::admission::admit;
 use crate::anchor;
 use crate::clock::Clock;
 use crate::cmdlet::{self, Command};
 use crate::exchange_batch;
-use crate::limits::Flight;
-use crate::query::Params;
+use crate::faults::About;
+use crate::limiter::Flight;
+use crate::query::{Params, base};
 use crate::reply::{Content, Reply, error_in_200, proxied, transient_400};
 use crate::world::{Audience, Token, World};
 
@@ -54,6 +56,9 @@ pub(crate) async fn handle(
     body: Bytes,
 ) -> Reply {
     let front = match (version.as_str(), endpoint.as_str()) {
+        ("v2.0", "$batch") => {
+            return Reply::error(404, "ResourceNotFound", "There is no such endpoint.");
+        }
         ("v2.0", _) => Front::Admin,
         ("beta", "InvokeCommand" | "$batch") => Front::Invoke,
         _ => return Reply::error(405, "MethodNotAllowed", "this endpoint isn't served"),
@@ -82,14 +87,10 @@ pub(crate) async fn handle(
     let Ok(body) = serde_json::from_slice::<Value>(&body) else {
         return Reply::error(400, "BadRequest", "the body isn't JSON");
     };
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or_default();
-    let base = format!("http://{host}/adminapi/{version}/{tenant}/");
+    let base = format!("{}/adminapi/{version}/{tenant}/", base(&headers));
     if endpoint == "$batch" {
         let reply = exchange_batch::run(&world, &tenant, &base, &headers, &body).await;
-        return if world.fault("half_response", "$batch") {
+        return if world.fault("half_response", About::anybody("$batch")) {
             reply.half()
         } else {
             reply
@@ -110,13 +111,18 @@ pub(crate) async fn handle(
     // it goes on when the client has hung up
     let started = begin(&world, &call);
     let kind = call.cmdlet().to_owned();
+    let app = caller(&started);
     let task = world
         .tasks
         .spawn(async move { finish(&work, call, started).await });
     let reply = task
         .await
         .unwrap_or_else(|_| Reply::error(500, "InternalServerError", "the simulator failed"));
-    if world.fault("half_response", &kind) {
+    let about = About {
+        kind: &kind,
+        app: &app,
+    };
+    if world.fault("half_response", about) {
         return reply.half();
     }
     reply
@@ -139,20 +145,29 @@ pub(crate) async fn module_file(
         Ok(token) => token,
         Err(refusal) => return refusal,
     };
-    let call = ("EXOModuleFile", &token.app.client_id);
-    world.judge.call(call.0, call.1);
-    let now = world.clock.now();
-    let flight = Flight::start(now, [&token.app.exchange, &token.tenant.exchange]);
-    if let Err(refusal) = flight {
-        world
-            .judge
-            .violation(call.1, &refusal.limit, now.as_millis());
-        return Reply::throttled(Some(refusal.retry_after));
-    }
-    tokio::time::sleep(world.latency()).await;
-    let cmdlets = cmdlet::exported(&token.app.cmdlets()).join(",");
-    Reply::json(200, json!({"value": [{"exportedCmdlets": cmdlets}]}))
+    let flight = match admit(&world, &token, Audience::Exchange, MODULE_FILE, None) {
+        Ok(flight) => flight,
+        Err(refusal) => return headed(&world, &token, refusal),
+    };
+    let work = Arc::clone(&world);
+    let task = world.tasks.spawn(async move {
+        let about = About {
+            kind: MODULE_FILE,
+            app: &token.app.client_id,
+        };
+        work.work(about).await;
+        drop(flight);
+        if let Some(fault) = work.early_fault(&token.app.exchange, about) {
+            return fault;
+        }
+        let cmdlets = cmdlet::exported(&token.app.cmdlets()).join(",");
+        let body = json!({"value": [{"exportedCmdlets": cmdlets}]});
+        headed(&work, &token, Reply::json(200, body))
+    });
+    task.await.unwrap_or_else(|_| Reply::failed(0))
 }
+
+const MODULE_FILE: &str = "EXOModuleFile";
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
@@ -188,20 +203,23 @@ pub(crate) fn authorise(
     Ok(token)
 }
 
+/// The client id of the caller, when the call got in.
+pub(crate) fn caller(started: &Result<(Token, Flight), Reply>) -> String {
+    let caller = started
+        .as_ref()
+        .map(|(token, _)| token.app.client_id.clone());
+    caller.unwrap_or_default()
+}
+
 /// Judges a call at the moment it arrives; `Err` is its answer.
 pub(crate) fn begin(world: &World, call: &Call) -> Result<(Token, Flight), Reply> {
     let token = authorise(world, &call.tenant, &call.headers, call.front)?;
-    let app = &token.app;
-    world.judge.call(call.cmdlet(), &app.client_id);
-    let now = world.clock.now();
-    match Flight::start(now, [&app.exchange, &token.tenant.exchange]) {
+    let identity = call.body["CmdletInput"]["Parameters"]["Identity"].as_str();
+    let mailbox = identity.map(|identity| identity.split(':').next().unwrap_or(identity));
+    let target = mailbox.and_then(|mailbox| token.tenant.user(mailbox));
+    match admit(world, &token, Audience::Exchange, call.cmdlet(), target) {
         Ok(flight) => Ok((token, flight)),
-        Err(refusal) => {
-            world
-                .judge
-                .violation(&app.client_id, &refusal.limit, now.as_millis());
-            Err(Reply::throttled(Some(refusal.retry_after)))
-        }
+        Err(refusal) => Err(headed(world, &token, refusal)),
     }
 }
 
@@ -214,40 +232,44 @@ pub(crate) async fn finish(
         Ok(started) => started,
         Err(refusal) => return refusal,
     };
-    tokio::time::sleep(world.latency()).await;
     let kind = call.cmdlet();
-    if let Some(fault) = world.early_fault(kind) {
+    let about = About {
+        kind,
+        app: &token.app.client_id,
+    };
+    world.work(about).await;
+    if let Some(fault) = world.early_fault(&token.app.exchange, about) {
         return fault;
     }
-    if world.fault("transient_400", kind) {
+    if world.fault("transient_400", about) {
         return transient_400();
     }
-    if world.fault("nul_403", kind) {
+    if world.fault("nul_403", about) {
         return Reply::forbidden("The cmdlet isn't available on this server.");
     }
     let reply = execute(world, &token, &call);
     drop(flight);
-    let reply = bent(world, kind, reply);
-    if world.fault("lost_reply", kind) {
-        return if world.dice.happens(0.5) {
-            Reply::broken()
-        } else {
-            Reply::error(502, "BadGateway", "The connection to the backend was lost.")
-        };
+    let reply = bent(world, about, reply);
+    if world.fault("lost_reply", about) {
+        return Reply::broken();
     }
-    rate_limits(world, &token, reply).with("odata-version", "4.0")
+    if world.fault("error_after_effect", about) {
+        return Reply::failed(world.dice.below(4));
+    }
+    headed(world, &token, reply).with("odata-version", "4.0")
 }
 
 /// What an answer looks like on its bad days; what was done stays done.
-fn bent(world: &World, kind: &str, mut reply: Reply) -> Reply {
-    let read = kind
+fn bent(world: &World, about: About<'_>, mut reply: Reply) -> Reply {
+    let read = about
+        .kind
         .get(..4)
         .is_some_and(|verb| verb.eq_ignore_ascii_case("get-"));
     let failed = reply.status >= 400;
-    if (read || failed) && world.fault("proxy_error_json", kind) {
+    if (read || failed) && world.fault("proxy_error_json", about) {
         return proxied(&reply);
     }
-    if (read || failed) && world.fault("error_in_200", kind) {
+    if (read || failed) && world.fault("error_in_200", about) {
         return error_in_200(reply);
     }
     let Content::Json(body) = &mut reply.content else {
@@ -259,19 +281,23 @@ fn bent(world: &World, kind: &str, mut reply: Reply) -> Reply {
     let Some(value) = body["value"].as_array_mut() else {
         return reply;
     };
-    if value.len() == 1 && world.fault("unwrapped_single", kind) {
+    if value.len() == 1 && world.fault("unwrapped_single", about) {
         if let Some(single) = value.pop() {
             *body = single;
         }
-    } else if !read && world.fault("empty_success", kind) {
+    } else if !read && world.fault("empty_success", about) {
         *body = json!({});
     }
     reply
 }
 
-/// Says what is left of the app's first window, or what the real service said once.
-fn rate_limits(world: &World, token: &Token, reply: Reply) -> Reply {
-    let window = token.app.exchange.window(world.clock.now());
+/// Says what is left of the app's first window, or what the real service said once, and how many calls are under way.
+fn headed(world: &World, token: &Token, reply: Reply) -> Reply {
+    let (window, in_flight) = {
+        let mut meter = token.app.exchange.meter();
+        (meter.window(world.clock.now()), meter.in_flight())
+    };
+    let all_in_flight = token.tenant.exchange.meter().in_flight();
     let (limit, left, secs) = window.unwrap_or((30_000, 29_997, 16));
     let reset = Clock::utc() + Duration::from_secs(secs);
     let reset = reset.format(&Rfc3339).unwrap_or_default();
@@ -279,6 +305,11 @@ fn rate_limits(world: &World, token: &Token, reply: Reply) -> Reply {
         .with("rate-limit-limit", limit.to_string())
         .with("rate-limit-remaining", left.to_string())
         .with("rate-limit-reset", reset)
+        .with("x-concurrencycount", in_flight.to_string())
+        .with(
+            "x-combinedapponlyconcurrencycount",
+            all_in_flight.to_string(),
+        )
 }
 
 fn execute(world: &World, token: &Token, call: &Call) -> Reply {
@@ -307,6 +338,7 @@ fn execute(world: &World, token: &Token, call: &Call) -> Reply {
             "AcceptedDomain" => &["get-accepteddomain"],
             "Mailbox" => &["get-mailbox"],
             "DistributionGroupMember" => &["get-distributiongroupmember"],
+            "DynamicDistributionGroupMember" => &["get-dynamicdistributiongroupmember"],
             "MailboxFolderPermission" => &[
                 "get-mailboxfolderpermission",
                 "add-mailboxfolderpermission",

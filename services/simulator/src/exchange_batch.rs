@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
-use crate::exchange::{Call, Front, authorise, begin, finish};
+use crate::exchange::{Call, Front, authorise, begin, caller, finish};
+use crate::faults::About;
 use crate::query::Params;
 use crate::reply::{Content, Reply};
 use crate::world::World;
@@ -53,12 +54,10 @@ pub(crate) async fn run(
             },
         ));
     }
-    let kinds: Vec<String> = calls
-        .iter()
-        .map(|(_, call)| call.cmdlet().to_owned())
-        .collect();
     // they arrive together: all are judged before the first is carried out
     let started: Vec<_> = calls.iter().map(|(_, call)| begin(world, call)).collect();
+    let kinds = calls.iter().map(|(_, call)| call.cmdlet().to_owned());
+    let kinds: Vec<(String, String)> = kinds.zip(started.iter().map(caller)).collect();
     let tasks: Vec<_> = calls
         .into_iter()
         .zip(started)
@@ -73,14 +72,18 @@ pub(crate) async fn run(
         })
         .collect();
     let mut responses = Vec::new();
-    for ((id, task), kind) in tasks.into_iter().zip(kinds) {
+    for ((id, task), (kind, app)) in tasks.into_iter().zip(kinds) {
         let reply = task
             .await
             .unwrap_or_else(|_| Reply::error(500, "InternalServerError", "the simulator failed"));
         if matches!(reply.content, Content::Broken) {
             return Reply::broken();
         }
-        let with_status = !world.fault("missing_batch_status", &kind);
+        let about = About {
+            kind: &kind,
+            app: &app,
+        };
+        let with_status = !world.fault("missing_batch_status", about);
         responses.push(reply.into_batch_item(&id, with_status));
     }
     world.dice.shuffle(&mut responses);

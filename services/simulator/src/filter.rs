@@ -1,7 +1,7 @@
 //! The part of `Get-Mailbox -Filter` that the simulator understands.
 
 use crate::reply::CmdletError;
-use crate::tenant::User;
+use crate::user::User;
 
 /// Comparisons that all must hold.
 #[derive(Debug, Default)]

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::calendar::{Acl, Folder, Principal, mask_of};
 use crate::cmdlet::{Command, Output};
 use crate::exchange::Front;
+use crate::faults::About;
 use crate::judge::Written;
 use crate::parameters::Parameters;
 use crate::place::{Place, Where, place, trustee};
@@ -63,7 +64,7 @@ pub(crate) fn get(
         .text("User")
         .map(|name| trustee(command, name, false))
         .transpose()?;
-    let most = parameters.result_size()?;
+    let (skip, most) = (parameters.count("SkipCount")?, parameters.result_size()?);
     let now = command.world.clock.now();
     let mut folders = place.mailbox.folders();
     let mut plain = Folder::root();
@@ -82,6 +83,7 @@ pub(crate) fn get(
         .shown(now)
         .iter()
         .filter(|(who, _)| only.as_ref().is_none_or(|only| only == who))
+        .skip(skip)
         .take(most)
         .map(|(who, mask)| show(command, &place, folder, who, *mask))
         .collect();
@@ -103,11 +105,13 @@ fn user_edits(command: &Command<'_>, folder: &mut Folder) {
         return;
     };
     let mask = mask_of(folder.acl(), managed);
+    let about = About {
+        kind: "Get-MailboxFolderPermission",
+        app: &command.token.app.client_id,
+    };
     if folder.user_has_edited
         || mask.is_some_and(rights::at_least_author)
-        || !command
-            .world
-            .fault("user_edits_between", "Get-MailboxFolderPermission")
+        || !command.world.fault("user_edits_between", about)
     {
         return;
     }
@@ -247,9 +251,9 @@ fn change(
     let lag = command.world.lag(place.mailbox.read_lag);
     folder.write(&principal, mask, now, lag);
     let written = Written {
-        app: &command.token.app.client_id,
+        app: &command.token.app,
         user: place.user,
-        folder: (number, &folder.path),
+        folder: number,
         principal: &principal,
         before: mask_of(folder.seed(), &principal),
         after: mask,
@@ -329,5 +333,36 @@ pub(crate) fn remove(
         }
         Ok(Some(None))
     })?;
+    if parameters.value("ResetDelegateUserCollection") == Some(&json!(true)) {
+        reset_delegates(command, parameters)?;
+    }
     Ok(output)
+}
+
+/// Takes the sharing flags off every entry of the folder, whoever's it is.
+fn reset_delegates(command: &Command<'_>, parameters: &Parameters<'_>) -> Result<(), CmdletError> {
+    let place = place(command, parameters.required("Identity")?)?;
+    let Where::Calendar(number) = place.folder else {
+        return Ok(());
+    };
+    let now = command.world.clock.now();
+    let mut folders = place.mailbox.folders();
+    let folder = &mut folders[number];
+    let flagged = |(_, mask): &&(Principal, u32)| mask & rights::FLAGS != 0;
+    let delegates: Acl = folder.acl().iter().filter(flagged).cloned().collect();
+    for (principal, mask) in delegates {
+        let after = Some(mask & !rights::FLAGS);
+        let lag = command.world.lag(place.mailbox.read_lag);
+        folder.write(&principal, after, now, lag);
+        let written = Written {
+            app: &command.token.app,
+            user: place.user,
+            folder: number,
+            principal: &principal,
+            before: mask_of(folder.seed(), &principal),
+            after,
+        };
+        command.world.judge.wrote(&command.token.tenant, &written);
+    }
+    Ok(())
 }

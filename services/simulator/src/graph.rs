@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
+use crate::admission::admit;
 use crate::directory::{self, Sort};
+use crate::directory_filter;
+use crate::faults::About;
 use crate::graph_ask::{Ask, missing};
 use crate::graph_batch;
-use crate::limits::Flight;
-use crate::query::{Params, decode};
+use crate::query::{Params, base, decode};
 use crate::reply::Reply;
 use crate::tenant::Object;
 use crate::world::{Audience, World};
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, Uri, header};
+use axum::http::{HeaderMap, Method, Uri};
+use serde_json::json;
 
 const PARAMETERS: [&str; 5] = ["$top", "$skiptoken", "$select", "$filter", "$count"];
 
@@ -27,7 +30,7 @@ pub(crate) async fn handle(
     if let Some(reply) = world.outage() {
         return reply;
     }
-    let half = world.fault("half_response", "Graph");
+    let half = world.fault("half_response", About::anybody("Graph"));
     let work = Arc::clone(&world);
     let task = world
         .tasks
@@ -46,7 +49,7 @@ async fn answer(
     body: &[u8],
 ) -> Reply {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let base = format!("http://{}", text(header::HOST.as_str()).unwrap_or_default());
+    let base = base(headers);
     let path = uri
         .path()
         .strip_prefix("/v1.0")
@@ -104,26 +107,59 @@ pub(crate) async fn one(world: &World, ask: Ask) -> Reply {
         }
         other => format!("GET {}", other.join("/")),
     };
-    let app = &ask.token.app;
-    world.judge.call(&kind, &app.client_id);
-    let now = world.clock.now();
-    let flight = Flight::start(now, [&app.graph, &ask.token.tenant.graph]);
-    if let Err(refusal) = flight {
-        world
-            .judge
-            .violation(&app.client_id, &refusal.limit, now.as_millis());
-        return Reply::throttled(Some(refusal.retry_after));
-    }
-    if let Some(fault) = world.early_fault(&kind) {
+    let target = match segments.as_slice() {
+        // what Outlook answers, not the directory
+        ["users", id, "calendar", ..] => ask.token.tenant.user(id),
+        _ => None,
+    };
+    let flight = match admit(world, &ask.token, Audience::Graph, &kind, target) {
+        Ok(flight) => flight,
+        Err(refusal) => return refusal,
+    };
+    let about = About {
+        kind: &kind,
+        app: &ask.token.app.client_id,
+    };
+    world.work(about).await;
+    if let Some(fault) = world.early_fault(&ask.token.app.graph, about) {
         return fault;
     }
-    tokio::time::sleep(world.latency()).await;
     let reply = route(world, &ask, &segments).unwrap_or_else(|refusal| refusal);
     drop(flight);
     if reply.status == 403 || reply.status == 400 {
         world.judge.refused(&format!("{} {kind}", reply.status));
     }
-    reply
+    headed(world, &ask, &segments, reply)
+}
+
+/// Says what the call cost, and how near the app is to its first window when that is near.
+fn headed(world: &World, ask: &Ask, segments: &[&str], reply: Reply) -> Reply {
+    let base: u32 = match segments {
+        ["users"] => 2,
+        ["groups", _, "transitiveMembers", ..] => 5,
+        ["groups", _, "members", ..] | ["subscribedSkus"] => 3,
+        _ => 1,
+    };
+    let small_page = ask
+        .params
+        .get("$top")
+        .is_some_and(|top| top.parse().is_ok_and(|top: u32| top < 20));
+    let less = u32::from(ask.params.get("$select").is_some()) + u32::from(small_page);
+    let reply = reply.with(
+        "x-ms-resource-unit",
+        base.saturating_sub(less).max(1).to_string(),
+    );
+    let window = ask.token.app.graph.meter().window(world.clock.now());
+    match window {
+        Some((calls, left, _)) if calls > 0 => {
+            let used = f64::from(calls - left) / f64::from(calls);
+            if used > 0.8 {
+                return reply.with("x-ms-throttle-limit-percentage", format!("{used:.2}"));
+            }
+            reply
+        }
+        _ => reply,
+    }
 }
 
 fn route(world: &World, ask: &Ask, segments: &[&str]) -> Result<Reply, Reply> {
@@ -146,7 +182,7 @@ fn route(world: &World, ask: &Ask, segments: &[&str]) -> Result<Reply, Reply> {
             if ask
                 .params
                 .get("$filter")
-                .is_some_and(directory::is_licence_filter)
+                .is_some_and(directory_filter::is_licence_filter)
             {
                 ask.need_advanced("The filter on 'assignedPlans'")?;
                 let licensed = tenant.users.iter().enumerate();
@@ -178,6 +214,20 @@ fn route(world: &World, ask: &Ask, segments: &[&str]) -> Result<Reply, Reply> {
             ))
         }
         ["users", id, "calendar"] => ask.calendar(world, id),
+        ["users", id, "calendar", "calendarPermissions"] => {
+            ask.calendar_permissions(world, id, None)
+        }
+        ["users", id, "calendar", "calendarPermissions", one] => {
+            ask.calendar_permissions(world, id, Some(one))
+        }
+        ["subscribedSkus"] => {
+            ask.role("LicenseAssignment.Read.All")?;
+            let body = json!({
+                "@odata.context": format!("{}/v1.0/$metadata#subscribedSkus", ask.base),
+                "value": [directory::sku(tenant)],
+            });
+            Ok(Reply::json(200, body))
+        }
         ["groups"] => {
             ask.role("GroupMember.Read.All")?;
             let select = ask.select(Sort::Group)?;
@@ -237,7 +287,7 @@ fn route(world: &World, ask: &Ask, segments: &[&str]) -> Result<Reply, Reply> {
                 Some(filter) => Some(
                     filter
                         .strip_prefix("displayName")
-                        .and_then(directory::quoted)
+                        .and_then(directory_filter::quoted)
                         .ok_or_else(|| {
                             Reply::error(
                                 400,

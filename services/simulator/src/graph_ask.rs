@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::directory::{self, Select, Sort};
+use crate::directory_filter;
 use crate::query::{BadPage, Params, page_token, read_page_token};
 use crate::reply::Reply;
 use crate::tenant::Object;
@@ -21,8 +22,20 @@ pub(crate) struct Ask {
 }
 
 impl Ask {
+    /// Refuses an app that has neither this role nor one that holds it.
     pub(crate) fn role(&self, role: &str) -> Result<(), Reply> {
-        if self.token.app.has_role(role) {
+        let wider: &[&str] = match role {
+            "User.Read.All" => &["User.ReadWrite.All", "Directory.Read.All"],
+            "GroupMember.Read.All" => &["Group.Read.All", "Directory.Read.All"],
+            "AdministrativeUnit.Read.All" => &["Directory.Read.All"],
+            "LicenseAssignment.Read.All" => &["Organization.Read.All", "Directory.Read.All"],
+            _ => &[],
+        };
+        if wider
+            .iter()
+            .chain([&role])
+            .any(|role| self.token.app.has_role(role))
+        {
             return Ok(());
         }
         Err(Reply::error(
@@ -40,38 +53,6 @@ impl Ask {
             self.role("Member.Read.Hidden")?;
         }
         Ok(group)
-    }
-
-    /// The default calendar of a user, for an app that may read calendars.
-    pub(crate) fn calendar(&self, world: &World, id: &str) -> Result<Reply, Reply> {
-        if !["Calendars.Read", "Calendars.ReadWrite"]
-            .iter()
-            .any(|role| self.token.app.has_role(role))
-        {
-            let text = "Access is denied. Check credentials and try again.";
-            return Err(Reply::error(403, "ErrorAccessDenied", text));
-        }
-        let tenant = &self.token.tenant;
-        let user = tenant.user(id).ok_or_else(|| missing(id))?;
-        let mailbox = tenant.users[user].mailbox.as_ref();
-        let Some(mailbox) = mailbox.filter(|mailbox| mailbox.is_there(world.clock.now())) else {
-            let text = "The mailbox is either inactive, soft-deleted, or is hosted on-premise.";
-            return Err(Reply::error(404, "MailboxNotEnabledForRESTAPI", text));
-        };
-        let folders = mailbox.folders();
-        let folder = folders.first().filter(|folder| !folder.is_root());
-        let folder = folder.ok_or_else(|| {
-            let text = "The specified object was not found in the store.";
-            Reply::error(404, "ErrorItemNotFound", text)
-        })?;
-        let address = &tenant.users[user].mail;
-        Ok(Reply::json(
-            200,
-            json!({
-                "id": format!("AAMk{}", mailbox.guid.simple()), "name": folder.name(),
-                "isDefaultCalendar": true, "owner": {"name": tenant.users[user].spec.name, "address": address},
-            }),
-        ))
     }
 
     pub(crate) fn need_advanced(&self, what: &str) -> Result<(), Reply> {
@@ -100,7 +81,7 @@ impl Ask {
     pub(crate) fn filtered(&self, sort: Sort) -> Result<Option<Vec<Object>>, Reply> {
         let filter = self.params.get("$filter");
         filter
-            .map(|text| directory::filter(&self.token.tenant, sort, text, self.advanced()))
+            .map(|text| directory_filter::filter(&self.token.tenant, sort, text, self.advanced()))
             .transpose()
     }
 
@@ -144,16 +125,18 @@ impl Ask {
             None => 0,
             Some(token) => {
                 let life = Duration::from_secs(world.dials().next_link_life_secs);
-                read_page_token(token, now, life, fingerprint).map_err(|reason| match reason {
-                    BadPage::Foreign => bad(
-                        "Request_BadRequest",
-                        "The specified skip token isn't valid for this query.",
-                    ),
-                    BadPage::Expired => bad(
-                        "Directory_ExpiredPageToken",
-                        "The specified page token has expired.",
-                    ),
-                })?
+                read_page_token(token, now, life, fingerprint)
+                    .map(|(offset, _)| offset)
+                    .map_err(|reason| match reason {
+                        BadPage::Foreign => bad(
+                            "Request_BadRequest",
+                            "The specified skip token isn't valid for this query.",
+                        ),
+                        BadPage::Expired => bad(
+                            "Directory_ExpiredPageToken",
+                            "The specified page token has expired.",
+                        ),
+                    })?
             }
         };
         let end = (offset + top).min(total);
@@ -166,7 +149,9 @@ impl Ask {
             body["@odata.count"] = total.into();
         }
         if end < total {
-            let query = self.params.with_token(&page_token(end, now, fingerprint));
+            let query = self
+                .params
+                .with_token(&page_token((end, 0), now, fingerprint));
             body["@odata.nextLink"] = format!("{}/v1.0{}?{query}", self.base, self.path).into();
         }
         Ok(Reply::json(200, body))

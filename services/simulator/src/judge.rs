@@ -1,15 +1,19 @@
 //! Counts every call and every change, and says at the end whether the run was clean.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 
-use crate::calendar::Principal;
+use crate::app::App;
+use crate::calendar::{Mailbox, Principal};
 use crate::rights;
 use crate::tenant::Tenant;
 
+/// How many of anything the report lists, and how many violations are kept.
 const LISTED: usize = 1000;
+/// How many names a tally holds; what a caller makes up beyond that is counted together.
+const NAMES: usize = 500;
 
 #[derive(Debug, Default)]
 pub(crate) struct Judge {
@@ -35,7 +39,8 @@ struct Counts {
     refused: Tally,
     limit_violations: u64,
     violations_by_app: BTreeMap<String, Tally>,
-    violations: Vec<Value>,
+    /// The latest ones.
+    violations: VecDeque<Value>,
     injected: Tally,
 }
 
@@ -47,24 +52,22 @@ struct Changes {
     managed: usize,
 }
 
-type ChangeKey = (bool, String, usize, Principal);
+/// Whether it's a managed one, the places of tenant, user and folder, and whose entry it is.
+type ChangeKey = (bool, usize, usize, usize, Principal);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Change {
-    folder: String,
-    principal: String,
     before: Option<u32>,
     after: Option<u32>,
-    by: String,
-    writes: u64,
+    by: Arc<App>,
+    writes: u32,
 }
 
 /// A write of one entry, as it is told to the judge.
 pub(crate) struct Written<'a> {
-    pub(crate) app: &'a str,
+    pub(crate) app: &'a Arc<App>,
     pub(crate) user: usize,
-    /// Number and path of the folder.
-    pub(crate) folder: (usize, &'a str),
+    pub(crate) folder: usize,
     pub(crate) principal: &'a Principal,
     /// What the entry was at the start.
     pub(crate) before: Option<u32>,
@@ -72,9 +75,12 @@ pub(crate) struct Written<'a> {
 }
 
 fn bump(tally: &mut Tally, name: &str) {
-    match tally.get_mut(name) {
-        Some(count) => *count += 1,
-        None => drop(tally.insert(name.to_owned(), 1)),
+    if let Some(count) = tally.get_mut(name) {
+        *count += 1;
+    } else {
+        let room = tally.len() < NAMES;
+        let name = if room { name } else { "(others)" };
+        *tally.entry(name.to_owned()).or_default() += 1;
     }
 }
 
@@ -137,10 +143,11 @@ impl Judge {
             counts.limit_violations += 1;
             let tally = counts.violations_by_app.entry(app.to_owned()).or_default();
             bump(tally, limit);
-            if counts.violations.len() < LISTED {
-                let violation = json!({"app": app, "limit": limit, "at_ms": at_ms});
-                counts.violations.push(violation);
+            if counts.violations.len() == LISTED {
+                counts.violations.pop_front();
             }
+            let violation = json!({"app": app, "limit": limit, "at_ms": at_ms});
+            counts.violations.push_back(violation);
         });
     }
 
@@ -156,26 +163,28 @@ impl Judge {
         self.each(|counts| {
             counts.writes += 1;
             counts.foreign_writes += u64::from(!managed);
-            bump(&mut counts.writes_by_app, written.app);
+            bump(&mut counts.writes_by_app, &written.app.client_id);
         });
-        let (number, folder) = written.folder;
-        let mailbox = tenant.users[written.user].mail.clone();
-        let key = (managed, mailbox, number, written.principal.clone());
+        let key = (
+            managed,
+            tenant.number,
+            written.user,
+            written.folder,
+            written.principal.clone(),
+        );
         let mut guard = self.changes();
         let changes = &mut *guard;
         let change = changes.entries.entry(key).or_insert_with(|| Change {
-            folder: folder.to_owned(),
-            principal: tenant.address(written.principal).to_owned(),
             before: None,
             after: None,
-            by: String::new(),
+            by: Arc::clone(written.app),
             writes: 0,
         });
         let differed = change.before != change.after;
         let differs = written.before != written.after;
         (change.before, change.after) = (written.before, written.after);
-        change.writes += 1;
-        written.app.clone_into(&mut change.by);
+        change.writes = change.writes.saturating_add(1);
+        change.by = Arc::clone(written.app);
         let count = if managed {
             &mut changes.managed
         } else {
@@ -189,37 +198,37 @@ impl Judge {
     }
 
     /// The entries that differ from the start, page by page, foreign ones first.
-    pub(crate) fn changed(&self, foreign_only: bool, offset: usize, limit: usize) -> Value {
-        let named = |mask: Option<u32>| mask.map(rights::names);
+    pub(crate) fn changed(
+        &self,
+        tenants: &[Arc<Tenant>],
+        foreign_only: bool,
+        offset: usize,
+        limit: usize,
+    ) -> Value {
         let changes = self.changes();
-        let list: Vec<Value> = changes
+        let page: Vec<(ChangeKey, Change)> = changes
             .entries
             .iter()
             .filter(|(key, change)| change.before != change.after && !(foreign_only && key.0))
             .skip(offset)
             .take(limit)
-            .map(|((managed, mailbox, _, _), change)| {
-                json!({
-                    "mailbox": mailbox, "folder": change.folder,
-                    "principal": change.principal, "managed": managed,
-                    "before": named(change.before), "after": named(change.after),
-                    "before_mask": change.before, "after_mask": change.after,
-                    "by": change.by, "writes": change.writes,
-                })
-            })
+            .map(|(key, change)| (key.clone(), change.clone()))
             .collect();
         let managed = if foreign_only { 0 } else { changes.managed };
         let total = changes.foreign + managed;
+        drop(changes); // a write holds its folders while it's told here, so they aren't locked under this
+        let shown = page.iter().map(|(key, change)| shown(tenants, key, change));
+        let list: Vec<Value> = shown.collect();
         let end = offset + list.len();
         json!({"total": total, "next_offset": (end < total).then_some(end), "changes": list})
     }
 
-    pub(crate) fn report(&self) -> Value {
+    pub(crate) fn report(&self, tenants: &[Arc<Tenant>]) -> Value {
         let (foreign, managed) = {
             let changes = self.changes();
             (changes.foreign, changes.managed)
         };
-        let list = self.changed(false, 0, LISTED)["changes"].take();
+        let list = self.changed(tenants, false, 0, LISTED)["changes"].take();
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let mut report = counts[0].show();
         report["since_start"] = counts[1].show();
@@ -228,6 +237,22 @@ impl Judge {
         report["changes"] = list;
         report
     }
+}
+
+fn shown(tenants: &[Arc<Tenant>], key: &ChangeKey, change: &Change) -> Value {
+    let (managed, tenant, user, folder, principal) = key;
+    let named = |mask: Option<u32>| mask.map(rights::names);
+    let tenant = &tenants[*tenant];
+    let user = &tenant.users[*user];
+    let folders = user.mailbox.as_ref().map(Mailbox::folders);
+    let folder = folders.as_ref().and_then(|folders| folders.get(*folder));
+    json!({
+        "mailbox": user.mail, "folder": folder.map(|folder| folder.path.as_str()),
+        "principal": tenant.address(principal), "managed": managed,
+        "before": named(change.before), "after": named(change.after),
+        "before_mask": change.before, "after_mask": change.after,
+        "by": change.by.client_id, "writes": change.writes,
+    })
 }
 
 impl Counts {

@@ -1,9 +1,13 @@
 //! A strict, stateful stand-in for Exchange Online and Graph that also judges every run against it.
 //!
-//! One address serves all fronts: `POST /{tenant}/oauth2/v2.0/token` issues tokens, `/v1.0/…` is Graph,
-//! `/adminapi/…` is Exchange, `/_simulator/…` is the simulator's own API. A request finds its app by the token, is
-//! judged against the limits of app and tenant as it arrives, waits for the latency, may meet a fault, and then reads
-//! or changes the tenant's state. Written from the wire reference alone, so that a client's mistake isn't made twice.
+//! One address serves all fronts: `POST /{tenant}/oauth2/v2.0/token` issues tokens (and
+//! `GET /{tenant}/v2.0/.well-known/openid-configuration` says so), `/v1.0/…` is Graph, `/adminapi/…` is Exchange,
+//! `/_simulator/…` is the simulator's own API. A request finds its app by the token, takes its place under every limit as
+//! it arrives ([`Limits`]), waits for the latency, may meet a fault ([`FAULTS`]), and then reads or changes the tenant's
+//! state. It is carried out to its end, and holds its place until then, when its client has hung up meanwhile. Written
+//! from the wire reference alone, so that a client's mistake isn't made twice.
+//!
+//! What it holds comes from a scenario file ([`Scenario::from_toml`]; an example is `deploy/examples/scenario.toml`).
 //!
 //! # The simulator's own API
 //!
@@ -17,16 +21,43 @@
 //! | `POST /_simulator/mark` | starts the counts anew |
 //! | `POST /_simulator/clock` `{advance_ms}` | puts the simulator's clock forward: tokens, links, lag, windows, provisioning |
 //! | `GET`, `PUT /_simulator/dials` | [`Dials`]; those that are named change. A fault is a rate or [`Fault`] |
-//! | `PUT /_simulator/outage` `{on, mode}` | everything is down: `mode` is `503` (default) or `abort` |
+//! | `PUT /_simulator/outage` `{on, mode, secs, retry_after}` | everything is down, for so long when `secs` is given: `mode` is `503` (default), `abort`, or `429`, a storm that says `retry_after` when it is given |
 //! | `PUT /_simulator/apps/{client_id}` | `secret`, `secret_expired`, `certificate`, `roles`, `cmdlets`, `limits`, `graph_limits` |
-//! | `PUT /_simulator/tenants/{tenant}` | `admin_api`, `limits`, `graph_limits` |
-//! | `PUT /_simulator/mailboxes/{address}` | `provisioned` (now, or gone), `provision_in_secs`, `licensed`, `deleted` |
+//! | `PUT /_simulator/tenants/{tenant}` | `admin_api`, `limits`, `graph_limits`, `mailbox_limits`, `graph_mailbox_limits` |
+//! | `PUT /_simulator/mailboxes/{address}` | `provisioned` (now, or gone), `provision_in_secs`, `licensed`, `licence_expired`, `deleted` |
 //! | `GET /_simulator/mailboxes/{address}/permissions` | every calendar's true list, whatever reads show |
 //! | `GET /_simulator/permissions?mailbox=` | the true list of the default calendar |
 //! | `GET /_simulator/proof?group=&trustee=` | how many mailboxes of a group have at least, or exactly, Author |
 //! | `GET /_simulator/expectation?group=…&trustee=…&offset=&limit=` | each member: state, and the trustee's entry at the start and now. `unit=`, `ou=` or `all=true` instead of `group=` |
+//!
+//! # The report
+//!
+//! Counts are since the last mark. `calls` by kind, `calls_by_app`, `fronts`, `round_trips` to Exchange,
+//! `graph_round_trips`, `token_requests`, `writes`, `writes_by_app`, `refused` by reason, `injected` by fault;
+//! `limit_violations` (calls that were refused because a limit was used up), `violations_by_app` by limit, and the latest
+//! thousand `violations`; `foreign_entries_changed` and `managed_entries_changed` against the start, with the first
+//! thousand `changes`. An injected fault or an outage is no violation.
+//!
+//! `accounts.{client_id}.exchange` and `.graph`, and `tenants.{id}.exchange` and `.graph`, tell of each key:
+//!
+//! | Field | Meaning |
+//! |---|---|
+//! | `calls` | calls that arrived: `admitted` plus `refused` |
+//! | `refused`, `refused_by` | those that were turned away, by whose limit. A call that one key has no room for counts as refused under all its keys, and uses up none of them |
+//! | `early_calls` | calls that came more than a second after a `Retry-After`, and before it was over |
+//! | `allowed_calls` | what a perfect client could have made under this key's limits since the mark, the tightest one counting; `null` without limits. Of a window: as many as fit when each call is made as soon as there is room, earlier arrivals considered. Of calls in flight: place-time divided by what a call took on average. Across a change of limits, what each time allowed is added up |
+//! | `elapsed_ms` | since the mark |
+//! | `busy_ms`, `available_ms` | place-time used, and place-time there was under the limit on calls in flight (0 without one) |
+//! | `in_flight`, `peak_in_flight` | calls under way now, and most at once |
+//! | `per_second` | calls a second over the last 10, 60 and 900 whole seconds, the `peak_second`, and the `latest` sixty |
+//! | `limits` | the [`Limits`] in force |
+//!
+//! Utilisation is `admitted / allowed_calls`. `tenants.{id}.mailboxes` and `.graph_mailboxes` count what limits of single
+//! mailboxes refused.
 
 mod admin;
+mod admission;
+mod allowed;
 mod anchor;
 mod app;
 mod calendar;
@@ -35,6 +66,7 @@ mod cmdlet;
 mod dials;
 mod dice;
 mod directory;
+mod directory_filter;
 mod exchange;
 mod exchange_batch;
 mod faults;
@@ -43,13 +75,18 @@ mod folder_permission;
 mod graph;
 mod graph_ask;
 mod graph_batch;
+mod graph_calendar;
+mod identities;
 mod identity;
 mod judge;
+mod limiter;
 mod limits;
+mod meter;
 mod parameters;
 mod place;
 mod proof;
 mod query;
+mod rate;
 mod recipients;
 mod reply;
 mod rights;
@@ -57,8 +94,10 @@ mod scenario;
 mod scenario_file;
 mod school;
 mod school_people;
+mod tally;
 mod tenant;
 mod token;
+mod user;
 mod wire;
 mod world;
 
@@ -72,7 +111,7 @@ use axum::extract::{ConnectInfo, DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
-use axum::routing::{any, post};
+use axum::routing::{any, get, post};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -186,6 +225,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
 fn router(world: Arc<World>) -> Router {
     Router::new()
         .route("/{tenant}/oauth2/v2.0/token", post(token::handle))
+        .route(
+            "/{tenant}/v2.0/.well-known/openid-configuration",
+            get(token::discovery),
+        )
         .route("/v1.0/{*path}", any(graph::handle))
         .route(
             "/adminapi/{version}/{tenant}/{endpoint}",
@@ -197,20 +240,26 @@ fn router(world: Arc<World>) -> Router {
         .with_state(world)
 }
 
-/// Puts a `Request-Id` on every answer, and cuts the connection where there must be none.
+/// Puts a `Request-Id` on every answer, and the client's own beside it, and cuts the connection where there must be none.
 async fn request_id(
     ConnectInfo(cutter): ConnectInfo<Cutter>,
     request: Request,
     next: Next,
 ) -> Response {
+    let own = request.headers().get("client-request-id").cloned();
     let mut response = next.run(request).await;
+    if let Some(own) = own {
+        let name = HeaderName::from_static("client-request-id");
+        response.headers_mut().insert(name, own);
+    }
     if response.extensions().get::<Hangup>().is_some() {
         cutter.cut();
     }
     if let Ok(id) = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()) {
-        response
-            .headers_mut()
-            .insert(HeaderName::from_static("request-id"), id);
+        let headers = response.headers_mut();
+        headers
+            .entry(HeaderName::from_static("request-id"))
+            .or_insert(id);
     }
     response
 }

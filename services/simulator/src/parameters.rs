@@ -59,6 +59,19 @@ impl<'a> Parameters<'a> {
         }
     }
 
+    /// A whole number, 0 when it isn't given.
+    pub(crate) fn count(&self, name: &str) -> Result<usize, CmdletError> {
+        let Some(value) = self.value(name) else {
+            return Ok(0);
+        };
+        let count = value.as_u64().and_then(|count| usize::try_from(count).ok());
+        count.ok_or_else(|| {
+            CmdletError::parameter(format!(
+                "Cannot process argument transformation on parameter '{name}'."
+            ))
+        })
+    }
+
     /// How many objects are wanted at most.
     pub(crate) fn result_size(&self) -> Result<usize, CmdletError> {
         match self.value("ResultSize") {
@@ -66,6 +79,7 @@ impl<'a> Parameters<'a> {
             Some(Value::String(text)) if text.eq_ignore_ascii_case("Unlimited") => Ok(usize::MAX),
             Some(value) => value
                 .as_u64()
+                .or_else(|| value.as_str()?.parse().ok())
                 .and_then(|size| usize::try_from(size).ok())
                 .ok_or_else(|| {
                     CmdletError::parameter(

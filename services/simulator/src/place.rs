@@ -80,9 +80,21 @@ pub(crate) fn trustee(
         return Ok(Principal::Anonymous);
     }
     if !granting && name.starts_with("NT:S-1-") {
-        return Ok(Principal::Orphan(name.to_owned()));
+        return Ok(Principal::Orphan(name.into()));
     }
-    let object = match (tenant.object(name), tenant.named(name)) {
+    let now = command.world.clock.now();
+    let seen = |object: &Object| match *object {
+        Object::Group(at) => tenant.is_visible(at, now),
+        _ => true,
+    };
+    let named: Vec<Object> = tenant
+        .named(name)
+        .iter()
+        .copied()
+        .filter(seen)
+        .take(2)
+        .collect();
+    let object = match (tenant.recipient(name).filter(seen), named.as_slice()) {
         (Some(object), _) => object,
         (None, []) => {
             return Err(CmdletError::new(
@@ -97,7 +109,6 @@ pub(crate) fn trustee(
             return Err(CmdletError::ambiguous(name));
         }
     };
-    let now = command.world.clock.now();
     let principal = match object {
         Object::User(at)
             if tenant.users[at]

@@ -10,7 +10,8 @@ use crate::admin::{bad, number, query};
 use crate::calendar::{Acl, Folder, Mailbox, Principal, mask_of};
 use crate::reply::Reply;
 use crate::rights;
-use crate::tenant::{Tenant, User};
+use crate::tenant::Tenant;
+use crate::user::User;
 use crate::world::World;
 
 const LISTED: usize = 100;

@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+use axum::http::HeaderMap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -55,6 +56,14 @@ impl Params {
     }
 }
 
+/// Scheme and host that the client sees, for links; a proxy in front may say `X-Forwarded-Proto`.
+pub(crate) fn base(headers: &HeaderMap) -> String {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let scheme = text("x-forwarded-proto").filter(|scheme| *scheme == "https");
+    let host = text("host").unwrap_or_default();
+    format!("{}://{host}", scheme.unwrap_or("http"))
+}
+
 /// Percent-decodes; `plus` reads `+` as a blank.
 pub(crate) fn decode(text: &str, plus: bool) -> String {
     let bytes = text.as_bytes();
@@ -95,17 +104,23 @@ pub(crate) enum BadPage {
     Expired,
 }
 
-pub(crate) fn page_token(offset: usize, now: Duration, fingerprint: u64) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{offset}.{}.{fingerprint}", now.as_millis()))
+/// A token for the page that begins at an offset, with how many objects earlier pages held.
+pub(crate) fn page_token(
+    (offset, before): (usize, usize),
+    now: Duration,
+    fingerprint: u64,
+) -> String {
+    let issued = now.as_millis();
+    URL_SAFE_NO_PAD.encode(format!("{offset}.{before}.{issued}.{fingerprint}"))
 }
 
-/// Reads a page token back: the offset.
+/// Reads a page token back.
 pub(crate) fn read_page_token(
     token: &str,
     now: Duration,
     life: Duration,
     fingerprint: u64,
-) -> Result<usize, BadPage> {
+) -> Result<(usize, usize), BadPage> {
     let text = URL_SAFE_NO_PAD
         .decode(token)
         .ok()
@@ -113,6 +128,10 @@ pub(crate) fn read_page_token(
         .ok_or(BadPage::Foreign)?;
     let mut parts = text.split('.');
     let offset = parts
+        .next()
+        .and_then(|part| part.parse().ok())
+        .ok_or(BadPage::Foreign)?;
+    let before = parts
         .next()
         .and_then(|part| part.parse().ok())
         .ok_or(BadPage::Foreign)?;
@@ -126,7 +145,7 @@ pub(crate) fn read_page_token(
     if now > Duration::from_millis(issued) + life {
         return Err(BadPage::Expired);
     }
-    Ok(offset)
+    Ok((offset, before))
 }
 
 #[cfg(test)]
@@ -138,11 +157,11 @@ mod tests {
         let query = Params::parse("$filter=mail%20eq%20'a%40b'&$top=5");
         assert_eq!(query.get("$filter"), Some("mail eq 'a@b'"));
         let (now, life) = (Duration::from_secs(100), Duration::from_secs(10));
-        let token = page_token(5, now, query.fingerprint(""));
+        let token = page_token((5, 3), now, query.fingerprint(""));
         let next = Params::parse(&query.with_token(&token));
         assert_eq!(
             read_page_token(&token, now, life, next.fingerprint("")),
-            Ok(5)
+            Ok((5, 3))
         );
         assert_eq!(
             read_page_token(&token, now, life, Params::default().fingerprint("")),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cmdlet::{Command, Output, type_details};
+use crate::cmdlet::{Command, Output, pages, type_details};
 use crate::parameters::Parameters;
 use crate::reply::CmdletError;
 use crate::scenario::{GroupKind, Kind};
@@ -16,16 +16,18 @@ fn printed(value: Vec<Value>) -> Output {
 }
 
 /// Finds a mail-enabled group that is no Microsoft 365 group, as the distribution group cmdlets do.
-fn find(tenant: &Tenant, identity: &str) -> Result<usize, CmdletError> {
+fn find(command: &Command<'_>, identity: &str) -> Result<usize, CmdletError> {
+    let (tenant, now) = (&command.token.tenant, command.world.clock.now());
     let distribution = |object: &Object| match object {
         Object::Group(at) => matches!(
             tenant.groups[*at].spec.kind,
             GroupKind::MailSecurity | GroupKind::Distribution
         )
-        .then_some(*at),
+        .then_some(*at)
+        .filter(|at| tenant.is_visible(*at, now)),
         _ => None,
     };
-    if let Some(at) = tenant.object(identity).as_ref().and_then(distribution) {
+    if let Some(at) = tenant.recipient(identity).as_ref().and_then(distribution) {
         return Ok(at);
     }
     let mut named = tenant.named(identity).iter().filter_map(distribution);
@@ -62,6 +64,7 @@ fn group_object(tenant: &Tenant, at: usize) -> Value {
         "Guid": spec.id.to_string(),
         "Guid@odata.type": "#Guid",
         "Identity": spec.name,
+        "DistinguishedName": tenant.distinguished_name(alias),
     })
 }
 
@@ -73,18 +76,24 @@ pub(crate) fn group(
     parameters.only(&["Identity", "ResultSize"])?;
     let tenant = &command.token.tenant;
     if let Some(identity) = parameters.text("Identity") {
-        let at = find(tenant, identity)?;
+        let at = find(command, identity)?;
         return Ok(printed(vec![group_object(tenant, at)]));
     }
-    let most = parameters.result_size()?;
-    let groups = tenant.groups.iter().enumerate().filter(|(_, group)| {
-        matches!(
-            group.spec.kind,
-            GroupKind::MailSecurity | GroupKind::Distribution
-        )
-    });
-    let shown = groups.take(most).map(|(at, _)| group_object(tenant, at));
-    Ok(printed(shown.collect()))
+    let now = command.world.clock.now();
+    pages(command, parameters, |from| {
+        let groups = tenant.groups.iter().enumerate().skip(from);
+        groups.filter_map(move |(at, group)| {
+            let kind = group.spec.kind;
+            let sort = matches!(kind, GroupKind::MailSecurity | GroupKind::Distribution);
+            (sort && tenant.is_visible(at, now)).then(|| (at, group_object(tenant, at)))
+        })
+    })
+}
+
+/// `Get-DynamicDistributionGroupMember`: there are no such groups.
+pub(crate) fn dynamic_members(parameters: &Parameters<'_>) -> Result<Output, CmdletError> {
+    parameters.only(&["Identity", "ResultSize"])?;
+    Err(CmdletError::not_found(parameters.required("Identity")?))
 }
 
 /// `Get-DistributionGroupMember`: direct members only.
@@ -94,20 +103,26 @@ pub(crate) fn group_members(
 ) -> Result<Output, CmdletError> {
     parameters.only(&["Identity", "ResultSize"])?;
     let tenant = &command.token.tenant;
-    let at = find(tenant, parameters.required("Identity")?)?;
-    let most = parameters.result_size()?;
-    let members = tenant.groups[at].members.iter();
-    let shown = members.filter_map(|member| match *member {
+    let at = find(command, parameters.required("Identity")?)?;
+    pages(command, parameters, |from| {
+        let members = tenant.groups[at].members.iter().enumerate().skip(from);
+        members.filter_map(|(place, member)| Some((place, member_object(tenant, *member)?)))
+    })
+}
+
+/// A member as the cmdlet shows it; what has no mail isn't shown.
+fn member_object(tenant: &Tenant, member: Object) -> Option<Value> {
+    match member {
         Object::User(at) => {
             let user = &tenant.users[at];
-            let details = match user.spec.kind {
-                Kind::None => "MailUser",
-                kind => type_details(kind),
+            let (recipient, details) = match user.spec.kind {
+                Kind::None => ("MailUser", "MailUser"),
+                kind => ("UserMailbox", type_details(kind)),
             };
             Some(json!({
                 "Name": user.alias, "Alias": user.alias, "DisplayName": user.spec.name,
-                "PrimarySmtpAddress": user.mail,
-                "RecipientType": "UserMailbox", "RecipientTypeDetails": details,
+                "PrimarySmtpAddress": user.mail, "HiddenFromAddressListsEnabled": false,
+                "RecipientType": recipient, "RecipientTypeDetails": details,
                 "ExternalDirectoryObjectId": user.spec.id.to_string(), "Identity": user.alias,
             }))
         }
@@ -122,15 +137,7 @@ pub(crate) fn group_members(
             }))
         }
         Object::Group(_) | Object::Device(_) => None,
-    });
-    let mut value: Vec<Value> = shown.take(most.saturating_add(1)).collect();
-    let more = value.len() > most;
-    value.truncate(most);
-    Ok(Output {
-        value,
-        warning: more.then(|| "There are more results available than are currently displayed. To view them, increase the value for the ResultSize parameter.".to_owned()),
-        next: None,
-    })
+    }
 }
 
 /// `Get-OrganizationConfig`.

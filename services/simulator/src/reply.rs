@@ -8,9 +8,12 @@ use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::io::ReaderStream;
 use uuid::Uuid;
+
+use crate::clock::Clock;
 
 #[derive(Debug)]
 pub(crate) enum Content {
@@ -63,22 +66,45 @@ impl Reply {
     /// An error as Graph, and Exchange outside of cmdlets, write it.
     pub(crate) fn error(status: u16, code: &str, message: &str) -> Self {
         let id = Uuid::new_v4().to_string();
+        let date = Clock::utc();
+        let date = date.replace_nanosecond(0).unwrap_or(date).format(&Rfc3339);
+        let inner =
+            json!({"date": date.unwrap_or_default(), "request-id": id, "client-request-id": id});
         Self::json(
             status,
-            json!({"error": {"code": code, "message": message, "innerError": {"request-id": id}}}),
+            json!({"error": {"code": code, "message": message, "innerError": inner}}),
         )
+        .with("request-id", id)
     }
 
     pub(crate) fn throttled(retry_after: Option<u64>) -> Self {
-        let reply = Self::error(429, "TooManyRequests", "Too many requests");
-        match retry_after {
-            Some(seconds) => reply.with("retry-after", seconds.to_string()),
-            None => reply,
+        Self::error(429, "TooManyRequests", "Too many requests").retry_after(retry_after)
+    }
+
+    /// Says when to come back, or doesn't.
+    pub(crate) fn retry_after(self, seconds: Option<u64>) -> Self {
+        match seconds {
+            Some(seconds) => self.with("retry-after", seconds.to_string()),
+            None => self,
         }
     }
 
     pub(crate) fn unavailable() -> Self {
         Self::error(503, "ServiceUnavailable", "The service is unavailable.")
+    }
+
+    /// One of the four ways in which a server or what stands before it fails.
+    pub(crate) fn failed(way: u64) -> Self {
+        match way {
+            0 => Self::error(
+                500,
+                "InternalServerError",
+                "An internal server error occurred.",
+            ),
+            1 => Self::error(502, "BadGateway", "The connection to the backend was lost."),
+            2 => Self::unavailable(),
+            _ => Self::error(504, "GatewayTimeout", "The backend didn't answer in time."),
+        }
     }
 
     /// Exchange's way to refuse a cmdlet: nothing in the body, the reason in a header.

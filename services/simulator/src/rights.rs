@@ -120,15 +120,19 @@ pub(crate) fn names(mask: u32) -> Vec<&'static str> {
 /// Reads `SharingPermissionFlags`.
 pub(crate) fn parse_flags<S: AsRef<str>>(names: &[S]) -> Result<u32, String> {
     let parts = names.iter().flat_map(|name| name.as_ref().split(','));
-    parts.map(str::trim).try_fold(0, |flags, name| {
+    let flags = parts.map(str::trim).try_fold(0, |flags, name| {
         let flag = match name.to_lowercase().as_str() {
             "none" => 0,
             "delegate" => DELEGATE,
             "canviewprivateitems" => PRIVATE_ITEMS,
             _ => return Err(format!("{name} isn't a sharing permission flag")),
         };
-        Ok(flags | flag)
-    })
+        Ok::<_, String>(flags | flag)
+    })?;
+    if flags == PRIVATE_ITEMS {
+        return Err("CanViewPrivateItems is valid together with Delegate only".to_owned());
+    }
+    Ok(flags)
 }
 
 /// The sharing flags of an entry as a read shows them.

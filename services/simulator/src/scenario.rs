@@ -37,6 +37,10 @@ pub struct TenantSpec {
     pub limits: Limits,
     /// Limits on the Graph calls of all apps together.
     pub graph_limits: Limits,
+    /// Limits on the Exchange calls about each mailbox, of all apps together.
+    pub mailbox_limits: Limits,
+    /// Limits on the Graph calls of each app about each mailbox.
+    pub graph_mailbox_limits: Limits,
     /// Addresses of the trustees a run is allowed to manage entries for.
     pub managed: Vec<String>,
     /// Registered apps.
@@ -116,6 +120,8 @@ pub struct UserSpec {
     pub enabled: bool,
     /// Whether there is an Exchange licence.
     pub licensed: bool,
+    /// There was a licence, but it has expired: administrators still reach the mailbox, Graph doesn't.
+    pub licence_expired: bool,
     /// Distinguished name on premises.
     pub dn: Option<String>,
     /// Sort of mailbox.
@@ -146,6 +152,7 @@ impl Default for UserSpec {
             alias: None,
             enabled: true,
             licensed: true,
+            licence_expired: false,
             dn: None,
             kind: Kind::User,
             provisioned_after_secs: 0,
@@ -178,6 +185,27 @@ pub struct EntrySpec {
     pub rights: Vec<String>,
     /// Sharing flags: `Delegate`, `CanViewPrivateItems`.
     pub flags: Vec<String>,
+    /// The stored mask itself instead of rights, such as 1563 for an Author with the Contact bit.
+    pub mask: Option<u32>,
+    /// Stands beside another entry of the same principal, as happens after migrations, instead of replacing it.
+    pub duplicate: bool,
+}
+
+impl EntrySpec {
+    /// What the folder stores.
+    pub(crate) fn stored(&self) -> Result<u32, String> {
+        let rights = match self.mask {
+            None => rights::parse(&self.rights)?,
+            Some(_) if !self.rights.is_empty() => {
+                return Err("it has a mask and rights; one of them is enough".to_owned());
+            }
+            Some(mask) if mask > 0x1FFF => {
+                return Err(format!("{mask} holds bits that aren't rights"));
+            }
+            Some(mask) => mask,
+        };
+        Ok(rights | rights::parse_flags(&self.flags)?)
+    }
 }
 
 /// What sort of group it is.
@@ -209,6 +237,8 @@ pub struct GroupSpec {
     pub kind: GroupKind,
     /// Its members can be read only with `Member.Read.Hidden`.
     pub hidden_membership: bool,
+    /// Exchange knows of it only so many seconds after the start; Graph knows it at once.
+    pub visible_after_secs: u64,
     /// Direct members: addresses of users, groups and contacts, display names of groups without mail, device names.
     pub members: Vec<String>,
 }
@@ -247,13 +277,21 @@ impl Scenario {
                 ));
             }
             app_mistakes(tenant, &mut mistakes);
+            for (field, limits) in [
+                ("limits", &tenant.limits),
+                ("graph_limits", &tenant.graph_limits),
+                ("mailbox_limits", &tenant.mailbox_limits),
+                ("graph_mailbox_limits", &tenant.graph_mailbox_limits),
+            ] {
+                mistakes.extend(limits.mistakes(&format!("tenant {:?}: {field}", tenant.domain)));
+            }
             for entry in tenant
                 .users
                 .iter()
                 .flat_map(|user| &user.calendars)
                 .flat_map(|c| &c.entries)
             {
-                if let Err(error) = rights::parse(&entry.rights) {
+                if let Err(error) = entry.stored() {
                     mistakes.push(format!(
                         "tenant {:?}, entry of {}: {error}",
                         tenant.domain, entry.principal
@@ -274,7 +312,12 @@ fn ids_are_addresses(tenant: &TenantSpec) -> bool {
 }
 
 fn app_mistakes(tenant: &TenantSpec, mistakes: &mut Vec<String>) {
+    let mut ids = HashSet::new();
     for app in &tenant.apps {
+        if !ids.insert(app.client_id) {
+            let id = app.client_id;
+            mistakes.push(format!("app {id}: the client_id is used twice"));
+        }
         if app.client_id.is_nil() {
             mistakes.push(format!(
                 "tenant {:?}: an app has no client_id",
@@ -289,6 +332,12 @@ fn app_mistakes(tenant: &TenantSpec, mistakes: &mut Vec<String>) {
                 app.client_id
             ));
         }
+        mistakes.extend(
+            app.limits
+                .mistakes(&format!("app {}: limits", app.client_id)),
+        );
+        let graph = format!("app {}: graph_limits", app.client_id);
+        mistakes.extend(app.graph_limits.mistakes(&graph));
         if app.secret.is_none() && app.certificate.is_none() {
             mistakes.push(format!(
                 "app {}: it has neither secret nor certificate",

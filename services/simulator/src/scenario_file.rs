@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use crate::scenario::{Scenario, TenantSpec};
+use crate::dials::{Dials, Fault};
+use crate::scenario::{CalendarSpec, Scenario, TenantSpec, UserSpec};
 use crate::school::SchoolOptions;
 
 impl Scenario {
@@ -16,13 +17,14 @@ impl Scenario {
     pub fn from_toml(text: &str) -> Result<Self, Vec<String>> {
         let mut file: Table = toml::from_str(text).map_err(|error| vec![error.to_string()])?;
         let mut mistakes = Vec::new();
-        let school: Option<SchoolOptions> = take(&mut file, "school", "", &mut mistakes);
+        let school: Option<SchoolOptions> = table(&mut file, "school", &mut mistakes)
+            .and_then(|school| read_table(school, "school", &mut mistakes));
         let mut scenario = school.as_ref().map(Self::school).unwrap_or_default();
         if let Some(seed) = take(&mut file, "seed", "", &mut mistakes) {
             scenario.seed = seed;
         }
-        if let Some(dials) = take(&mut file, "dials", "", &mut mistakes) {
-            scenario.dials = dials;
+        if let Some(dials) = table(&mut file, "dials", &mut mistakes) {
+            scenario.dials = read_dials(dials, &mut mistakes);
         }
         for (number, tenant) in tables(&mut file, "tenant", "", &mut mistakes)
             .into_iter()
@@ -32,8 +34,10 @@ impl Scenario {
             scenario.tenants.extend(tenant);
         }
         mistakes.extend(file.keys().map(|name| format!("{name}: unknown field")));
-        if mistakes.is_empty() {
-            mistakes = scenario.mistakes();
+        if mistakes.is_empty() || !scenario.tenants.is_empty() {
+            mistakes.extend(scenario.mistakes());
+        } else {
+            mistakes.extend(scenario.dials.mistakes());
         }
         if mistakes.is_empty() {
             Ok(scenario)
@@ -72,6 +76,47 @@ fn read<T: DeserializeOwned>(value: Value, path: &str, mistakes: &mut Vec<String
     }
 }
 
+/// Reads a table whose fields all have defaults. When it's wrong, each mistake is named, and the fields that are right
+/// are read all the same.
+fn read_table<T: DeserializeOwned>(
+    table: Table,
+    path: &str,
+    mistakes: &mut Vec<String>,
+) -> Option<T> {
+    if let Ok(read) = T::deserialize(Value::Table(table.clone())) {
+        return Some(read);
+    }
+    let mut right = Table::new();
+    for (name, value) in table {
+        let alone = Table::from_iter([(name.clone(), value.clone())]);
+        if read::<T>(Value::Table(alone), &join(path, &name), mistakes).is_some() {
+            right.insert(name, value);
+        }
+    }
+    read(Value::Table(right), path, mistakes)
+}
+
+fn read_dials(mut written: Table, mistakes: &mut Vec<String>) -> Dials {
+    let faults = table(&mut written, "faults", mistakes).unwrap_or_default();
+    let mut dials: Dials = read_table(written, "dials", mistakes).unwrap_or_default();
+    for (name, fault) in faults {
+        let fault: Option<Fault> = read(fault, &format!("dials.faults.{name}"), mistakes);
+        dials.faults.extend(fault.map(|fault| (name, fault)));
+    }
+    dials
+}
+
+/// Takes a table out of a table.
+fn table(table: &mut Table, name: &str, mistakes: &mut Vec<String>) -> Option<Table> {
+    match table.remove(name)? {
+        Value::Table(inner) => Some(inner),
+        _ => {
+            mistakes.push(format!("{name}: write [{name}]"));
+            None
+        }
+    }
+}
+
 /// Takes an array of tables out of a table.
 fn tables(table: &mut Table, name: &str, path: &str, mistakes: &mut Vec<String>) -> Vec<Table> {
     match table.remove(name) {
@@ -83,10 +128,14 @@ fn tables(table: &mut Table, name: &str, path: &str, mistakes: &mut Vec<String>)
 /// Reads each object of a tenant by itself, so that one mistake doesn't hide another.
 fn read_tenant(mut table: Table, path: &str, mistakes: &mut Vec<String>) -> Option<TenantSpec> {
     let apps = objects(&mut table, "app", path, mistakes);
-    let users = objects(&mut table, "user", path, mistakes);
+    let users = written(&mut table, "user", path, mistakes);
+    let users = users
+        .into_iter()
+        .filter_map(|(user, path)| read_user(user, &path, mistakes));
+    let users = users.collect();
     let groups = objects(&mut table, "group", path, mistakes);
     let units = objects(&mut table, "unit", path, mistakes);
-    let plain: TenantSpec = read(Value::Table(table), path, mistakes)?;
+    let plain: TenantSpec = read_table(table, path, mistakes)?;
     let tenant = TenantSpec {
         apps,
         users,
@@ -98,12 +147,36 @@ fn read_tenant(mut table: Table, path: &str, mistakes: &mut Vec<String>) -> Opti
     Some(tenant)
 }
 
+fn read_user(mut table: Table, path: &str, mistakes: &mut Vec<String>) -> Option<UserSpec> {
+    let mut calendars = Vec::new();
+    for (mut calendar, path) in written(&mut table, "calendar", path, mistakes) {
+        let entries = objects(&mut calendar, "entries", &path, mistakes);
+        let plain: Option<CalendarSpec> = read_table(calendar, &path, mistakes);
+        calendars.extend(plain.map(|plain| CalendarSpec { entries, ..plain }));
+    }
+    let plain: UserSpec = read_table(table, path, mistakes)?;
+    Some(UserSpec { calendars, ..plain })
+}
+
 fn objects<T: DeserializeOwned>(
     table: &mut Table,
     name: &str,
     path: &str,
     mistakes: &mut Vec<String>,
 ) -> Vec<T> {
+    let list = written(table, name, path, mistakes);
+    list.into_iter()
+        .filter_map(|(object, path)| read_table(object, &path, mistakes))
+        .collect()
+}
+
+/// Takes a list of tables out of a table, each with its path.
+fn written(
+    table: &mut Table,
+    name: &str,
+    path: &str,
+    mistakes: &mut Vec<String>,
+) -> Vec<(Table, String)> {
     let path = join(path, name);
     let list = match table.remove(name) {
         None => return Vec::new(),
@@ -113,10 +186,15 @@ fn objects<T: DeserializeOwned>(
             return Vec::new();
         }
     };
-    let numbered = list.into_iter().enumerate();
-    numbered
-        .filter_map(|(number, value)| read(value, &format!("{path}[{number}]"), mistakes))
-        .collect()
+    let mut found = Vec::with_capacity(list.len());
+    for (number, value) in list.into_iter().enumerate() {
+        let path = format!("{path}[{number}]");
+        match value {
+            Value::Table(table) => found.push((table, path)),
+            _ => mistakes.push(format!("{path}: it isn't a table")),
+        }
+    }
+    found
 }
 
 /// Looks for names of objects that aren't there.
@@ -200,6 +278,15 @@ mod tests {
             sed = 1
             [dials]
             latency = 5
+            jitter = "much"
+            read_lag_share = 2
+            [dials.faults]
+            gremlins = 1
+            lost_reply = { time = 1 }
+            nul_403 = { rate = 7 }
+            [school]
+            mailboxes = "many"
+            seeds = 4
             [[tenant]]
             id = "99999999-0000-0000-0000-000000000001"
             domain = "x.example"
@@ -207,11 +294,17 @@ mod tests {
             [[tenant.user]]
             upn = "a@x.example"
             kind = "robot"
+            licensed = 1
             [[tenant.user]]
             upn = "b@x.example"
             [[tenant.user.calendar]]
             path = "Kalender"
-            entries = [{ principal = "ghost@x.example", rights = ["Author"] }]
+            colour = "red"
+            entries = [{ principal = "ghost@x.example", rights = ["Author"] }, { principal = "Default", right = 1 }]
+            [[tenant.app]]
+            client_id = "aaaaaaaa-0000-0000-0000-000000000000"
+            limits = { max_in_flight = -1 }
+            graph_limits = { windows = [[1, 0]] }
             [[tenant.group]]
             name = "G"
             members = ["b@x.example", "c@x.example"]
@@ -219,10 +312,21 @@ mod tests {
         let mistakes = Scenario::from_toml(text).unwrap_err();
         for place in [
             "sed:",
-            "dials:",
-            "tenant[0].user[0]:",
+            "dials.latency:",
+            "dials.jitter:",
+            "dials.read_lag_share:",
+            "dials.faults.gremlins:",
+            "dials.faults.lost_reply:",
+            "dials.faults.nul_403:",
+            "school.mailboxes:",
+            "school.seeds:",
+            "tenant[0].app[0].limits:",
+            "tenant[0].user[0].kind:",
+            "tenant[0].user[0].licensed:",
+            "tenant[0].user[1].calendar[0].colour:",
+            "tenant[0].user[1].calendar[0].entries[1].right:",
             "tenant[0].managed[0]:",
-            "tenant[0].user[0].calendar[0].entries[0].principal:",
+            "tenant[0].user[1].calendar[0].entries[0].principal:",
             "tenant[0].group[0].members[1]:",
         ] {
             assert!(

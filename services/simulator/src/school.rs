@@ -120,8 +120,8 @@ fn groups(users: &[UserSpec], unit: &mut UnitSpec, dice: &Dice) -> Vec<GroupSpec
         name: name.to_owned(),
         mail: (!mail.is_empty()).then(|| format!("{mail}@uni.example")),
         kind,
-        hidden_membership: false,
         members: Vec::new(),
+        ..GroupSpec::default()
     };
     let mut everyone = group(
         "Staff and Students",
@@ -196,6 +196,7 @@ fn apps(options: &SchoolOptions) -> Vec<AppSpec> {
     let limits = Limits {
         max_in_flight: options.max_in_flight,
         windows: options.windows.clone(),
+        ..Limits::default()
     };
     let graph = [
         "User.Read.All",

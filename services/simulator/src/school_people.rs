@@ -130,22 +130,19 @@ pub(crate) fn person(number: usize, options: &SchoolOptions, dice: &Dice) -> Use
         name,
         mail: Some(format!("person.{number}@uni.example")),
         addresses: vec![upn.clone(), format!("p{number}@mail.uni.example")],
-        alias: None,
         enabled: kind == Kind::User || kind == Kind::None,
         licensed: kind == Kind::User && !unlicensed,
         dn,
         kind,
-        outside_write_scope: false,
-        without_calendar: false,
         provisioned_after_secs: if number % 200 == 50 {
             options.provision_delay_secs
         } else {
             0
         },
-        never_provisioned: false,
         read_lag_ms,
         calendars,
         upn,
+        ..UserSpec::default()
     }
 }
 
@@ -159,10 +156,24 @@ fn entries(number: usize) -> Vec<EntrySpec> {
         } else {
             Vec::new()
         };
+        // every other list was written by a client that sets the Contact bit, or left the free/busy bits away
+        let mask = crate::rights::parse(&rights)
+            .ok()
+            .and_then(|mask| match number % 4 {
+                0 => Some(mask | 0x200),
+                1 => Some(mask & !0x1800),
+                _ => None,
+            });
+        let mask = mask.filter(|mask| {
+            crate::rights::parse(&rights).map(crate::rights::names)
+                == Ok(crate::rights::names(*mask))
+        });
         entries.push(EntrySpec {
             principal,
-            rights,
+            rights: if mask.is_some() { Vec::new() } else { rights },
             flags,
+            mask,
+            ..EntrySpec::default()
         });
     };
     if number % 10 == 3 {

@@ -1,7 +1,7 @@
 //! One tenant as the server holds it: objects, and the index that finds each of them in one step.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -11,9 +11,14 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::calendar::{Acl, Folder, Mailbox, Principal, mask_of};
 use crate::dice::Dice;
-use crate::limits::Limiter;
-use crate::rights;
-use crate::scenario::{CalendarSpec, GroupKind, GroupSpec, Kind, TenantSpec, UserSpec};
+use crate::identities::Identities;
+use crate::limiter::{Limiter, Targets};
+use crate::scenario::{CalendarSpec, GroupKind, GroupSpec, TenantSpec, UserSpec};
+use crate::user::User;
+
+const HOSTED: &str = "OU=Microsoft Exchange Hosted Organizations";
+const LEGACY: &str =
+    "/o=ExchangeLabs/ou=Exchange Administrative Group (FYDIBOHF23SPDLT)/cn=Recipients/cn=";
 
 /// An object of the directory, by its place in the tenant's lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,16 +27,6 @@ pub(crate) enum Object {
     Group(usize),
     Contact(usize),
     Device(usize),
-}
-
-#[derive(Debug)]
-pub(crate) struct User {
-    pub(crate) spec: UserSpec,
-    pub(crate) mail: String,
-    pub(crate) alias: String,
-    /// Whether there is an Exchange licence now.
-    licensed: AtomicBool,
-    pub(crate) mailbox: Option<Mailbox>,
 }
 
 #[derive(Debug)]
@@ -57,11 +52,15 @@ pub(crate) struct Unit {
 
 #[derive(Debug)]
 pub(crate) struct Tenant {
+    /// Its place among the tenants.
+    pub(crate) number: usize,
     pub(crate) id: String,
     pub(crate) domain: String,
     pub(crate) without_admin_api: AtomicBool,
     pub(crate) exchange: Arc<Limiter>,
     pub(crate) graph: Arc<Limiter>,
+    pub(crate) exchange_targets: Targets,
+    pub(crate) graph_targets: Targets,
     pub(crate) managed: Vec<Principal>,
     pub(crate) apps: HashMap<String, Arc<App>>,
     pub(crate) users: Vec<User>,
@@ -69,18 +68,21 @@ pub(crate) struct Tenant {
     pub(crate) units: Vec<Unit>,
     pub(crate) contacts: Vec<(Uuid, String)>,
     pub(crate) devices: Vec<(Uuid, String)>,
-    identities: HashMap<String, Object>,
+    identities: Identities,
     names: HashMap<String, Vec<Object>>,
 }
 
 impl Tenant {
-    pub(crate) fn build(spec: TenantSpec, dice: &Dice) -> anyhow::Result<Self> {
+    pub(crate) fn build(spec: TenantSpec, number: usize, dice: &Dice) -> anyhow::Result<Self> {
         let mut tenant = Self {
+            number,
             id: spec.id.to_string(),
             domain: spec.domain.to_lowercase(),
             without_admin_api: AtomicBool::new(spec.without_admin_api),
             exchange: Arc::new(Limiter::new("tenant", spec.limits)),
             graph: Arc::new(Limiter::new("tenant, Graph", spec.graph_limits)),
+            exchange_targets: Targets::new("mailbox", spec.mailbox_limits),
+            graph_targets: Targets::new("mailbox, Graph", spec.graph_mailbox_limits),
             managed: Vec::new(),
             apps: HashMap::new(),
             users: Vec::with_capacity(spec.users.len()),
@@ -96,7 +98,7 @@ impl Tenant {
                 .into_iter()
                 .map(|name| (dice.uuid(), name))
                 .collect(),
-            identities: HashMap::with_capacity(spec.users.len() * 8),
+            identities: Identities::with_capacity(spec.users.len() * 6),
             names: HashMap::new(),
         };
         let mut calendars = Vec::with_capacity(spec.users.len());
@@ -105,9 +107,7 @@ impl Tenant {
             tenant.add_user(user, dice);
         }
         for (at, contact) in tenant.contacts.iter().enumerate() {
-            tenant
-                .identities
-                .insert(contact.1.to_lowercase(), Object::Contact(at));
+            tenant.identities.insert(&contact.1, Object::Contact(at));
         }
         for (at, device) in tenant.devices.iter().enumerate() {
             tenant
@@ -151,8 +151,8 @@ impl Tenant {
                 .with_context(|| format!("managed trustee {trustee}: no such object"))?;
             tenant.managed.push(principal);
         }
-        for app in spec.apps {
-            let app = App::build(app);
+        for (number, app) in spec.apps.into_iter().enumerate() {
+            let app = App::build(app, number);
             tenant.apps.insert(app.client_id.clone(), Arc::new(app));
         }
         Ok(tenant)
@@ -161,49 +161,30 @@ impl Tenant {
     fn add_user(&mut self, mut spec: UserSpec, dice: &Dice) {
         let at = Object::User(self.users.len());
         spec.id = or_random(spec.id, dice);
-        let mail = spec.mail.clone().unwrap_or_else(|| spec.upn.clone());
-        let alias = spec
-            .alias
-            .clone()
-            .unwrap_or_else(|| spec.upn.split('@').next().unwrap_or_default().to_owned());
-        let mailbox = (spec.kind != Kind::None).then(|| {
-            let comes = !spec.never_provisioned && (spec.licensed || spec.kind != Kind::User);
-            let provisioned = comes.then(|| Duration::from_secs(spec.provisioned_after_secs));
-            Mailbox::new(
-                dice.uuid(),
-                spec.kind,
-                provisioned,
-                Duration::from_millis(spec.read_lag_ms),
-                Vec::new(),
-            )
-        });
-        for key in spec.addresses.iter().chain([&spec.upn, &mail, &alias]) {
-            self.identities.insert(key.to_lowercase(), at);
+        let user = User::new(spec, dice);
+        let spec = &user.spec;
+        let addresses = spec.addresses.iter();
+        for key in addresses.chain([&spec.upn, &user.mail, &user.alias]) {
+            self.identities.insert(key, at);
         }
-        self.identities.insert(spec.id.to_string(), at);
-        if let Some(mailbox) = &mailbox {
-            self.identities.insert(mailbox.guid.to_string(), at);
+        self.identities.insert(&spec.id.to_string(), at);
+        if let Some(mailbox) = &user.mailbox {
+            self.identities.insert(&mailbox.guid.to_string(), at);
         }
-        self.names
-            .entry(spec.name.to_lowercase())
-            .or_default()
-            .push(at);
-        self.users.push(User {
-            licensed: AtomicBool::new(spec.licensed),
-            spec,
-            mail,
-            alias,
-            mailbox,
-        });
+        let names = self.names.entry(spec.name.to_lowercase());
+        names.or_default().push(at);
+        self.users.push(user);
     }
 
     fn add_group(&mut self, mut spec: GroupSpec, dice: &Dice) {
         let at = Object::Group(self.groups.len());
         spec.id = or_random(spec.id, dice);
         if let Some(mail) = &spec.mail {
-            self.identities.insert(mail.to_lowercase(), at);
+            self.identities.insert(mail, at);
+            let alias = mail.split('@').next().unwrap_or_default();
+            self.identities.insert_if_free(alias, at);
         }
-        self.identities.insert(spec.id.to_string(), at);
+        self.identities.insert(&spec.id.to_string(), at);
         self.names
             .entry(spec.name.to_lowercase())
             .or_default()
@@ -231,14 +212,13 @@ impl Tenant {
                 let principal = self
                     .principal(&entry.principal)
                     .with_context(|| format!("entry of {}: no such principal", entry.principal))?;
-                let mask = rights::parse(&entry.rights).map_err(anyhow::Error::msg)?
-                    | rights::parse_flags(&entry.flags).map_err(anyhow::Error::msg)?;
+                let mask = entry.stored().map_err(anyhow::Error::msg)?;
                 match mask_of(&acl, &principal) {
-                    Some(_) => acl
+                    Some(_) if !entry.duplicate => acl
                         .iter_mut()
                         .filter(|(who, _)| *who == principal)
                         .for_each(|(_, old)| *old = mask),
-                    None => acl.push((principal, mask)),
+                    _ => acl.push((principal, mask)),
                 }
             }
             folders.push(Folder::new(calendar.path, acl));
@@ -251,9 +231,33 @@ impl Tenant {
 
     /// An object by address, alias, user principal name or any of its ids.
     pub(crate) fn object(&self, identity: &str) -> Option<Object> {
-        self.identities
-            .get(&identity.trim().to_lowercase())
-            .copied()
+        self.identities.get(identity.trim())
+    }
+
+    /// As [`Tenant::object`], and by the two sorts of distinguished names Exchange has.
+    pub(crate) fn recipient(&self, identity: &str) -> Option<Object> {
+        self.object(identity).or_else(|| {
+            let alias = match identity
+                .strip_prefix("CN=")
+                .and_then(|dn| dn.split_once(','))
+            {
+                Some((alias, rest)) if rest.contains(HOSTED) => alias,
+                Some(_) => return None,
+                None => identity.strip_prefix(LEGACY)?,
+            };
+            self.object(alias)
+        })
+    }
+
+    /// The distinguished name of the object with this alias.
+    pub(crate) fn distinguished_name(&self, alias: &str) -> String {
+        let domain = &self.domain;
+        format!("CN={alias},OU={domain},{HOSTED},DC=EURP190A001,DC=PROD,DC=OUTLOOK,DC=COM")
+    }
+
+    /// The X.500 address of the object with this alias.
+    pub(crate) fn legacy_name(alias: &str) -> String {
+        format!("{LEGACY}{alias}")
     }
 
     /// Every object with this display name.
@@ -299,7 +303,7 @@ impl Tenant {
             return Some(Principal::Anonymous);
         }
         if name.starts_with("NT:S-1-") {
-            return Some(Principal::Orphan(name.to_owned()));
+            return Some(Principal::Orphan(name.into()));
         }
         match self.object(name)? {
             Object::User(at) => Some(Principal::User(at)),
@@ -339,6 +343,11 @@ impl Tenant {
         self.groups[group].spec.kind == GroupKind::MailSecurity
     }
 
+    /// Whether Exchange's servers know of a group yet.
+    pub(crate) fn is_visible(&self, group: usize, now: Duration) -> bool {
+        now.as_secs() >= self.groups[group].spec.visible_after_secs
+    }
+
     pub(crate) fn transitive(&self, group: usize) -> &Transitive {
         self.groups[group].transitive.get_or_init(|| {
             let mut found = Transitive::default();
@@ -359,16 +368,6 @@ impl Tenant {
             }
             found
         })
-    }
-}
-
-impl User {
-    pub(crate) fn is_licensed(&self) -> bool {
-        self.licensed.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn license(&self, licensed: bool) {
-        self.licensed.store(licensed, Ordering::Relaxed);
     }
 }
 

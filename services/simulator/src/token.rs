@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Form;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
@@ -14,6 +14,8 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::clock::Clock;
+use crate::faults::About;
+use crate::query::base;
 use crate::reply::Reply;
 use crate::world::{Audience, World};
 
@@ -41,15 +43,18 @@ pub(crate) async fn handle(
     if let Some(reply) = world.outage() {
         return reply;
     }
-    if world.fault("token_unavailable_503", "token") {
+    let about = About {
+        kind: "token",
+        app: &request.client_id,
+    };
+    if world.fault("token_unavailable_503", about) {
         return Reply::unavailable();
     }
-    tokio::time::sleep(world.latency()).await;
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or_default();
-    let endpoint = format!("http://{host}/{tenant}/oauth2/v2.0/token");
+    if world.fault("token_throttled_429", about) {
+        return Reply::throttled(Some(1 + world.dice.below(3)));
+    }
+    world.work(about).await;
+    let endpoint = format!("{}/{tenant}/oauth2/v2.0/token", base(&headers));
     match issue(&world, &tenant, &endpoint, &request) {
         Ok((token, life)) => Reply::json(
             200,
@@ -61,6 +66,37 @@ pub(crate) async fn handle(
             refusal.into()
         }
     }
+}
+
+/// `GET /{tenant}/v2.0/.well-known/openid-configuration`: where libraries look before they ask for a token.
+pub(crate) async fn discovery(
+    State(world): State<Arc<World>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Reply {
+    let Some(tenant) = world.tenant(&name) else {
+        return refuse(
+            400,
+            "invalid_tenant",
+            90002,
+            format!("Tenant '{name}' not found."),
+        )
+        .into();
+    };
+    let (base, id) = (base(&headers), &tenant.id);
+    Reply::json(
+        200,
+        json!({
+            "issuer": format!("{base}/{id}/v2.0"),
+            "token_endpoint": format!("{base}/{name}/oauth2/v2.0/token"),
+            "authorization_endpoint": format!("{base}/{name}/oauth2/v2.0/authorize"),
+            "jwks_uri": format!("{base}/{name}/discovery/v2.0/keys"),
+            "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
+            "response_types_supported": ["code"],
+            "subject_types_supported": ["pairwise"],
+            "id_token_signing_alg_values_supported": ["RS256"],
+        }),
+    )
 }
 
 struct Refusal {

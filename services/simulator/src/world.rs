@@ -4,12 +4,16 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::clock::Clock;
 use crate::dials::Dials;
 use crate::dice::Dice;
+use crate::faults::About;
 use crate::judge::Judge;
 use crate::reply::Reply;
 use crate::scenario::Scenario;
@@ -29,6 +33,8 @@ pub(crate) enum Outage {
     Unavailable,
     /// Every connection breaks.
     Cut,
+    /// Every call is throttled; a client may be told to come back after so many seconds.
+    Throttled(Option<u64>),
 }
 
 #[derive(Debug, Clone)]
@@ -47,13 +53,47 @@ pub(crate) struct World {
     pub(crate) tasks: TaskTracker,
     pub(crate) tenants: Vec<Arc<Tenant>>,
     by_name: HashMap<String, Arc<Tenant>>,
-    pub(crate) dials: RwLock<Dials>,
+    dials: RwLock<Arc<Dials>>,
     /// How often each fault happened since the dials were turned.
     pub(crate) happened: Mutex<HashMap<String, u64>>,
     tokens: Mutex<HashMap<String, Token>>,
     /// Assertion ids that were used already, and when they stop mattering (Unix time).
     assertions: Mutex<HashMap<String, i64>>,
-    outage: Mutex<Option<Outage>>,
+    /// The outage there is, and until when.
+    outage: Mutex<Option<(Outage, Duration)>>,
+}
+
+/// Whether a table has become so large that what is over should go; rarely, as a look at all of it takes its time.
+fn is_time_to_sweep(len: usize) -> bool {
+    len >= 4096 && len.is_power_of_two()
+}
+
+/// A token as it looks from outside, for clients that peep into theirs. Nobody checks its signature, which is random.
+fn bearer(tenant: &Tenant, app: &App, audience: Audience, life: u64) -> String {
+    let issued = Clock::utc().unix_timestamp();
+    let (audience, exchange) = match audience {
+        Audience::Graph => ("https://graph.microsoft.com", false),
+        Audience::Exchange => ("https://outlook.office365.com", true),
+    };
+    let roles = app.registration().roles;
+    let roles: Vec<&String> = roles
+        .iter()
+        .filter(|role| role.starts_with("Exchange.") == exchange)
+        .collect();
+    let claims = json!({
+        "aud": audience, "iss": format!("https://sts.windows.net/{}/", tenant.id), "tid": tenant.id,
+        "appid": app.client_id, "idtyp": "app", "roles": roles, "ver": "1.0",
+        "iat": issued, "nbf": issued, "exp": issued.saturating_add_unsigned(life),
+    });
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let signature: [[u8; 16]; 2] =
+        [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()].map(uuid::Uuid::into_bytes);
+    format!(
+        "{}.{}.{}",
+        part(&json!({"typ": "JWT", "alg": "RS256"})),
+        part(&claims),
+        URL_SAFE_NO_PAD.encode(signature.concat())
+    )
 }
 
 impl World {
@@ -61,8 +101,8 @@ impl World {
         let dice = Dice::new(scenario.seed ^ 0x5117);
         let mut tenants = Vec::new();
         let mut by_name = HashMap::new();
-        for spec in scenario.tenants {
-            let tenant = Arc::new(Tenant::build(spec, &dice)?);
+        for (number, spec) in scenario.tenants.into_iter().enumerate() {
+            let tenant = Arc::new(Tenant::build(spec, number, &dice)?);
             by_name.insert(tenant.id.clone(), Arc::clone(&tenant));
             by_name.insert(tenant.domain.clone(), Arc::clone(&tenant));
             tenants.push(tenant);
@@ -74,7 +114,7 @@ impl World {
             tasks: TaskTracker::new(),
             tenants,
             by_name,
-            dials: RwLock::new(scenario.dials),
+            dials: RwLock::new(Arc::new(scenario.dials)),
             tokens: Mutex::default(),
             assertions: Mutex::default(),
             happened: Mutex::default(),
@@ -86,15 +126,12 @@ impl World {
         self.by_name.get(&name.to_lowercase())
     }
 
-    pub(crate) fn dials(&self) -> Dials {
-        self.dials
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    pub(crate) fn dials(&self) -> Arc<Dials> {
+        Arc::clone(&self.dials.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn turn(&self, dials: Dials) {
-        *self.dials.write().unwrap_or_else(PoisonError::into_inner) = dials;
+        *self.dials.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(dials);
         self.happened
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -104,13 +141,21 @@ impl World {
     /// What every call is answered with during an outage.
     pub(crate) fn outage(&self) -> Option<Reply> {
         let outage = *self.outage.lock().unwrap_or_else(PoisonError::into_inner);
-        outage.map(|outage| match outage {
+        let (outage, _) = outage.filter(|(_, until)| *until > self.clock.now())?;
+        self.judge.injected(match outage {
+            Outage::Unavailable => "outage_503",
+            Outage::Cut => "outage_abort",
+            Outage::Throttled(_) => "outage_429",
+        });
+        Some(match outage {
             Outage::Unavailable => Reply::unavailable(),
             Outage::Cut => Reply::broken(),
+            Outage::Throttled(retry_after) => Reply::throttled(retry_after),
         })
     }
 
-    pub(crate) fn set_outage(&self, outage: Option<Outage>) {
+    /// Starts an outage that ends by itself, or ends the one there is.
+    pub(crate) fn set_outage(&self, outage: Option<(Outage, Duration)>) {
         *self.outage.lock().unwrap_or_else(PoisonError::into_inner) = outage;
     }
 
@@ -120,7 +165,7 @@ impl World {
             let own = u64::try_from(own.as_millis()).unwrap_or(u64::MAX);
             return Duration::from_millis(own / 2 + self.dice.below(own / 2 + 1));
         }
-        let dials = self.dials.read().unwrap_or_else(PoisonError::into_inner);
+        let dials = self.dials();
         let (least, most) = dials.read_lag_ms;
         if most == 0 || !self.dice.happens(dials.read_lag_share) {
             return Duration::ZERO;
@@ -128,15 +173,22 @@ impl World {
         Duration::from_millis(least + self.dice.below(most - least + 1))
     }
 
-    /// How long one call takes.
-    pub(crate) fn latency(&self) -> Duration {
-        let dials = self.dials.read().unwrap_or_else(PoisonError::into_inner);
-        let jitter = if dials.latency_jitter_ms == 0 {
-            0
-        } else {
-            self.dice.below(dials.latency_jitter_ms + 1)
+    /// Waits as long as such a call takes.
+    pub(crate) async fn work(&self, call: About<'_>) {
+        let dials = self.dials();
+        let jitter = match dials.latency_jitter_ms {
+            0 => 0,
+            most => self.dice.below(most + 1),
         };
-        Duration::from_millis(dials.latency_ms + jitter)
+        let slow = if self.fault("slow_call", call) {
+            dials.slow_call_ms
+        } else {
+            0
+        };
+        let latency = Duration::from_millis(dials.latency_ms + jitter + slow);
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await; // one of nothing still takes up to a millisecond
+        }
     }
 
     /// Issues a token and says how many seconds it lives.
@@ -146,17 +198,9 @@ impl World {
         app: &Arc<App>,
         audience: Audience,
     ) -> (String, u64) {
-        let life = self
-            .dials
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .token_life_secs;
+        let life = self.dials().token_life_secs;
         let now = self.clock.now();
-        let text = format!(
-            "{}{}",
-            uuid::Uuid::new_v4().simple(),
-            uuid::Uuid::new_v4().simple()
-        );
+        let text = bearer(tenant, app, audience, life);
         let token = Token {
             tenant: Arc::clone(tenant),
             app: Arc::clone(app),
@@ -164,7 +208,7 @@ impl World {
             expires: now + Duration::from_secs(life),
         };
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        if tokens.len() > 10_000 {
+        if is_time_to_sweep(tokens.len()) {
             tokens.retain(|_, token| token.expires > now);
         }
         tokens.insert(text.clone(), token);
@@ -198,7 +242,9 @@ impl World {
             .assertions
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        assertions.retain(|_, until| *until > now);
+        if is_time_to_sweep(assertions.len()) {
+            assertions.retain(|_, until| *until > now);
+        }
         assertions.insert(id.to_owned(), expires).is_none()
     }
 }

@@ -339,6 +339,7 @@ async fn calls_over_a_limit_are_violations() {
     let limits = Limits {
         max_in_flight: None,
         windows: vec![(2, 60)],
+        ..Limits::default()
     };
     assert_eq!(
         rig.put(

@@ -28,14 +28,14 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) async fn new(options: &SchoolOptions) -> Self {
+        Self::of(Scenario::school(options)).await
+    }
+
+    /// With what a scenario file holds.
+    pub(crate) async fn of(scenario: Scenario) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let running = start(Config {
-            listen,
-            scenario: Scenario::school(options),
-        })
-        .await
-        .unwrap();
+        let running = start(Config { listen, scenario }).await.unwrap();
         let url = running.url();
         Self {
             running,

@@ -1,0 +1,77 @@
+//! One user of the directory: names, licence and mailbox.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use crate::calendar::Mailbox;
+use crate::dice::Dice;
+use crate::scenario::{Kind, UserSpec};
+
+const NO_LICENCE: u8 = 0;
+const LICENSED: u8 = 1;
+const EXPIRED: u8 = 2;
+
+#[derive(Debug)]
+pub(crate) struct User {
+    pub(crate) spec: UserSpec,
+    pub(crate) mail: String,
+    pub(crate) alias: String,
+    /// `NO_LICENCE`, `LICENSED` or `EXPIRED`.
+    licence: AtomicU8,
+    pub(crate) mailbox: Option<Mailbox>,
+}
+
+impl User {
+    /// With a mailbox as the licence and the sort say; its folders come later.
+    pub(crate) fn new(mut spec: UserSpec, dice: &Dice) -> Self {
+        let mail = spec.mail.take().unwrap_or_else(|| spec.upn.clone());
+        let local = || spec.upn.split('@').next().unwrap_or_default().to_owned();
+        let alias = spec.alias.take().unwrap_or_else(local);
+        let mailbox = (spec.kind != Kind::None).then(|| {
+            let licensed = spec.licensed || spec.licence_expired;
+            let comes = !spec.never_provisioned && (licensed || spec.kind != Kind::User);
+            let provisioned = comes.then(|| Duration::from_secs(spec.provisioned_after_secs));
+            let lag = Duration::from_millis(spec.read_lag_ms);
+            Mailbox::new(dice.uuid(), spec.kind, provisioned, lag, Vec::new())
+        });
+        let licence = match (spec.licensed, spec.licence_expired) {
+            (_, true) => EXPIRED,
+            (true, false) => LICENSED,
+            (false, false) => NO_LICENCE,
+        };
+        Self {
+            spec,
+            mail,
+            alias,
+            licence: AtomicU8::new(licence),
+            mailbox,
+        }
+    }
+
+    pub(crate) fn is_licensed(&self) -> bool {
+        self.licence.load(Ordering::Relaxed) == LICENSED
+    }
+
+    /// Whether there was a licence: the mailbox is kept, and its owner is kept out of it.
+    pub(crate) fn licence_has_expired(&self) -> bool {
+        self.licence.load(Ordering::Relaxed) == EXPIRED
+    }
+
+    /// What Graph says about the Exchange plan, when there is one.
+    pub(crate) fn capability(&self) -> Option<&'static str> {
+        match self.licence.load(Ordering::Relaxed) {
+            LICENSED => Some("Enabled"),
+            EXPIRED => Some("Suspended"),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn license(&self, licensed: bool) {
+        let licence = if licensed { LICENSED } else { NO_LICENCE };
+        self.licence.store(licence, Ordering::Relaxed);
+    }
+
+    pub(crate) fn expire_licence(&self) {
+        self.licence.store(EXPIRED, Ordering::Relaxed);
+    }
+}
