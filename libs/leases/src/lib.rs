@@ -2,6 +2,7 @@
 //! are the waiting, the renewing, and the words on the wire.
 
 mod budgets;
+pub mod keys;
 mod permits;
 pub mod wire;
 
