@@ -4,6 +4,7 @@
 //! The servers themselves are those that `cargo xtask test` starts and names in the environment.
 
 mod database;
+pub mod sample;
 mod school;
 mod vhost;
 mod waiting;
