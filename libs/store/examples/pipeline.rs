@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use calgrant_domain::{Begin, JobId, Lane, Observed, OperationId, Reading, reading::Report};
+use calgrant_domain::{Begin, Job, JobId, Lane, Observed, Reading, reading::Report};
 use calgrant_store::{ReportedResult, Store};
 use calgrant_testkit::{Database, sample};
 use time::OffsetDateTime;
@@ -46,7 +46,8 @@ async fn run(
     let operation = sample::listed_operation(store, &new, 0..jobs).await;
     clock.lap("record", jobs);
 
-    let (mut claiming, mut beginning, mut applying) = (Clock::default(), Clock::default(), Clock::default());
+    let (mut claiming, mut beginning, mut applying) =
+        (Clock::default(), Clock::default(), Clock::default());
     let mut done = 0;
     while done < jobs {
         claiming.start();
@@ -54,13 +55,12 @@ async fn run(
         claiming.stop();
         assert!(!claimed.is_empty(), "{done} of {jobs} were claimed");
         for batch in claimed.chunks(BATCH) {
-            let ids: Vec<_> = batch.iter().map(|ready| ready.job.id).collect();
-            let begins: Vec<_> = ids.iter().map(|job| begin(*job)).collect();
+            let begins: Vec<_> = batch.iter().map(|ready| begin(ready.job.id)).collect();
             beginning.start();
             let answers = store.begin(&begins, at).await?;
             beginning.stop();
             assert!(answers.iter().all(Result::is_ok), "a begin is refused");
-            let results: Vec<_> = ids.iter().map(|job| written(*job, operation, at)).collect();
+            let results: Vec<_> = batch.iter().map(|ready| written(&ready.job, at)).collect();
             applying.start();
             store.apply(&results, 0.5, at).await?;
             applying.stop();
@@ -84,11 +84,12 @@ fn begin(job: JobId) -> Begin {
     }
 }
 
-fn written(job: JobId, operation: OperationId, at: OffsetDateTime) -> ReportedResult {
+fn written(job: &Job, at: OffsetDateTime) -> ReportedResult {
     let rights = calgrant_domain::AccessRole::AUTHOR.rights();
     ReportedResult {
-        job,
-        operation,
+        job: job.id,
+        operation: job.operation,
+        delivery: job.delivery,
         report: Some(Report {
             reading: Reading::Wrote(Observed::Present(rights)),
             detail: calgrant_domain::Detail::default(),
@@ -129,7 +130,10 @@ impl Clock {
 
     fn say(&self, step: &str, jobs: u32) {
         let seconds = self.spent.as_secs_f64();
-        println!("{step}: {seconds:.2} s, {:.0} jobs/s", f64::from(jobs) / seconds);
+        println!(
+            "{step}: {seconds:.2} s, {:.0} jobs/s",
+            f64::from(jobs) / seconds
+        );
     }
 }
 
