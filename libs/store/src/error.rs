@@ -46,7 +46,7 @@ impl From<tokio_postgres::Error> for StoreError {
         let Some(refusal) = error.as_db_error() else {
             // Without a word from the server: a broken connection, or what we couldn't encode or decode.
             let broken =
-                error.is_closed() || error.source().is_some_and(|cause| cause.is::<io::Error>());
+                error.is_closed() || error.source().is_some_and(<dyn Error>::is::<io::Error>);
             return if broken {
                 Self::Away(told(&error))
             } else {

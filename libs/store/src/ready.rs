@@ -1,6 +1,9 @@
 //! From rows to the broker: ready jobs are claimed in windows, and come back if they can't be published.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use calgrant_domain::{Calendar, Job, JobId, Lane, MailboxId, OperationId};
 use deadpool_postgres::Transaction;
@@ -44,22 +47,14 @@ impl Store {
         window: u32,
         now: OffsetDateTime,
     ) -> Result<Vec<ReadyJob>, StoreError> {
-        let lanes = self
-            .connection()
-            .await?
-            .query(
-                "SELECT DISTINCT tenant, lane FROM operation o WHERE state IN ('listing', 'running', 'cancelling')
-                    AND EXISTS (SELECT 1 FROM job WHERE operation_id = o.id AND state = 'ready' AND not_before <= $1) ORDER BY tenant",
-                &[&now],
-            )
-            .await?;
+        let lanes = self.lanes(now).await?;
         let mut claimed = Vec::new();
         for lane in [Lane::Interactive, Lane::Bulk] {
-            let mut tenants = lanes
+            let mut tenants: Vec<_> = lanes
                 .iter()
-                .filter(|row| row.get::<_, &str>("lane") == lane.as_str())
-                .map(|row| row.try_get("tenant"))
-                .collect::<Result<Vec<&str>, _>>()?;
+                .filter(|((of, _), _)| *of == lane)
+                .map(|((_, tenant), operations)| (tenant.as_str(), operations.as_slice()))
+                .collect();
             // Equal shares; what some don't need is shared again by those who could use more.
             loop {
                 let left = (limit as usize).saturating_sub(claimed.len());
@@ -68,12 +63,12 @@ impl Store {
                 }
                 let share = (left / tenants.len()).max(1);
                 let mut wanting_more = Vec::new();
-                for tenant in tenants {
+                for (tenant, operations) in tenants {
                     let room = share.min((limit as usize).saturating_sub(claimed.len()));
-                    let jobs =
-                        retrying(|| self.claim_lane(tenant, lane, room, window, now)).await?;
+                    let claim = || self.claim_lane(tenant, lane, operations, room, window, now);
+                    let jobs = retrying(claim).await?;
                     if !jobs.is_empty() && jobs.len() == room {
-                        wanting_more.push(tenant);
+                        wanting_more.push((tenant, operations));
                     }
                     claimed.extend(jobs);
                 }
@@ -83,10 +78,28 @@ impl Store {
         Ok(claimed)
     }
 
+    /// Operations that have something ready, by lane and tenant.
+    async fn lanes(
+        &self,
+        now: OffsetDateTime,
+    ) -> Result<BTreeMap<(Lane, String), Vec<Uuid>>, StoreError> {
+        let sql = "SELECT tenant, lane, id FROM operation o WHERE state IN ('listing', 'running', 'cancelling')
+            AND EXISTS (SELECT 1 FROM job WHERE operation_id = o.id AND state = 'ready' AND not_before <= $1)";
+        let connection = self.connection().await?;
+        let statement = connection.prepare_cached(sql).await?;
+        let mut lanes: BTreeMap<_, Vec<Uuid>> = BTreeMap::new();
+        for row in connection.query(&statement, &[&now]).await? {
+            let lane = (parsed(&row, "lane")?, row.try_get("tenant")?);
+            lanes.entry(lane).or_default().push(row.try_get("id")?);
+        }
+        Ok(lanes)
+    }
+
     async fn claim_lane(
         &self,
         tenant: &str,
         lane: Lane,
+        operations: &[Uuid],
         room: usize,
         window: u32,
         now: OffsetDateTime,
@@ -98,7 +111,8 @@ impl Store {
         if !locked.iter().any(|row| row.get("ours")) {
             return Ok(Vec::new());
         }
-        let (offers, room) = offers(&transaction, tenant, lane, room, window, now).await?;
+        let (offers, room) =
+            offers(&transaction, tenant, lane, operations, room, window, now).await?;
         let chosen = draw(&offers, room, now.nanosecond());
         if chosen.is_empty() {
             return Ok(Vec::new());
@@ -168,6 +182,7 @@ async fn offers(
     transaction: &Transaction<'_>,
     tenant: &str,
     lane: Lane,
+    operations: &[Uuid],
     room: usize,
     window: u32,
     now: OffsetDateTime,
@@ -178,7 +193,7 @@ async fn offers(
         &[&tenant, &lane.as_str()],
     )
     .await?;
-    let mut under_way = std::collections::HashMap::new();
+    let mut under_way = HashMap::new();
     for row in &published {
         let count = usize::try_from(row.try_get::<_, i64>("published")?).unwrap_or(usize::MAX);
         under_way.insert(row.try_get::<_, Uuid>("operation_id")?, count);
@@ -187,25 +202,15 @@ async fn offers(
     if room == 0 {
         return Ok((Vec::new(), 0));
     }
-    let active = rows(
-        transaction,
-        "SELECT id FROM operation o WHERE tenant = $1 AND lane = $2 AND state IN ('listing', 'running', 'cancelling')
-            AND EXISTS (SELECT 1 FROM job WHERE operation_id = o.id AND state = 'ready' AND not_before <= $3)",
-        &[&tenant, &lane.as_str(), &now],
-    )
-    .await?;
-    let mut offers = active
+    let mut offers: Vec<_> = operations
         .iter()
-        .map(|row| {
-            let operation: Uuid = row.try_get("id")?;
-            Ok(Offer {
-                operation: OperationId::from_uuid(operation),
-                under_way: under_way.get(&operation).copied().unwrap_or(0),
-                ready: Vec::new(),
-                more: true,
-            })
+        .map(|operation| Offer {
+            operation: OperationId::from_uuid(*operation),
+            under_way: under_way.get(operation).copied().unwrap_or(0),
+            ready: Vec::new(),
+            more: true,
         })
-        .collect::<Result<Vec<_>, StoreError>>()?;
+        .collect();
     // Each time only as many of each as could be needed: 500 operations are not read a whole window deep.
     while let Some(each) = quota(&offers, room) {
         let open: Vec<_> = offers
@@ -223,8 +228,7 @@ async fn offers(
             &[&open, &now, &depth],
         )
         .await?;
-        let mut by_operation: std::collections::HashMap<Uuid, Vec<JobId>> =
-            std::collections::HashMap::new();
+        let mut by_operation: HashMap<Uuid, Vec<JobId>> = HashMap::new();
         for row in &found {
             by_operation
                 .entry(row.try_get("operation_id")?)

@@ -92,7 +92,10 @@ pub(crate) fn long(count: u64) -> i64 {
 /// Operations accepted in the same millisecond share them.
 pub(crate) fn jobs_of(operation: OperationId) -> (Uuid, Uuid) {
     let time = operation.as_uuid().as_u128() >> 80 << 80;
-    (Uuid::from_u128(time), Uuid::from_u128(time | (1 << 80) - 1))
+    (
+        Uuid::from_u128(time),
+        Uuid::from_u128(time | ((1 << 80) - 1)),
+    )
 }
 
 #[cfg(test)]

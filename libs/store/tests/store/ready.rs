@@ -65,7 +65,7 @@ async fn two_claimers_never_exceed_a_window() {
 async fn a_small_operation_is_not_starved_by_a_huge_one() {
     let world = World::new().await;
     world.bulk(0, 0..5000).await;
-    let mut under_way: VecDeque<_> = world.claim(1000, 60).await.into();
+    let mut under_way: VecDeque<_> = world.claim_at(1000, 60, 60).await.into();
     let mut small = BTreeMap::new();
     for number in 1..30u32 {
         let from = 10_000 + number * 10;
@@ -79,7 +79,7 @@ async fn a_small_operation_is_not_starved_by_a_huge_one() {
             .map(|ready| result(&ready.job, Reading::Seen(author())))
             .collect();
         world.apply(&done).await;
-        let claimed = world.claim(1000, 60).await;
+        let claimed = world.claim_at(1000, 60, 60).await;
         assert_eq!(claimed.len(), 10);
         for ready in &claimed {
             if let Some(left) = small.get_mut(&ready.job.operation) {
