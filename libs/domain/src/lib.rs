@@ -27,7 +27,7 @@ pub use counts::Counts;
 pub use decide::{Decision, Observed, decide};
 pub use delegation::{DelegationSpec, Selector, Trustee};
 pub use id::{DelegationId, JobId, ListId, MailboxId, OperationId};
-pub use job::{Begin, BeginRefusal, Job, Phase};
+pub use job::{Begin, BeginRefusal, Beginner, Job, LastBegun, Phase};
 pub use mailbox::{Calendar, Listed, Mailbox};
 pub use name::{Caller, TenantName};
 pub use operation::{Lane, OperationFailure, OperationState};

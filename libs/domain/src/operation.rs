@@ -21,7 +21,7 @@ words!(
         Listing = "listing",
         /// All its mailboxes are listed; jobs are outstanding.
         Running = "running",
-        /// Cancelled by request; jobs that had begun to write are being finished.
+        /// Cancelled by request, or it failed in the middle; jobs that had begun to write are being finished.
         Cancelling = "cancelling",
         /// Every job ended, in whatever way.
         Done = "done",
@@ -58,11 +58,13 @@ impl OperationState {
         matches!(self, Self::Done | Self::Failed | Self::Cancelled)
     }
 
-    /// The state after jobs ended, or the listing did: moves on when nothing is outstanding.
+    /// The state after jobs ended, or the listing did: moves on when nothing is outstanding. `failed`: the operation
+    /// itself could not be carried out.
     #[must_use]
-    pub fn after(self, counts: &Counts) -> Self {
+    pub fn after(self, counts: &Counts, failed: bool) -> Self {
         match self {
             Self::Running if counts.outstanding() == 0 => Self::Done,
+            Self::Cancelling if counts.outstanding() == 0 && failed => Self::Failed,
             Self::Cancelling if counts.outstanding() == 0 => Self::Cancelled,
             other => other,
         }
@@ -78,7 +80,7 @@ mod tests {
     fn moves_on_when_nothing_is_outstanding() {
         let mut counts = Counts::accepting(1);
         assert_eq!(
-            OperationState::Running.after(&counts),
+            OperationState::Running.after(&counts, false),
             OperationState::Running
         );
         counts.add(Outcome::Failed, 1);
@@ -87,7 +89,11 @@ mod tests {
             (OperationState::Cancelling, OperationState::Cancelled),
             (OperationState::Listing, OperationState::Listing),
         ] {
-            assert_eq!(from.after(&counts), to);
+            assert_eq!(from.after(&counts, false), to);
         }
+        assert_eq!(
+            OperationState::Cancelling.after(&counts, true),
+            OperationState::Failed
+        );
     }
 }

@@ -63,6 +63,17 @@ pub struct Known {
     pub park_first: Duration,
     /// Longest wait for it.
     pub park_limit: Duration,
+    /// What was to be done.
+    pub phase: Phase,
+}
+
+/// Which handing out of a job a result answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    /// The present one, for the first time.
+    Present,
+    /// An earlier one, or one that was answered already: the job has gone on without it.
+    Earlier,
 }
 
 /// A job that has ended.
@@ -95,6 +106,30 @@ fn end(outcome: Outcome, reason: impl Into<Option<Reason>>) -> Next {
         outcome,
         reason: reason.into(),
     })
+}
+
+/// Decides what a result changes: `None` if nothing. A `reading` of `None` says that no worker took the job in time.
+///
+/// What is late must not disturb the handing out that is under way; it counts only if it ends the job by itself: it saw
+/// the right in place, or it gave up before any write had begun. Anything else the present one will find out better.
+pub fn heed(known: &Known, answers: Answers, reading: Option<&Reading>, roll: f64) -> Option<Next> {
+    let Some(reading) = reading else {
+        return (answers == Answers::Present).then_some(Next::Again {
+            after: Duration::ZERO,
+            why: Waiting::Returned,
+            phase: known.phase,
+        });
+    };
+    let next = settle(known, reading, roll);
+    let by_itself = match (&next, reading) {
+        (Next::End(end), Reading::Seen(_) | Reading::Wrote(_)) => matches!(
+            end.outcome,
+            Outcome::Added | Outcome::Updated | Outcome::Unchanged | Outcome::LeftHigher
+        ),
+        (Next::End(_), Reading::GaveUp(_)) => known.before.is_none(),
+        _ => false,
+    };
+    (answers == Answers::Present || by_itself).then_some(next)
 }
 
 /// Decides what becomes of a job. `roll` in `[0, 1)` spreads retries.
@@ -221,6 +256,7 @@ mod tests {
             age: Duration::ZERO,
             park_first: Duration::from_secs(300),
             park_limit: Duration::from_secs(86_400),
+            phase: Phase::Grant,
         }
     }
 
@@ -338,6 +374,49 @@ mod tests {
             panic!("waits")
         };
         assert_eq!(after, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn what_is_late_counts_only_if_it_ends_the_job_by_itself() {
+        let begun = Known {
+            before: Some(Observed::Absent),
+            ..known()
+        };
+        let worn_out = Known {
+            attempts: delays::ATTEMPTS - 1,
+            proofs: 3,
+            ..begun
+        };
+        for (known, reading, counts) in [
+            (known(), None, false),
+            (known(), Some(Reading::Retry), false),
+            (worn_out, Some(Reading::Retry), false),
+            (known(), Some(Reading::NotReady), false),
+            (known(), Some(Reading::Later(Duration::ZERO)), false),
+            (known(), Some(Reading::Seen(Observed::Absent)), false),
+            (known(), Some(Reading::Seen(present("Author"))), true),
+            (known(), Some(Reading::GaveUp(Reason::NotFound)), true),
+            (begun, Some(Reading::GaveUp(Reason::NotFound)), false),
+            (begun, Some(Reading::Wrote(present("Author"))), true),
+            (begun, Some(Reading::Seen(present("Owner"))), false),
+            (worn_out, Some(Reading::Wrote(Observed::Absent)), false),
+        ] {
+            let late = heed(&known, Answers::Earlier, reading.as_ref(), 0.0);
+            assert_eq!(late.is_some(), counts, "{reading:?}");
+            assert!(heed(&known, Answers::Present, reading.as_ref(), 0.0).is_some());
+        }
+        let proving = Known {
+            phase: Phase::Prove,
+            ..begun
+        };
+        assert_eq!(
+            heed(&proving, Answers::Present, None, 0.0),
+            Some(Next::Again {
+                after: Duration::ZERO,
+                why: Waiting::Returned,
+                phase: Phase::Prove
+            })
+        );
     }
 
     #[test]

@@ -95,11 +95,13 @@ CREATE TABLE operation (
     ended_at timestamptz,
     sequence bigint NOT NULL DEFAULT 1,
     listing_owner text,
-    listing_until timestamptz
+    listing_until timestamptz,
+    ending boolean NOT NULL DEFAULT false -- jobs that have not begun are still to be ended
 );
 CREATE INDEX operation_by_tenant ON operation (tenant, id DESC);
 CREATE INDEX operation_to_list ON operation (id) WHERE state IN ('accepted', 'listing');
 CREATE INDEX operation_active ON operation (tenant, lane) WHERE state IN ('listing', 'running', 'cancelling');
+CREATE INDEX operation_ending ON operation (id) WHERE ending;
 
 CREATE INDEX operation_cancelled ON operation (ended_at) WHERE state IN ('cancelling', 'cancelled');
 
@@ -116,6 +118,7 @@ CREATE TABLE request (
 CREATE TABLE operation_exclusion (
     operation_id uuid NOT NULL,
     mailbox uuid NOT NULL,
+    met boolean NOT NULL DEFAULT false, -- the listing came across it
     PRIMARY KEY (operation_id, mailbox)
 );
 
@@ -133,6 +136,7 @@ CREATE TABLE mailbox_list_name (
     PRIMARY KEY (list_id, first_line)
 );
 
+-- Jobs of an operation lie together: their ids begin as its own does, so the primary key finds them.
 CREATE TABLE job (
     id uuid PRIMARY KEY,
     operation_id uuid NOT NULL,
@@ -152,7 +156,8 @@ CREATE TABLE job (
     not_before timestamptz NOT NULL,
     waiting text NOT NULL DEFAULT '',
     phase text NOT NULL DEFAULT 'grant',
-    delivery int NOT NULL DEFAULT 0,
+    delivery int NOT NULL DEFAULT 0, -- how often it was handed out
+    answered int NOT NULL DEFAULT 0, -- the last of these that was answered
     published_at timestamptz,
     attempts int NOT NULL DEFAULT 0,
     parks int NOT NULL DEFAULT 0,
@@ -168,20 +173,21 @@ CREATE TABLE job (
     account text NOT NULL DEFAULT '',
     calls int NOT NULL DEFAULT 0,
     ended_at timestamptz
-);
-CREATE INDEX job_of_operation ON job (operation_id, id);
+) WITH (fillfactor = 80);
 CREATE INDEX job_ready ON job (operation_id, not_before, id) WHERE state = 'ready';
-CREATE INDEX job_published ON job (tenant, lane, published_at) WHERE state = 'published';
-CREATE INDEX job_unsettled ON job (tenant, mailbox, trustee) WHERE begun_at IS NOT NULL AND state <> 'ended';
+CREATE INDEX job_parked ON job (operation_id) WHERE state = 'ready' AND waiting = 'parked';
+CREATE INDEX job_published ON job (tenant, lane, operation_id, published_at) WHERE state = 'published';
+CREATE INDEX job_of_mailbox ON job (tenant, mailbox) WHERE state <> 'ended';
 
--- The last operation that began to write here: an earlier one may not any more.
+-- The last job that began to write here. It is settled when it has ended; a job of an earlier operation may not begin any more.
 CREATE TABLE begun (
     tenant text NOT NULL,
     mailbox uuid NOT NULL,
     trustee text NOT NULL,
     operation_id uuid NOT NULL,
+    job_id uuid NOT NULL,
     PRIMARY KEY (tenant, mailbox, trustee)
-);
+) WITH (fillfactor = 90);
 
 CREATE TABLE mailbox (
     tenant text NOT NULL,
@@ -222,5 +228,3 @@ CREATE TABLE operation_event (
     waiting_for text NOT NULL,
     PRIMARY KEY (operation_id, sequence)
 );
-
-CREATE INDEX job_of_mailbox ON job (tenant, mailbox) WHERE state <> 'ended';

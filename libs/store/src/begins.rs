@@ -1,16 +1,35 @@
 //! The one point where the order of writes is decided.
+//!
+//! A batch takes a handful of statements, whatever its size: lock the jobs, lock who began last on their mailboxes, decide,
+//! store what was decided.
 
-use calgrant_domain::{Begin, BeginRefusal, Observed, OperationId, OperationState};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use calgrant_domain::{
+    Begin, BeginRefusal, JobId, LastBegun, Observed, OperationId, OperationState,
+    job::{Beginner, may_begin, may_write},
+};
+use deadpool_postgres::Transaction;
 use time::OffsetDateTime;
-use tokio_postgres::Transaction;
+use tokio_postgres::Row;
+use uuid::Uuid;
 
 use crate::{
     Store, StoreError,
+    error::retrying,
+    pool::{rows, run},
     row::{before, parsed, rights},
 };
 
-/// What a worker asks.
-pub type BeginAsked = Begin;
+/// A mailbox and a trustee of a tenant: two writes to the same one are never under way together.
+type Key = (String, Uuid, String);
+
+/// A job that asks, as it is stored.
+struct Asking {
+    beginner: Beginner,
+    key: Key,
+    before: Option<Observed>,
+}
 
 impl Store {
     /// Decides for each mailbox whether it may be written, and records its before-image if none is recorded. Returns after the
@@ -20,63 +39,209 @@ impl Store {
     /// Postgres is away.
     pub async fn begin(
         &self,
-        begins: &[BeginAsked],
+        begins: &[Begin],
         now: OffsetDateTime,
     ) -> Result<Vec<Result<Observed, BeginRefusal>>, StoreError> {
-        // Two batches lock their jobs in the same order, whatever order they ask in.
-        let mut order: Vec<usize> = (0..begins.len()).collect();
-        order.sort_by_key(|at| begins[*at].job);
-        let mut answers: Vec<_> = begins.iter().map(|_| Err(BeginRefusal::Ended)).collect();
+        retrying(|| self.begin_once(begins, now)).await
+    }
+
+    async fn begin_once(
+        &self,
+        begins: &[Begin],
+        now: OffsetDateTime,
+    ) -> Result<Vec<Result<Observed, BeginRefusal>>, StoreError> {
         let mut connection = self.connection().await?;
         let transaction = connection.transaction().await?;
-        for at in order {
-            answers[at] = one(&transaction, &begins[at], now).await?;
-        }
+        let asking = lock_jobs(&transaction, begins).await?;
+        let last = lock_last(&transaction, &asking).await?;
+        let decided = decide(begins, &asking, last);
+        store(&transaction, &asking, &decided, now).await?;
         transaction.commit().await?;
-        Ok(answers)
+        Ok(decided.answers)
     }
 }
 
-async fn one(
+/// Locks the jobs, in the order of their ids whatever order was asked in.
+async fn lock_jobs(
     transaction: &Transaction<'_>,
-    begin: &Begin,
-    now: OffsetDateTime,
-) -> Result<Result<Observed, BeginRefusal>, StoreError> {
-    let row = transaction.query_opt("SELECT j.*, o.state AS operation_state FROM job j JOIN operation o ON o.id = j.operation_id WHERE j.id = $1 FOR UPDATE OF j", &[&begin.job.as_uuid()]).await?;
-    let Some(row) = row else {
-        return Ok(Err(BeginRefusal::Ended));
+    begins: &[Begin],
+) -> Result<BTreeMap<JobId, Asking>, StoreError> {
+    let ids: Vec<_> = begins.iter().map(|begin| begin.job.as_uuid()).collect();
+    let found = rows(
+        transaction,
+        "SELECT j.id, j.operation_id, j.tenant, j.mailbox, j.trustee, j.state, j.validate_only, j.begun_at, j.before_rights, o.state AS operation_state
+         FROM job j JOIN operation o ON o.id = j.operation_id WHERE j.id = ANY($1) ORDER BY j.id FOR UPDATE OF j",
+        &[&ids],
+    )
+    .await?;
+    found.iter().map(read).collect()
+}
+
+fn read(row: &Row) -> Result<(JobId, Asking), StoreError> {
+    let job = JobId::from_uuid(row.try_get("id")?);
+    let before = before(row)?;
+    let operation_state: OperationState = parsed(row, "operation_state")?;
+    let asking = Asking {
+        beginner: Beginner {
+            job,
+            operation: OperationId::from_uuid(row.try_get("operation_id")?),
+            ended: row.try_get::<_, &str>("state")? == "ended" || row.try_get("validate_only")?,
+            operation_over: !matches!(
+                operation_state,
+                OperationState::Listing | OperationState::Running
+            ),
+            begun: before.is_some(),
+        },
+        key: (
+            row.try_get("tenant")?,
+            row.try_get("mailbox")?,
+            row.try_get("trustee")?,
+        ),
+        before,
     };
-    let known = before(&row)?;
-    let ended = row.try_get::<_, &str>("state")? == "ended" || row.try_get("validate_only")?;
-    let operation_over = !matches!(
-        parsed(&row, "operation_state")?,
-        OperationState::Listing | OperationState::Running
-    );
-    if ended || (known.is_none() && operation_over) {
-        return Ok(Err(BeginRefusal::Ended));
+    Ok((job, asking))
+}
+
+/// Locks who began last on each mailbox, in the order of keys. Where nobody has, a job that asks stands there from now on, so
+/// that two that ask at the same time wait for each other here: nothing can refuse it any more.
+async fn lock_last(
+    transaction: &Transaction<'_>,
+    asking: &BTreeMap<JobId, Asking>,
+) -> Result<HashMap<Key, LastBegun>, StoreError> {
+    let mut keys: BTreeMap<&Key, &Beginner> = BTreeMap::new();
+    for asks in asking.values() {
+        if may_write(&asks.beginner).is_ok() {
+            keys.entry(&asks.key).or_insert(&asks.beginner);
+        }
     }
-    let (tenant, trustee): (&str, &str) = (row.try_get("tenant")?, row.try_get("trustee")?);
-    let (mailbox, operation): (uuid::Uuid, uuid::Uuid) =
-        (row.try_get("mailbox")?, row.try_get("operation_id")?);
-    // Made first, so that two operations wait for each other here.
-    transaction.execute("INSERT INTO begun (tenant, mailbox, trustee, operation_id) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING", &[&tenant, &mailbox, &trustee, &operation]).await?;
-    let last: uuid::Uuid = transaction.query_one("SELECT operation_id FROM begun WHERE tenant = $1 AND mailbox = $2 AND trustee = $3 FOR UPDATE", &[&tenant, &mailbox, &trustee]).await?.try_get(0)?;
-    if OperationId::from_uuid(last) > OperationId::from_uuid(operation) {
-        return Ok(Err(BeginRefusal::Superseded));
+    if keys.is_empty() {
+        return Ok(HashMap::new());
     }
-    let unsettled = transaction.query_opt("SELECT 1 FROM job WHERE tenant = $1 AND mailbox = $2 AND trustee = $3 AND id <> $4 AND begun_at IS NOT NULL AND state <> 'ended' LIMIT 1", &[&tenant, &mailbox, &trustee, &begin.job.as_uuid()]).await?;
-    if unsettled.is_some() {
-        return Ok(Err(BeginRefusal::Unsettled));
+    let (tenants, (mailboxes, trustees)): (Vec<_>, (Vec<_>, Vec<_>)) = keys
+        .keys()
+        .map(|(tenant, mailbox, trustee)| (tenant.as_str(), (*mailbox, trustee.as_str())))
+        .unzip();
+    let (operations, jobs): (Vec<_>, Vec<_>) = keys
+        .values()
+        .map(|first| (first.operation.as_uuid(), first.job.as_uuid()))
+        .unzip();
+    let found = rows(
+        transaction,
+        "INSERT INTO begun (tenant, mailbox, trustee, operation_id, job_id)
+         SELECT page.tenant, page.mailbox, page.trustee, page.operation_id, page.job_id
+         FROM unnest($1::text[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[]) AS page (tenant, mailbox, trustee, operation_id, job_id)
+         ORDER BY page.tenant, page.mailbox, page.trustee
+         ON CONFLICT (tenant, mailbox, trustee) DO UPDATE SET job_id = begun.job_id
+         RETURNING tenant, mailbox, trustee, operation_id, job_id",
+        &[&tenants, &mailboxes, &trustees, &operations, &jobs],
+    )
+    .await?;
+    let mut last = HashMap::with_capacity(found.len());
+    for row in &found {
+        let key: Key = (
+            row.try_get("tenant")?,
+            row.try_get("mailbox")?,
+            row.try_get("trustee")?,
+        );
+        let stands = LastBegun {
+            job: JobId::from_uuid(row.try_get("job_id")?),
+            operation: OperationId::from_uuid(row.try_get("operation_id")?),
+            settled: true,
+        };
+        last.insert(key, stands);
     }
-    if let Some(first) = known {
-        return Ok(Ok(first));
+    // Looked at after the locks: whoever began just before us has committed by now.
+    let others: Vec<_> = last
+        .values()
+        .map(|stands| stands.job)
+        .filter(|job| asking.get(job).is_none_or(|asks| asks.beginner.begun))
+        .map(|job| job.as_uuid())
+        .collect();
+    if !others.is_empty() {
+        let sql = "SELECT id FROM job WHERE id = ANY($1) AND state <> 'ended'";
+        let unsettled: HashSet<JobId> = rows(transaction, sql, &[&others])
+            .await?
+            .iter()
+            .map(|row| Ok(JobId::from_uuid(row.try_get("id")?)))
+            .collect::<Result<_, StoreError>>()?;
+        for stands in last.values_mut() {
+            stands.settled = !unsettled.contains(&stands.job);
+        }
     }
-    transaction.execute("UPDATE begun SET operation_id = $4 WHERE tenant = $1 AND mailbox = $2 AND trustee = $3", &[&tenant, &mailbox, &trustee, &operation]).await?;
-    transaction
-        .execute(
-            "UPDATE job SET begun_at = $2, before_rights = $3 WHERE id = $1",
-            &[&begin.job.as_uuid(), &now, &rights(begin.before)],
-        )
-        .await?;
-    Ok(Ok(begin.before))
+    Ok(last)
+}
+
+/// What was decided, and what is to be stored of it.
+struct Decided {
+    answers: Vec<Result<Observed, BeginRefusal>>,
+    begun: BTreeMap<JobId, Observed>,
+}
+
+/// Decides one after the other, in the order of jobs: two of one mailbox in a batch are as two batches.
+fn decide(
+    begins: &[Begin],
+    asking: &BTreeMap<JobId, Asking>,
+    mut last: HashMap<Key, LastBegun>,
+) -> Decided {
+    let mut order: Vec<usize> = (0..begins.len()).collect();
+    order.sort_by_key(|at| begins[*at].job);
+    let mut answers = vec![Err(BeginRefusal::Ended); begins.len()];
+    let mut begun: BTreeMap<JobId, Observed> = BTreeMap::new();
+    for at in order {
+        let Some(asks) = asking.get(&begins[at].job) else {
+            continue;
+        };
+        let beginner = asks.beginner;
+        answers[at] = may_begin(&beginner, last.get(&asks.key)).map(|()| {
+            let stands = LastBegun {
+                job: beginner.job,
+                operation: beginner.operation,
+                settled: false,
+            };
+            last.insert(asks.key.clone(), stands);
+            let first = *begun.entry(beginner.job).or_insert(begins[at].before);
+            asks.before.unwrap_or(first)
+        });
+    }
+    begun.retain(|job, _| asking.get(job).is_some_and(|asks| asks.before.is_none()));
+    Decided { answers, begun }
+}
+
+async fn store(
+    transaction: &Transaction<'_>,
+    asking: &BTreeMap<JobId, Asking>,
+    decided: &Decided,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    if decided.begun.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<_> = decided.begun.keys().map(JobId::as_uuid).collect();
+    let before: Vec<_> = decided.begun.values().map(|seen| rights(*seen)).collect();
+    run(
+        transaction,
+        "UPDATE job SET begun_at = $3, before_rights = page.before_rights
+         FROM unnest($1::uuid[], $2::text[]) AS page (id, before_rights) WHERE job.id = page.id",
+        &[&ids, &before, &now],
+    )
+    .await?;
+    let (mut tenants, mut mailboxes, mut trustees) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut operations, mut jobs) = (Vec::new(), Vec::new());
+    for asks in decided.begun.keys().filter_map(|job| asking.get(job)) {
+        let (tenant, mailbox, trustee) = &asks.key;
+        tenants.push(tenant.as_str());
+        mailboxes.push(*mailbox);
+        trustees.push(trustee.as_str());
+        operations.push(asks.beginner.operation.as_uuid());
+        jobs.push(asks.beginner.job.as_uuid());
+    }
+    run(
+        transaction,
+        "UPDATE begun SET operation_id = page.operation_id, job_id = page.job_id
+         FROM unnest($1::text[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[]) AS page (tenant, mailbox, trustee, operation_id, job_id)
+         WHERE begun.tenant = page.tenant AND begun.mailbox = page.mailbox AND begun.trustee = page.trustee AND begun.job_id <> page.job_id",
+        &[&tenants, &mailboxes, &trustees, &operations, &jobs],
+    )
+    .await?;
+    Ok(())
 }

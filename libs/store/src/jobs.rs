@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     Store, StoreError,
-    row::{before, parsed, small},
+    row::{before, jobs_of, parsed, small},
 };
 
 /// One mailbox of an operation.
@@ -61,8 +61,20 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<JobView>, StoreError> {
         let words: Vec<&str> = outcomes.iter().map(|outcome| outcome.as_str()).collect();
-        let rows = self.connection().await?.query("SELECT * FROM job WHERE operation_id = $1 AND id > $2 AND (cardinality($3::text[]) = 0 OR outcome = ANY($3)) AND (NOT $4 OR state <> 'ended') ORDER BY id LIMIT $5",
-            &[&operation.as_uuid(), &after.unwrap_or(Uuid::nil()), &words, &outstanding_only, &limit]).await?;
+        let (first, last) = jobs_of(operation);
+        let rows = self
+            .connection()
+            .await?
+            .query(
+                "SELECT id, mailbox, name, site, state, outcome, reason, server_code, server_text, request_id, begun_at, before_rights, attempts, waiting,
+                    not_before, ended_at, account, lines
+                 FROM job WHERE id >= $6 AND id <= $7 AND operation_id = $1 AND id > $2
+                    AND (cardinality($3::text[]) = 0 OR outcome = ANY($3)) AND (NOT $4 OR state <> 'ended') ORDER BY id LIMIT $5",
+                &[
+                    &operation.as_uuid(), &after.unwrap_or(Uuid::nil()), &words, &outstanding_only, &limit, &first, &last,
+                ],
+            )
+            .await?;
         rows.iter().map(view).collect()
     }
 }

@@ -1,16 +1,15 @@
-//! Operations: accepting, reading, cancelling.
+//! Operations: accepting and reading.
 
-use calgrant_domain::{
-    Counts, DelegationId, Lane, OperationId, OperationState, Outcome, TenantName,
-};
+use calgrant_domain::{Counts, DelegationId, Lane, OperationId, OperationState, TenantName};
 use time::OffsetDateTime;
-use tokio_postgres::{GenericClient, Row};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::{
     Store, StoreError, StoredDelegation, delegations,
-    events::changed,
+    error::retrying,
     row::{count, parsed},
+    standing::{counts, lock_one, save_one},
 };
 
 /// An operation to accept.
@@ -102,6 +101,10 @@ impl Store {
     /// # Errors
     /// The `request_id` was used for another request; Postgres is away.
     pub async fn accept(&self, new: &NewOperation) -> Result<Accepted, StoreError> {
+        retrying(|| self.accept_once(new)).await
+    }
+
+    async fn accept_once(&self, new: &NewOperation) -> Result<Accepted, StoreError> {
         let mut connection = self.connection().await?;
         let transaction = connection.transaction().await?;
         let key: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
@@ -123,7 +126,8 @@ impl Store {
         }
         transaction.execute("INSERT INTO operation (id, tenant, delegation_id, state, lane, validate_only, requested_by, ticket, traceparent, created_at, sequence) VALUES ($1, $2, $3, 'accepted', $4, $5, $6, $7, $8, $9, 0)",
             &[&new.id.as_uuid(), &new.tenant.as_str(), &new.delegation.as_uuid(), &new.lane.as_str(), &new.validate_only, &new.caller, &new.ticket, &new.traceparent, &new.at]).await?;
-        changed(&*transaction, new.id, new.at).await?;
+        let standing = lock_one(&transaction, new.id).await?;
+        save_one(&transaction, new.id, standing, new.at).await?;
         transaction.commit().await?;
         Ok(Accepted::New(new.id))
     }
@@ -158,70 +162,6 @@ impl Store {
         let rows = connection.query(&format!("SELECT {COLUMNS} FROM operation WHERE ($1::text IS NULL OR tenant = $1) AND id < $2 ORDER BY id DESC LIMIT $3"), &[&tenant.map(TenantName::as_str), &before, &limit]).await?;
         rows.iter().map(view).collect()
     }
-
-    /// Ends every job that has not begun. Harmless to repeat.
-    ///
-    /// # Errors
-    /// There is none of this id; Postgres is away.
-    pub async fn cancel(&self, id: OperationId, now: OffsetDateTime) -> Result<(), StoreError> {
-        let mut connection = self.connection().await?;
-        let transaction = connection.transaction().await?;
-        let row = transaction
-            .query_opt(
-                "SELECT state FROM operation WHERE id = $1 FOR UPDATE",
-                &[&id.as_uuid()],
-            )
-            .await?
-            .ok_or(StoreError::NotFound("operation"))?;
-        let state: OperationState = parsed(&row, "state")?;
-        if !state.is_final() && state != OperationState::Cancelling {
-            transaction
-                .execute(
-                    "UPDATE operation SET state = 'cancelling', waiting_for = '' WHERE id = $1",
-                    &[&id.as_uuid()],
-                )
-                .await?;
-            end_unbegun(
-                &*transaction,
-                id,
-                Outcome::Cancelled,
-                "cancel_requested",
-                now,
-            )
-            .await?;
-            changed(&*transaction, id, now).await?;
-        }
-        Ok(transaction.commit().await?)
-    }
-}
-
-/// Ends jobs that have not begun, and counts them. The operation's row is locked.
-pub(crate) async fn end_unbegun(
-    client: &impl GenericClient,
-    id: OperationId,
-    outcome: Outcome,
-    reason: &str,
-    now: OffsetDateTime,
-) -> Result<(), StoreError> {
-    let ended = client.execute("UPDATE job SET state = 'ended', outcome = $2, reason = $3, waiting = '', ended_at = $4 WHERE operation_id = $1 AND state <> 'ended' AND begun_at IS NULL",
-        &[&id.as_uuid(), &outcome.as_str(), &reason, &now]).await?;
-    // The column is named by the outcome's own word.
-    client
-        .execute(
-            &format!("UPDATE operation SET {outcome} = {outcome} + $2 WHERE id = $1"),
-            &[&id.as_uuid(), &i64::try_from(ended).unwrap_or(i64::MAX)],
-        )
-        .await?;
-    Ok(())
-}
-
-/// The counts of an operation's row.
-pub(crate) fn counts(row: &Row) -> Result<Counts, StoreError> {
-    let mut counts = Counts::accepting(count(row, "accepted")?);
-    for outcome in Outcome::ALL {
-        counts.add(*outcome, count(row, outcome.as_str())?);
-    }
-    Ok(counts)
 }
 
 fn view(row: &Row) -> Result<OperationView, StoreError> {

@@ -1,11 +1,13 @@
-//! The pool, migrations, and what may go wrong.
+//! The pool, and migrations.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use deadpool_postgres::{
-    Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime,
+    Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Transaction,
 };
-use tokio_postgres::NoTls;
+use tokio_postgres::{NoTls, Row, types::ToSql};
+
+use crate::{StoreError, tls};
 
 mod embedded {
     refinery::embed_migrations!("migrations");
@@ -14,59 +16,12 @@ mod embedded {
 /// One process migrates at a time: the number is ours alone.
 const MIGRATION_LOCK: i64 = 0x63_61_6c_67;
 
-/// Why the store couldn't do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Postgres is away, or the connection broke: try again.
-    #[error("Postgres: {0}")]
-    Away(String),
-    /// Postgres refused: a fault of ours.
-    #[error("Postgres refused: {0}")]
-    Refused(String),
-    /// What is stored can't be read.
-    #[error("what is stored can't be read: {0}")]
-    Unreadable(#[from] calgrant_domain::BadInput),
-    /// There is nothing of this name.
-    #[error("there is no {0}")]
-    NotFound(&'static str),
-    /// The claim on a listing is not the caller's any more, or the operation was cancelled.
-    #[error("the listing is not the caller's any more")]
-    ClaimLost,
-    /// The `request_id` was used for another request, which became this operation.
-    #[error("the request_id was used for {0}")]
-    RequestIdReused(calgrant_domain::OperationId),
-    /// What was read before has changed meanwhile.
-    #[error("changed meanwhile")]
-    Changed,
-    /// The number to resume from has been pruned.
-    #[error("pruned")]
-    Pruned,
-}
-
-impl From<tokio_postgres::Error> for StoreError {
-    fn from(error: tokio_postgres::Error) -> Self {
-        let text = error
-            .as_db_error()
-            .map_or_else(|| error.to_string(), ToString::to_string);
-        // Class 08 and 57P: connection trouble, shutting down; 40: try again.
-        let passing = error.code().is_none_or(|code| {
-            ["08", "57P", "40", "53"]
-                .iter()
-                .any(|class| code.code().starts_with(class))
-        });
-        if passing {
-            Self::Away(text)
-        } else {
-            Self::Refused(text)
-        }
-    }
-}
-
-impl From<deadpool_postgres::PoolError> for StoreError {
-    fn from(error: deadpool_postgres::PoolError) -> Self {
-        Self::Away(error.to_string())
-    }
-}
+/// What every connection is told. `Accepted` means committed to disk, whatever the server's default is. Plans are
+/// made for the tables as they are, not as they were when a statement was first used: they grow from nothing to
+/// millions of rows. A transaction of a process that hangs doesn't hold its locks for ever.
+const SESSION: &str =
+    "SET synchronous_commit = on; SET plan_cache_mode = force_custom_plan; SET jit = off;
+    SET idle_in_transaction_session_timeout = '60s'";
 
 /// The database.
 #[derive(Debug, Clone)]
@@ -75,27 +30,41 @@ pub struct Store {
 }
 
 impl Store {
-    /// A pool of connections to `url`, made when they are needed.
+    /// A pool of connections to `url`, made when they are needed. With `sslmode=verify-full` (or `require`, which
+    /// means the same here) they are encrypted, and the server proves its name by a certificate that the system's
+    /// roots or those in `ca_file` (PEM) vouch for. Without `sslmode` they are plain.
     ///
     /// # Errors
-    /// It is no URL of Postgres.
-    pub fn new(url: &str) -> Result<Self, StoreError> {
-        let refused = |cause: String| StoreError::Refused(cause);
-        let config: tokio_postgres::Config = url
+    /// It is no URL of Postgres, or its `sslmode` is not offered; `ca_file` can't be used, or there is no use for it.
+    pub fn new(url: &str, ca_file: Option<&Path>) -> Result<Self, StoreError> {
+        let refused = StoreError::Refused;
+        let (url, encrypted) = tls::mode(url).map_err(refused)?;
+        let mut config: tokio_postgres::Config = url
             .parse()
             .map_err(|cause: tokio_postgres::Error| refused(cause.to_string()))?;
-        let manager = Manager::from_config(
-            config,
-            NoTls,
-            ManagerConfig {
-                recycling_method: RecyclingMethod::Fast,
-            },
-        );
-        // `Accepted` means committed to disk, whatever the server's default is.
-        let durable = Hook::async_fn(|connection: &mut deadpool_postgres::ClientWrapper, _| {
+        // A silent peer is noticed within a minute, also in the middle of a transaction.
+        config
+            .keepalives_idle(Duration::from_secs(20))
+            .keepalives_interval(Duration::from_secs(10))
+            .keepalives_retries(3)
+            .tcp_user_timeout(Duration::from_secs(60));
+        let recycling = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
+        let manager = if encrypted {
+            let connector = tls::connector(&mut config, ca_file).map_err(refused)?;
+            Manager::from_config(config, connector, recycling)
+        } else if ca_file.is_some() {
+            let why = "a CA file is of no use without sslmode=verify-full in the URL";
+            return Err(refused(why.to_owned()));
+        } else {
+            config.ssl_mode(tokio_postgres::config::SslMode::Disable);
+            Manager::from_config(config, NoTls, recycling)
+        };
+        let prepared = Hook::async_fn(|connection: &mut deadpool_postgres::ClientWrapper, _| {
             Box::pin(async move {
                 connection
-                    .batch_execute("SET synchronous_commit = on")
+                    .batch_execute(SESSION)
                     .await
                     .map_err(HookError::Backend)
             })
@@ -106,7 +75,7 @@ impl Store {
             .runtime(Runtime::Tokio1)
             .wait_timeout(timeout)
             .create_timeout(timeout)
-            .post_create(durable)
+            .post_create(prepared)
             .build();
         Ok(Self {
             pool: pool.map_err(|cause| refused(cause.to_string()))?,
@@ -154,4 +123,24 @@ impl Store {
     pub(crate) async fn connection(&self) -> Result<Object, StoreError> {
         Ok(self.pool.get().await?)
     }
+}
+
+/// Runs a statement that is prepared once on each connection.
+pub(crate) async fn rows(
+    transaction: &Transaction<'_>,
+    sql: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Row>, StoreError> {
+    let statement = transaction.prepare_cached(sql).await?;
+    Ok(transaction.query(&statement, parameters).await?)
+}
+
+/// The same for a statement without rows to answer. Answers how many it touched.
+pub(crate) async fn run(
+    transaction: &Transaction<'_>,
+    sql: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<u64, StoreError> {
+    let statement = transaction.prepare_cached(sql).await?;
+    Ok(transaction.execute(&statement, parameters).await?)
 }

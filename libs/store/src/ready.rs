@@ -1,14 +1,22 @@
 //! From rows to the broker: ready jobs are claimed in windows, and come back if they can't be published.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use calgrant_domain::{Calendar, Job, JobId, Lane, MailboxId, OperationId};
+use deadpool_postgres::Transaction;
 use time::OffsetDateTime;
 use tokio_postgres::Row;
+use uuid::Uuid;
 
 use crate::{
     Store, StoreError,
-    row::{parsed, small},
+    draw::{Offer, draw, quota},
+    error::retrying,
+    pool::{rows, run},
+    row::{long, parsed, small},
 };
 
 /// A job to publish.
@@ -24,10 +32,12 @@ pub struct ReadyJob {
 
 /// Serialises the claims of one tenant's lane, so that two never fill a window twice.
 const CLAIM_LOCK: i32 = 0x6a6f;
+/// Jobs taken back in one transaction.
+const OVERDUE_PAGE: i64 = 5000;
 
 impl Store {
-    /// Claims ready jobs: for each tenant and lane what its window of `window` has room for, drawn evenly from its running
-    /// operations, interactive ones first, `limit` in all.
+    /// Claims ready jobs, `limit` in all: for each tenant and lane what its window of `window` has room for, drawn evenly
+    /// from its operations. Interactive ones first; then all tenants alike.
     ///
     /// # Errors
     /// Postgres is away.
@@ -37,48 +47,93 @@ impl Store {
         window: u32,
         now: OffsetDateTime,
     ) -> Result<Vec<ReadyJob>, StoreError> {
-        let mut connection = self.connection().await?;
-        let lanes = connection.query("SELECT DISTINCT tenant, lane FROM operation WHERE state IN ('listing', 'running', 'cancelling') ORDER BY lane DESC, tenant", &[]).await?;
+        let lanes = self.lanes(now).await?;
         let mut claimed = Vec::new();
-        for row in lanes {
-            let left = i64::from(limit) - i64::try_from(claimed.len()).unwrap_or(i64::MAX);
-            if left <= 0 {
-                break;
-            }
-            let (tenant, lane): (String, String) = (row.try_get("tenant")?, row.try_get("lane")?);
-            let transaction = connection.transaction().await?;
-            let ours: bool = transaction
-                .query_one(
-                    "SELECT pg_try_advisory_xact_lock($1, hashtext($2 || '/' || $3))",
-                    &[&CLAIM_LOCK, &tenant, &lane],
-                )
-                .await?
-                .get(0);
-            if !ours {
-                continue;
-            }
-            let published: i64 = transaction.query_one("SELECT count(*) FROM job WHERE tenant = $1 AND lane = $2 AND state = 'published'", &[&tenant, &lane]).await?.get(0);
-            let room = (i64::from(window) - published).min(left);
-            if room <= 0 {
-                continue;
-            }
-            // A rank within each operation, so that every one of them gives its first before any gives its second.
-            let rows = transaction.query("WITH drawn AS (
-                    SELECT ready.id, ready.rank FROM operation o CROSS JOIN LATERAL (
-                        SELECT id, row_number() OVER (ORDER BY not_before, id) AS rank FROM (
-                            SELECT id, not_before FROM job WHERE operation_id = o.id AND state = 'ready' AND not_before <= $3 ORDER BY not_before, id LIMIT $4 FOR UPDATE SKIP LOCKED) oldest
-                    ) ready WHERE o.tenant = $1 AND o.lane = $2 AND o.state IN ('listing', 'running', 'cancelling') ORDER BY ready.rank LIMIT $4)
-                UPDATE job SET state = 'published', published_at = $3, waiting = '', delivery = delivery + 1 FROM drawn WHERE job.id = drawn.id
-                RETURNING job.*, (SELECT folder_id FROM mailbox m WHERE m.tenant = job.tenant AND m.id = job.mailbox) AS folder_id,
-                    (SELECT folder_path FROM mailbox m WHERE m.tenant = job.tenant AND m.id = job.mailbox) AS folder_path,
-                    (SELECT traceparent FROM operation o WHERE o.id = job.operation_id) AS traceparent",
-                &[&tenant, &lane, &now, &room]).await?;
-            transaction.commit().await?;
-            for row in &rows {
-                claimed.push(read(row)?);
+        for lane in [Lane::Interactive, Lane::Bulk] {
+            let mut tenants: Vec<_> = lanes
+                .iter()
+                .filter(|((of, _), _)| *of == lane)
+                .map(|((_, tenant), operations)| (tenant.as_str(), operations.as_slice()))
+                .collect();
+            // Equal shares; what some don't need is shared again by those who could use more.
+            loop {
+                let left = (limit as usize).saturating_sub(claimed.len());
+                if left == 0 || tenants.is_empty() {
+                    break;
+                }
+                let share = (left / tenants.len()).max(1);
+                let mut wanting_more = Vec::new();
+                for (tenant, operations) in tenants {
+                    let room = share.min((limit as usize).saturating_sub(claimed.len()));
+                    let claim = || self.claim_lane(tenant, lane, operations, room, window, now);
+                    let jobs = retrying(claim).await?;
+                    if !jobs.is_empty() && jobs.len() == room {
+                        wanting_more.push((tenant, operations));
+                    }
+                    claimed.extend(jobs);
+                }
+                tenants = wanting_more;
             }
         }
         Ok(claimed)
+    }
+
+    /// Operations that have something ready, by lane and tenant.
+    async fn lanes(
+        &self,
+        now: OffsetDateTime,
+    ) -> Result<BTreeMap<(Lane, String), Vec<Uuid>>, StoreError> {
+        let sql = "SELECT tenant, lane, id FROM operation o WHERE state IN ('listing', 'running', 'cancelling')
+            AND EXISTS (SELECT 1 FROM job WHERE operation_id = o.id AND state = 'ready' AND not_before <= $1)";
+        let connection = self.connection().await?;
+        let statement = connection.prepare_cached(sql).await?;
+        let mut lanes: BTreeMap<_, Vec<Uuid>> = BTreeMap::new();
+        for row in connection.query(&statement, &[&now]).await? {
+            let lane = (parsed(&row, "lane")?, row.try_get("tenant")?);
+            lanes.entry(lane).or_default().push(row.try_get("id")?);
+        }
+        Ok(lanes)
+    }
+
+    async fn claim_lane(
+        &self,
+        tenant: &str,
+        lane: Lane,
+        operations: &[Uuid],
+        room: usize,
+        window: u32,
+        now: OffsetDateTime,
+    ) -> Result<Vec<ReadyJob>, StoreError> {
+        let mut connection = self.connection().await?;
+        let transaction = connection.transaction().await?;
+        let sql = "SELECT pg_try_advisory_xact_lock($1, hashtext($2 || '/' || $3)) AS ours";
+        let locked = rows(&transaction, sql, &[&CLAIM_LOCK, &tenant, &lane.as_str()]).await?;
+        if !locked.iter().any(|row| row.get("ours")) {
+            return Ok(Vec::new());
+        }
+        let (offers, room) =
+            offers(&transaction, tenant, lane, operations, room, window, now).await?;
+        let chosen = draw(&offers, room, now.nanosecond());
+        if chosen.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<_> = chosen.iter().map(JobId::as_uuid).collect();
+        // Whoever holds a job at this moment is ending or beginning it: it is left for another time.
+        let found = rows(
+            &transaction,
+            "WITH page AS (
+                SELECT j.id, o.traceparent, m.folder_id, m.folder_path FROM job j JOIN operation o ON o.id = j.operation_id
+                    LEFT JOIN mailbox m ON m.tenant = j.tenant AND m.id = j.mailbox
+                WHERE j.id = ANY($1) AND j.state = 'ready' AND j.not_before <= $2 ORDER BY j.id FOR UPDATE OF j SKIP LOCKED
+             )
+             UPDATE job SET state = 'published', published_at = $2, waiting = '', delivery = delivery + 1 FROM page WHERE job.id = page.id
+             RETURNING job.id, job.operation_id, job.tenant, job.site, job.lane, job.mailbox, job.address, job.licensed, job.trustee, job.role,
+                job.lower_higher, job.validate_only, job.phase, job.delivery, page.traceparent, page.folder_id, page.folder_path",
+            &[&ids, &now],
+        )
+        .await?;
+        transaction.commit().await?;
+        found.iter().map(read).collect()
     }
 
     /// Puts jobs back that could not be published.
@@ -86,19 +141,25 @@ impl Store {
     /// # Errors
     /// Postgres is away.
     pub async fn give_back(&self, jobs: &[JobId]) -> Result<(), StoreError> {
+        retrying(|| self.give_back_once(jobs)).await
+    }
+
+    async fn give_back_once(&self, jobs: &[JobId]) -> Result<(), StoreError> {
         let ids: Vec<_> = jobs.iter().map(JobId::as_uuid).collect();
-        self.connection()
-            .await?
-            .execute(
-                "UPDATE job SET state = 'ready' WHERE id = ANY($1) AND state = 'published'",
-                &[&ids],
-            )
-            .await?;
-        Ok(())
+        let mut connection = self.connection().await?;
+        let transaction = connection.transaction().await?;
+        run(
+            &transaction,
+            "WITH page AS (SELECT id FROM job WHERE id = ANY($1) AND state = 'published' ORDER BY id FOR UPDATE)
+             UPDATE job SET state = 'ready' FROM page WHERE job.id = page.id",
+            &[&ids],
+        )
+        .await?;
+        Ok(transaction.commit().await?)
     }
 
     /// Makes jobs ready again that were published longer ago than `limit`: their message is lost, or will be a harmless repeat.
-    /// Answers how many.
+    /// Answers how many; there may be more.
     ///
     /// # Errors
     /// Postgres is away.
@@ -107,8 +168,81 @@ impl Store {
         limit: Duration,
         now: OffsetDateTime,
     ) -> Result<u64, StoreError> {
-        Ok(self.connection().await?.execute("UPDATE job SET state = 'ready', not_before = $2 WHERE id IN (SELECT id FROM job WHERE state = 'published' AND published_at < $1 LIMIT 5000 FOR UPDATE SKIP LOCKED)", &[&(now - limit), &now]).await?)
+        let sql = "UPDATE job SET state = 'ready', not_before = $2
+            WHERE id IN (SELECT id FROM job WHERE state = 'published' AND published_at < $1 LIMIT $3 FOR UPDATE SKIP LOCKED)";
+        let client = self.connection().await?;
+        Ok(client
+            .execute(sql, &[&(now - limit), &now, &OVERDUE_PAGE])
+            .await?)
     }
+}
+
+/// What each operation of a lane offers, and how many jobs the window has room for, at most `room`.
+async fn offers(
+    transaction: &Transaction<'_>,
+    tenant: &str,
+    lane: Lane,
+    operations: &[Uuid],
+    room: usize,
+    window: u32,
+    now: OffsetDateTime,
+) -> Result<(Vec<Offer>, usize), StoreError> {
+    let published = rows(
+        transaction,
+        "SELECT operation_id, count(*) AS published FROM job WHERE tenant = $1 AND lane = $2 AND state = 'published' GROUP BY operation_id",
+        &[&tenant, &lane.as_str()],
+    )
+    .await?;
+    let mut under_way = HashMap::new();
+    for row in &published {
+        let count = usize::try_from(row.try_get::<_, i64>("published")?).unwrap_or(usize::MAX);
+        under_way.insert(row.try_get::<_, Uuid>("operation_id")?, count);
+    }
+    let room = room.min((window as usize).saturating_sub(under_way.values().sum()));
+    if room == 0 {
+        return Ok((Vec::new(), 0));
+    }
+    let mut offers: Vec<_> = operations
+        .iter()
+        .map(|operation| Offer {
+            operation: OperationId::from_uuid(*operation),
+            under_way: under_way.get(operation).copied().unwrap_or(0),
+            ready: Vec::new(),
+            more: true,
+        })
+        .collect();
+    // Each time only as many of each as could be needed: 500 operations are not read a whole window deep.
+    while let Some(each) = quota(&offers, room) {
+        let open: Vec<_> = offers
+            .iter()
+            .filter(|offer| offer.more)
+            .map(|offer| offer.operation.as_uuid())
+            .collect();
+        let depth = long(u64::try_from(each).unwrap_or(u64::MAX));
+        let found = rows(
+            transaction,
+            "SELECT asked.id AS operation_id, ready.id FROM unnest($1::uuid[]) AS asked (id) CROSS JOIN LATERAL (
+                SELECT id, not_before FROM job WHERE operation_id = asked.id AND state = 'ready' AND not_before <= $2
+                ORDER BY not_before, id LIMIT $3) ready
+             ORDER BY asked.id, ready.not_before, ready.id",
+            &[&open, &now, &depth],
+        )
+        .await?;
+        let mut by_operation: HashMap<Uuid, Vec<JobId>> = HashMap::new();
+        for row in &found {
+            by_operation
+                .entry(row.try_get("operation_id")?)
+                .or_default()
+                .push(JobId::from_uuid(row.try_get("id")?));
+        }
+        for offer in offers.iter_mut().filter(|offer| offer.more) {
+            offer.ready = by_operation
+                .remove(&offer.operation.as_uuid())
+                .unwrap_or_default();
+            offer.more = offer.ready.len() >= each;
+        }
+    }
+    Ok((offers, room))
 }
 
 fn read(row: &Row) -> Result<ReadyJob, StoreError> {

@@ -1,22 +1,28 @@
 //! Results: what workers read becomes what happened, with its counts, in one transaction.
+//!
+//! A batch takes a handful of statements, whatever its size: lock the operations, lock the jobs, decide, store what was decided.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
 use calgrant_domain::{
-    Calendar, JobId, Next, Observed, OperationId, Outcome, Phase, Reading, Waiting,
-    reading::{Ended, Known, Report},
-    settle,
+    Calendar, Detail, JobId, MailboxId, Next, Observed, OperationId, Outcome, Phase, Reading,
+    Reason, Waiting,
+    reading::{Answers, Ended, Known, Report, heed},
 };
+use deadpool_postgres::Transaction;
 use time::OffsetDateTime;
-use tokio_postgres::{Row, Transaction};
+use tokio_postgres::Row;
 
 use crate::{
     Store, StoreError,
-    events::changed,
-    row::{before, duration, int, parsed, small},
+    error::retrying,
+    pool::rows,
+    row::{before, duration, parsed, small},
+    settled,
+    standing::{lock, save},
 };
 
 /// What a worker reported.
@@ -26,6 +32,8 @@ pub struct ReportedResult {
     pub job: JobId,
     /// Its operation.
     pub operation: OperationId,
+    /// Which handing out it answers, as the job carried it.
+    pub delivery: u32,
     /// What was read; `None` when no worker took it in time.
     pub report: Option<Report>,
     /// The calendar, if it was found.
@@ -41,10 +49,33 @@ pub struct ReportedResult {
 /// What became of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Applied {
-    /// It is recorded, or its job had ended already.
+    /// It is recorded, or its job had gone on without it.
     Recorded,
-    /// No job of this id is known.
+    /// The operation has no such job.
     Unknown,
+}
+
+/// A job while results are applied to it.
+#[derive(Debug)]
+pub(crate) struct Settling {
+    pub(crate) operation: OperationId,
+    pub(crate) tenant: String,
+    pub(crate) mailbox: MailboxId,
+    pub(crate) trustee: String,
+    pub(crate) known: Known,
+    pub(crate) delivery: u32,
+    pub(crate) answered: u32,
+    pub(crate) not_before: OffsetDateTime,
+    /// Why it waits, if it does by what was applied.
+    pub(crate) waiting: Option<Waiting>,
+    pub(crate) ended: Option<Ended>,
+    /// The server's words and who heard them; `None`: what is stored stays.
+    pub(crate) told: Option<(Detail, String)>,
+    /// Calls that the results took, beyond those counted before.
+    pub(crate) calls: u32,
+    /// What ended it saw, and when.
+    pub(crate) seen: Option<(Observed, OffsetDateTime)>,
+    pub(crate) changed: bool,
 }
 
 impl Store {
@@ -58,165 +89,186 @@ impl Store {
         roll: f64,
         now: OffsetDateTime,
     ) -> Result<Vec<Applied>, StoreError> {
+        retrying(|| self.apply_once(results, roll, now)).await
+    }
+
+    async fn apply_once(
+        &self,
+        results: &[ReportedResult],
+        roll: f64,
+        now: OffsetDateTime,
+    ) -> Result<Vec<Applied>, StoreError> {
         let mut connection = self.connection().await?;
         let transaction = connection.transaction().await?;
-        // Operations before jobs, both in the order of ids: as a cancellation locks them.
         let operations: BTreeSet<_> = results
             .iter()
             .map(|result| result.operation.as_uuid())
             .collect();
         let operations: Vec<_> = operations.into_iter().collect();
-        transaction
-            .query(
-                "SELECT id FROM operation WHERE id = ANY($1) ORDER BY id FOR UPDATE",
-                &[&operations],
-            )
-            .await?;
+        let mut standings = lock(&transaction, &operations).await?;
+        let mut jobs = lock_jobs(&transaction, results, &operations, now).await?;
+
         let mut applied = Vec::with_capacity(results.len());
-        let mut ended: BTreeMap<OperationId, BTreeMap<Outcome, i64>> = BTreeMap::new();
+        let mut calendars = BTreeMap::new();
         for result in results {
-            let row = transaction.query_opt("SELECT j.*, s.park_first_millis, s.park_limit_millis FROM job j LEFT JOIN site s ON s.tenant = j.tenant AND s.kind = j.site WHERE j.id = $1 FOR UPDATE OF j", &[&result.job.as_uuid()]).await?;
-            let Some(row) = row else {
+            let known = jobs
+                .get_mut(&result.job)
+                .filter(|job| job.operation == result.operation);
+            let Some(job) = known else {
                 applied.push(Applied::Unknown);
                 continue;
             };
             applied.push(Applied::Recorded);
-            if row.try_get::<_, &str>("state")? == "ended" {
-                // The first final outcome stands, whoever speaks later.
-                continue;
+            if let Some(calendar) = &result.calendar {
+                calendars.insert((job.tenant.clone(), job.mailbox.as_uuid()), calendar);
             }
-            if let Some(outcome) = record(&transaction, &row, result, roll, now).await? {
-                *ended
-                    .entry(OperationId::from_uuid(row.try_get("operation_id")?))
+            job.apply(result, roll, now);
+        }
+        jobs.retain(|_, job| job.changed);
+        let mut touched: BTreeMap<OperationId, BTreeMap<Outcome, u64>> = BTreeMap::new();
+        for job in jobs.values() {
+            if let Some(end) = &job.ended {
+                *touched
+                    .entry(job.operation)
                     .or_default()
-                    .entry(outcome)
+                    .entry(end.outcome)
                     .or_default() += 1;
             }
         }
-        for (operation, outcomes) in ended {
-            for (outcome, more) in outcomes {
-                // The column is named by the outcome's own word.
-                transaction
-                    .execute(
-                        &format!("UPDATE operation SET {outcome} = {outcome} + $2 WHERE id = $1"),
-                        &[&operation.as_uuid(), &more],
-                    )
-                    .await?;
+        settled::store_jobs(&transaction, &jobs, now).await?;
+        settled::store_calendars(&transaction, &calendars).await?;
+        settled::store_access(&transaction, &jobs).await?;
+        standings.retain(|id, _| touched.contains_key(id));
+        for (id, standing) in &mut standings {
+            for (outcome, more) in touched.get(id).into_iter().flatten() {
+                standing.counts.add(*outcome, *more);
             }
-            changed(&*transaction, operation, now).await?;
         }
+        save(&transaction, standings, now).await?;
         transaction.commit().await?;
         Ok(applied)
     }
 }
 
-/// Records one result. Answers the outcome if the job ended by it.
-async fn record(
+/// Locks the jobs, in the order of their ids whatever order the results are in.
+async fn lock_jobs(
     transaction: &Transaction<'_>,
-    row: &Row,
-    result: &ReportedResult,
-    roll: f64,
+    results: &[ReportedResult],
+    operations: &[uuid::Uuid],
     now: OffsetDateTime,
-) -> Result<Option<Outcome>, StoreError> {
-    let id = result.job.as_uuid();
-    if let Some(calendar) = &result.calendar {
-        transaction
-            .execute(
-                "UPDATE mailbox SET folder_id = $3, folder_path = $4 WHERE tenant = $1 AND id = $2",
-                &[
-                    &row.try_get::<_, &str>("tenant")?,
-                    &row.try_get::<_, uuid::Uuid>("mailbox")?,
-                    &calendar.folder_id,
-                    &calendar.path,
-                ],
-            )
-            .await?;
-    }
-    let Some(report) = &result.report else {
-        transaction.execute("UPDATE job SET state = 'ready', not_before = $2, waiting = 'returned' WHERE id = $1", &[&id, &now]).await?;
-        return Ok(None);
-    };
-    let detail = &report.detail;
-    match settle(&known(row, now)?, &report.reading, roll) {
-        Next::End(Ended { outcome, reason }) => {
-            transaction.execute("UPDATE job SET state = 'ended', outcome = $2, reason = $3, server_code = $4, server_text = $5, request_id = $6, account = $7, calls = calls + $8, ended_at = $9, waiting = '' WHERE id = $1",
-                &[&id, &outcome.as_str(), &reason.map_or("", calgrant_domain::Reason::as_str), &detail.server_code, &detail.server_text, &detail.request_id, &result.account, &int(result.calls), &now]).await?;
-            if !row.try_get::<_, bool>("validate_only")? {
-                know(
-                    transaction,
-                    row,
-                    result,
-                    &report.reading,
-                    outcome,
-                    reason.map_or("", calgrant_domain::Reason::as_str),
-                )
-                .await?;
+) -> Result<HashMap<JobId, Settling>, StoreError> {
+    let ids: Vec<_> = results.iter().map(|result| result.job.as_uuid()).collect();
+    let found = rows(
+        transaction,
+        "SELECT j.id, j.operation_id, j.tenant, j.mailbox, j.trustee, j.role, j.lower_higher, j.validate_only, j.state, j.phase, j.delivery, j.answered,
+            j.not_before, j.attempts, j.parks, j.proofs, j.begun_at, j.before_rights, j.accepted_at, j.outcome, s.park_first_millis, s.park_limit_millis
+         FROM job j LEFT JOIN site s ON s.tenant = j.tenant AND s.kind = j.site
+         WHERE j.id = ANY($1) AND j.operation_id = ANY($2) ORDER BY j.id FOR UPDATE OF j",
+        &[&ids, &operations],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| Ok((JobId::from_uuid(row.try_get("id")?), read(row, now)?)))
+        .collect()
+}
+
+impl Settling {
+    /// Applies one result. The first final outcome stands, whoever speaks later.
+    fn apply(&mut self, result: &ReportedResult, roll: f64, now: OffsetDateTime) {
+        if self.ended.is_some() {
+            return;
+        }
+        let present = result.delivery == self.delivery && self.answered < result.delivery;
+        let answers = if present {
+            Answers::Present
+        } else {
+            Answers::Earlier
+        };
+        let reading = result.report.as_ref().map(|report| &report.reading);
+        let Some(next) = heed(&self.known, answers, reading, roll) else {
+            return;
+        };
+        self.changed = true;
+        self.answered = self.answered.max(result.delivery);
+        if let Some(report) = &result.report {
+            self.told = Some((report.detail.clone(), result.account.clone()));
+            self.calls = self.calls.saturating_add(result.calls);
+        }
+        match next {
+            Next::End(end) => {
+                self.seen = match reading {
+                    Some(Reading::Seen(seen) | Reading::Wrote(seen)) => {
+                        Some((*seen, result.read_at))
+                    }
+                    _ => None,
+                };
+                self.ended = Some(end);
             }
-            Ok(Some(outcome))
+            Next::Again { after, why, phase } => {
+                self.not_before = now + after;
+                self.waiting = Some(why);
+                self.known.phase = phase;
+                match why {
+                    Waiting::Retry => self.known.attempts += 1,
+                    Waiting::Parked => self.known.parks += 1,
+                    Waiting::Proof => self.known.proofs += 1,
+                    Waiting::Returned | Waiting::Throttled => {}
+                }
+            }
         }
-        Next::Again { after, why, phase } => {
-            let one = |is: Waiting| i32::from(why == is);
-            let phase = if phase == Phase::Prove {
-                Phase::Prove
-            } else {
-                Phase::Grant
-            };
-            transaction.execute("UPDATE job SET state = 'ready', not_before = $2, waiting = $3, phase = $4, attempts = attempts + $5, parks = parks + $6, proofs = proofs + $7,
-                    server_code = $8, server_text = $9, request_id = $10, account = $11, calls = calls + $12 WHERE id = $1",
-                &[&id, &(now + after), &why.as_str(), &phase.as_str(), &one(Waiting::Retry), &one(Waiting::Parked), &one(Waiting::Proof), &detail.server_code, &detail.server_text, &detail.request_id, &result.account, &int(result.calls)]).await?;
-            Ok(None)
-        }
+    }
+
+    /// Why it ended, as a word; empty if it simply worked.
+    pub(crate) fn reason(&self) -> &'static str {
+        self.ended
+            .as_ref()
+            .and_then(|end| end.reason)
+            .map_or("", Reason::as_str)
     }
 }
 
-fn known(row: &Row, now: OffsetDateTime) -> Result<Known, StoreError> {
+fn read(row: &Row, now: OffsetDateTime) -> Result<Settling, StoreError> {
     let accepted_at: OffsetDateTime = row.try_get("accepted_at")?;
-    Ok(Known {
-        wanted: parsed(row, "role")?,
-        lower_higher: row.try_get("lower_higher")?,
-        validate_only: row.try_get("validate_only")?,
-        before: before(row)?,
-        attempts: small(row, "attempts")?,
-        parks: small(row, "parks")?,
-        proofs: small(row, "proofs")?,
-        age: Duration::try_from(now - accepted_at).unwrap_or_default(),
-        // Without its site the mailbox isn't waited for any longer.
-        park_first: duration(
-            row.try_get::<_, Option<i64>>("park_first_millis")?
-                .unwrap_or(0),
-        ),
-        park_limit: duration(
-            row.try_get::<_, Option<i64>>("park_limit_millis")?
-                .unwrap_or(0),
-        ),
-    })
-}
-
-/// Keeps what is now known of the trustee's right to the mailbox.
-async fn know(
-    transaction: &Transaction<'_>,
-    row: &Row,
-    result: &ReportedResult,
-    reading: &Reading,
-    outcome: Outcome,
-    reason: &str,
-) -> Result<(), StoreError> {
-    let granted = matches!(
-        outcome,
-        Outcome::Added | Outcome::Updated | Outcome::Unchanged | Outcome::LeftHigher
-    );
-    let (role, read_at) = match reading {
-        Reading::Seen(Observed::Present(rights)) | Reading::Wrote(Observed::Present(rights)) => {
-            (rights.to_string(), Some(result.read_at))
-        }
-        Reading::Seen(Observed::Absent) | Reading::Wrote(Observed::Absent) => {
-            (String::new(), Some(result.read_at))
-        }
-        _ => (String::new(), None),
+    // Without its site the mailbox isn't waited for any longer.
+    let park = |column: &str| -> Result<Duration, StoreError> {
+        Ok(duration(
+            row.try_get::<_, Option<i64>>(column)?.unwrap_or(0),
+        ))
     };
-    transaction.execute("INSERT INTO access (tenant, mailbox, trustee, state, role, verified_at, reason, operation_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-        ON CONFLICT (tenant, mailbox, trustee) DO UPDATE SET state = EXCLUDED.state, role = EXCLUDED.role, verified_at = COALESCE(EXCLUDED.verified_at, access.verified_at), reason = EXCLUDED.reason, operation_id = EXCLUDED.operation_id
-        WHERE access.operation_id <= EXCLUDED.operation_id",
-        &[&row.try_get::<_, &str>("tenant")?, &row.try_get::<_, uuid::Uuid>("mailbox")?, &row.try_get::<_, &str>("trustee")?, &if granted { "granted" } else { "not_granted" }, &role, &read_at, &reason, &row.try_get::<_, uuid::Uuid>("operation_id")?]).await?;
-    Ok(())
+    let ended = match row.try_get::<_, &str>("state")? {
+        "ended" => Some(Ended {
+            outcome: parsed(row, "outcome")?,
+            reason: None,
+        }),
+        _ => None,
+    };
+    Ok(Settling {
+        operation: OperationId::from_uuid(row.try_get("operation_id")?),
+        tenant: row.try_get("tenant")?,
+        mailbox: MailboxId::from_uuid(row.try_get("mailbox")?),
+        trustee: row.try_get("trustee")?,
+        known: Known {
+            wanted: parsed(row, "role")?,
+            lower_higher: row.try_get("lower_higher")?,
+            validate_only: row.try_get("validate_only")?,
+            before: before(row)?,
+            attempts: small(row, "attempts")?,
+            parks: small(row, "parks")?,
+            proofs: small(row, "proofs")?,
+            age: Duration::try_from(now - accepted_at).unwrap_or_default(),
+            park_first: park("park_first_millis")?,
+            park_limit: park("park_limit_millis")?,
+            phase: parsed::<Phase>(row, "phase")?,
+        },
+        delivery: small(row, "delivery")?,
+        answered: small(row, "answered")?,
+        not_before: row.try_get("not_before")?,
+        waiting: None,
+        ended,
+        told: None,
+        calls: 0,
+        seen: None,
+        changed: false,
+    })
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use calgrant_domain::{BadInput, Observed};
+use calgrant_domain::{BadInput, Observed, OperationId};
 use tokio_postgres::Row;
+use uuid::Uuid;
 
 use crate::StoreError;
 
@@ -79,5 +80,40 @@ pub(crate) fn rights(observed: Observed) -> Option<String> {
     match observed {
         Observed::Absent => None,
         Observed::Present(rights) => Some(rights.to_string()),
+    }
+}
+
+/// For a column of counts.
+pub(crate) fn long(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// The least and the greatest id that a job of this operation can have: they begin with its time of acceptance.
+/// Operations accepted in the same millisecond share them.
+pub(crate) fn jobs_of(operation: OperationId) -> (Uuid, Uuid) {
+    let time = operation.as_uuid().as_u128() >> 80 << 80;
+    (
+        Uuid::from_u128(time),
+        Uuid::from_u128(time | ((1 << 80) - 1)),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use calgrant_domain::{JobId, MailboxId};
+
+    #[test]
+    fn an_operations_jobs_lie_in_its_range() {
+        let at = time::OffsetDateTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_123);
+        for random in 0..100u32 {
+            let random = Uuid::new_v5(&Uuid::NAMESPACE_OID, &random.to_be_bytes());
+            let operation = OperationId::new(at, random);
+            let job = JobId::of(operation, MailboxId::from_uuid(random)).as_uuid();
+            let (first, last) = jobs_of(operation);
+            assert!(first <= job && job <= last);
+        }
+        let later = OperationId::new(at + Duration::from_millis(1), Uuid::nil());
+        assert!(jobs_of(later).0 > jobs_of(OperationId::new(at, Uuid::nil())).1);
     }
 }

@@ -47,7 +47,7 @@ impl Database {
     /// Never: the URL was made here.
     #[must_use]
     pub fn store(&self) -> Store {
-        Store::new(&self.url).unwrap_or_else(|cause| panic!("{cause}"))
+        Store::new(&self.url, None).unwrap_or_else(|cause| panic!("{cause}"))
     }
 
     /// A connection to it, to look behind the doors.
@@ -105,7 +105,7 @@ async fn template(admin: &Client) -> String {
         )
         .await;
         execute(admin, &format!("CREATE DATABASE {raw}")).await;
-        let store = Store::new(&url_of(&raw)).unwrap_or_else(|cause| panic!("{cause}"));
+        let store = Store::new(&url_of(&raw), None).unwrap_or_else(|cause| panic!("{cause}"));
         store
             .migrate()
             .await

@@ -6,6 +6,7 @@
 mod database;
 mod judge;
 mod proxy;
+pub mod sample;
 mod school;
 mod vhost;
 mod waiting;

@@ -1,6 +1,9 @@
 //! Settings of status: section `[status]`, or `CALGRANT_STATUS_…` in the environment.
 
-use std::{net::SocketAddr, path::Path};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use calgrant_runtime::settings::{self, Fault};
 use serde::Deserialize;
@@ -11,6 +14,7 @@ struct Raw {
     listen: String,
     insecure_remote: bool,
     database_url: Option<String>,
+    database_ca_file: Option<PathBuf>,
     amqp_url: Option<String>,
 }
 
@@ -20,6 +24,7 @@ impl Default for Raw {
             listen: "127.0.0.1:7102".into(),
             insecure_remote: false,
             database_url: None,
+            database_ca_file: None,
             amqp_url: None,
         }
     }
@@ -30,8 +35,10 @@ impl Default for Raw {
 pub struct Config {
     /// Where gRPC is served.
     pub listen: SocketAddr,
-    /// URL of Postgres.
+    /// URL of Postgres. With `sslmode=verify-full` the connection is encrypted and the server's certificate checked.
     pub database_url: String,
+    /// Certificates (PEM) that may vouch for Postgres's, besides the system's.
+    pub database_ca_file: Option<PathBuf>,
     /// URL of RabbitMQ.
     pub amqp_url: String,
 }
@@ -57,6 +64,7 @@ impl Config {
         Ok(Self {
             listen,
             database_url,
+            database_ca_file: raw.database_ca_file,
             amqp_url: or(raw.amqp_url, "AMQP_URL", "amqp://127.0.0.1:5672/%2f"),
         })
     }

@@ -4,7 +4,7 @@
 //! api, worker ──gRPC──▶ ledger ─┐
 //! clients ─────▶ provisioning, queries, fleet ─▶ store ─▶ Postgres
 //! results ─────▶ results ───────┘          ▲
-//!                                        sweep: overdue jobs become ready again
+//!                                        sweep: overdue jobs become ready again, endings that were interrupted go on
 //! ```
 
 pub mod config;
@@ -43,7 +43,7 @@ const SERVICES: &[&str] = &[
 ];
 /// A job published longer ago is published again: its message is lost, or the repeat is harmless.
 const OVERDUE: Duration = Duration::from_secs(900);
-const SWEEP: Duration = Duration::from_secs(30);
+const SWEEP: Duration = Duration::from_secs(5);
 const DRAIN: Duration = Duration::from_secs(15);
 /// Pages of listings are larger than the usual 4 MiB.
 const LARGEST: usize = 64 << 20;
@@ -68,7 +68,7 @@ pub async fn run_on(
 ) -> anyhow::Result<()> {
     let tasks = Tasks::new(stop.clone());
     let address = listener.local_addr()?;
-    let store = Store::new(&config.database_url)
+    let store = Store::new(&config.database_url, config.database_ca_file.as_deref())
         .map_err(|cause| anyhow!("status.database_url: {cause}"))?;
     let (health, health_service) = grpc::Health::new();
     health.ready(SERVICES, false).await;
@@ -128,7 +128,7 @@ pub async fn run_on(
     Ok(())
 }
 
-/// Makes overdue jobs ready again, now and then.
+/// Makes overdue jobs ready again, and goes on with endings of operations that were interrupted, now and then.
 async fn sweep(store: Store, stop: CancellationToken) {
     loop {
         match store.take_back_overdue(OVERDUE, clock::now()).await {
@@ -138,6 +138,14 @@ async fn sweep(store: Store, stop: CancellationToken) {
                 "jobs were published and not heard of; they are ready again"
             ),
             Err(cause) => warn!(error = %cause, "couldn't look for overdue jobs; trying again"),
+        }
+        match store.finish_endings(clock::now()).await {
+            Ok(0) => {}
+            Ok(operations) => info!(
+                operations,
+                "the jobs of cancelled operations that hadn't begun are ended"
+            ),
+            Err(cause) => warn!(error = %cause, "couldn't end what was cancelled; trying again"),
         }
         tokio::select! {
             () = tokio::time::sleep(SWEEP) => {}

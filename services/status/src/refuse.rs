@@ -15,6 +15,10 @@ pub(crate) fn store(error: StoreError) -> Status {
             warn!(error = cause, "the database is away");
             refusal::unavailable("the database is away; try again", Duration::from_secs(1))
         }
+        StoreError::Contended(cause) => {
+            warn!(error = cause, "other transactions were in the way");
+            refusal::unavailable("the database is busy; try again", Duration::from_secs(1))
+        }
         StoreError::NotFound(what) => {
             refusal::not_found(what, "", &format!("there is no such {what}"))
         }

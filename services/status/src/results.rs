@@ -69,7 +69,7 @@ async fn apply(
 ) -> Result<Option<Vec<Applied>>, StoreError> {
     let answered = waiting::until_ok("Postgres to record results", stop, || async {
         match store.apply(results, clock::roll(), clock::now()).await {
-            Err(StoreError::Away(cause)) => Err(cause),
+            Err(StoreError::Away(cause) | StoreError::Contended(cause)) => Err(cause),
             other => Ok(other),
         }
     });
@@ -110,6 +110,7 @@ fn read(delivery: &Delivery) -> Result<ReportedResult, String> {
     Ok(ReportedResult {
         job: result.job,
         operation: result.operation,
+        delivery: result.delivery,
         report: result.report,
         calendar: result.calendar,
         account: result.account,

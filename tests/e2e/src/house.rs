@@ -315,6 +315,7 @@ impl House {
                     let config = calgrant_status::Config {
                         listen,
                         database_url,
+                        database_ca_file: None,
                         amqp_url,
                     };
                     calgrant_status::run_on(listener, config, stop).await

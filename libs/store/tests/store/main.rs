@@ -1,0 +1,16 @@
+//! The store on a real Postgres: a module per aggregate, and one for what several processes do at the same time.
+
+mod accepting;
+mod access;
+mod begins;
+mod cancelling;
+mod contention;
+mod counts;
+mod events;
+mod fleet;
+mod listing;
+mod lists;
+mod ready;
+mod results;
+mod tls;
+mod world;
