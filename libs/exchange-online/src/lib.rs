@@ -16,10 +16,14 @@ mod command;
 pub mod connect;
 mod directory;
 mod dn;
+mod fault;
+mod first_byte;
 mod graph;
 mod http;
+mod link;
 mod lookup;
 mod token;
+mod token_cache;
 mod wire;
 
 use std::fmt;

@@ -10,6 +10,6 @@ pub mod error;
 
 pub use calendars::{Answer, Ask, CalendarCall, Calendars, Performed};
 pub use directory::{
-    Directory, ListingError, Page, PrincipalKind, Resolved, Selection, TrusteeFound,
+    Directory, ListingError, LookedUp, Page, PrincipalKind, Resolved, Selection, TrusteeFound,
 };
 pub use error::{CallError, Meaning, Scope};
