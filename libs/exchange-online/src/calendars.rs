@@ -166,7 +166,7 @@ impl OnlineCalendars {
         tally: &mut Tally,
     ) -> Result<Answer, CallError> {
         let (mut reply, mut rows) = (first, Vec::new());
-        for _ in 0..PAGES {
+        for left in (0..PAGES).rev() {
             let output = reply.and_then(|reply| classify(&reply, command::asked(&call.ask)));
             let mut page = match output {
                 Ok(page) => page,
@@ -179,14 +179,21 @@ impl OnlineCalendars {
             }
             rows.extend(classify::rows(page));
             let Some(link) = link.filter(|_| !command::is_whole(&call.ask, &rows)) else {
-                break;
+                return command::answer(&call.ask, Ok(Value::Array(rows)));
             };
+            if left == 0 {
+                break;
+            }
             link::check(&self.base, Some(&self.directory_id), &link)?;
             let sent = self.single(token, call, path, &link).await;
             tally.count(&sent);
             reply = sent.reply;
         }
-        command::answer(&call.ask, Ok(Value::Array(rows)))
+        Err(CallError::new(
+            Meaning::Retry,
+            "too_many_pages",
+            format!("the answer has more than {PAGES} pages"),
+        ))
     }
 
     /// Several calls in one request.

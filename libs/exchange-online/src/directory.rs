@@ -335,7 +335,7 @@ impl Directory for OnlineDirectory {
             return Err(refused(
                 OperationFailure::OuNotFound,
                 format!(
-                    "no user lies below {name:?}: check the unit's distinguished name, and that it is synchronised"
+                    "no user lies below {name}: check the unit's distinguished name, and that it is synchronised"
                 ),
             ));
         }
@@ -392,7 +392,7 @@ fn unit(name: &str) -> Result<Dn, ListingError> {
         refused(
             OperationFailure::OuNotFound,
             format!(
-                "{name:?} is not a distinguished name; write it as OU=Students,DC=uni,DC=example"
+                "{name} is not a distinguished name; write it as OU=Students,DC=uni,DC=example"
             ),
         )
     })

@@ -2,9 +2,12 @@
 //!
 //! * [`directory`]: who is there (listings, names, trustees); used by the planner.
 //! * [`calendars`]: the calendar's permission list; used by the workers.
+//! * `conformance` (a feature, for tests): what every adapter must do.
 //! * [`error`]: what a refused or failed call means for us, classed once, in the adapter.
 
 pub mod calendars;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod directory;
 pub mod error;
 
