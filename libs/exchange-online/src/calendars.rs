@@ -230,7 +230,7 @@ impl OnlineCalendars {
             let reply = match (unnamed.remove(&at), &replies) {
                 (Some(error), _) => Err(error),
                 (None, Err(error)) => Err(error.clone()),
-                (None, Ok(replies)) => replies[at].clone().ok_or_else(|| batch::missing()),
+                (None, Ok(replies)) => replies[at].clone().ok_or_else(batch::missing),
             };
             answers.push(
                 self.whole(token, call, Path::InvokeCommand, reply, tally)

@@ -197,24 +197,31 @@ fn meaning(
     if text.contains("write scope") {
         return Meaning::GiveUp(Reason::OutOfWriteScope);
     }
-    match (class, status) {
-        (Some(Class::EntryExists), _) => Meaning::EntryExists,
-        (Some(Class::NoEntry), _) => Meaning::NoEntry,
-        (Some(Class::Park), _) => Meaning::Park,
-        (Some(Class::GiveUp(reason)), _) => Meaning::GiveUp(reason),
-        (Some(Class::NotFound), _) => match asked {
+    match class {
+        Some(Class::EntryExists) => Meaning::EntryExists,
+        Some(Class::NoEntry) => Meaning::NoEntry,
+        Some(Class::Park) => Meaning::Park,
+        Some(Class::GiveUp(reason)) => Meaning::GiveUp(reason),
+        Some(Class::NotFound) => match asked {
             // The folder, or its mailbox: finding the folder again tells which.
             Asked::Folder => Meaning::FolderGone,
             Asked::Mailbox => Meaning::Park,
             Asked::Directory => Meaning::GiveUp(Reason::Rejected),
         },
-        (Some(Class::NotAllowed), _) | (_, Some(403)) => Meaning::PauseAccount,
-        (Some(Class::Retry), _) => Meaning::Retry,
-        // The interface isn't there: that is no mailbox's fault.
-        (None, Some(405 | 501)) => Meaning::PauseAccount,
+        Some(Class::NotAllowed) => Meaning::PauseAccount,
+        Some(Class::Retry) => Meaning::Retry,
+        Some(Class::SlowDown | Class::SignInAgain) | None => by_status(status, said_why),
+    }
+}
+
+/// What a status means that comes without a word we know.
+fn by_status(status: Option<u16>, said_why: bool) -> Meaning {
+    match status {
+        // The account's rights, or the interface isn't there: that is no mailbox's fault.
+        Some(403 | 405 | 501) => Meaning::PauseAccount,
+        Some(300..=399 | 408 | 409 | 412 | 424 | 425 | 500..) => Meaning::Retry,
         // Nobody says what wasn't found: something between us and the server.
-        (None, Some(404)) if !said_why => Meaning::Retry,
-        (None, Some(300..=399 | 408 | 409 | 412 | 424 | 425 | 500..)) => Meaning::Retry,
+        Some(404) if !said_why => Meaning::Retry,
         _ => Meaning::GiveUp(Reason::Rejected),
     }
 }

@@ -2,9 +2,10 @@
 
 use calgrant_domain::{Address, Rights};
 use calgrant_simulator::{
-    AppSpec, CalendarSpec, DEMO_CERTIFICATE_PEM, EntrySpec, GroupKind, GroupSpec, Kind, TenantSpec,
-    UnitSpec, UserSpec,
+    AppSpec, CalendarSpec, DEMO_CERTIFICATE_PEM, GroupKind, GroupSpec, Kind, TenantSpec, UnitSpec,
+    UserSpec,
 };
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{BY_CERTIFICATE, BY_SECRET, READER, SECRET};
@@ -262,11 +263,10 @@ fn calendar(path: &str, entries: &[(&str, &str, &str)]) -> CalendarSpec {
         path: path.to_owned(),
         entries: entries
             .iter()
-            .map(|(principal, rights, flags)| EntrySpec {
-                principal: (*principal).to_owned(),
-                rights: words(rights),
-                flags: words(flags),
-                ..EntrySpec::default()
+            .map(|(principal, rights, flags)| {
+                let entry =
+                    json!({"principal": principal, "rights": words(rights), "flags": words(flags)});
+                serde_json::from_value(entry).expect("an entry as scenario files write it")
             })
             .collect(),
     }
