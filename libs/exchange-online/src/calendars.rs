@@ -15,7 +15,6 @@ use calgrant_exchange::{Answer, Ask, CalendarCall, Calendars, CallError, Meaning
 use futures::future::join_all;
 use reqwest::header::HeaderValue;
 use serde_json::Value;
-use time::OffsetDateTime;
 
 use crate::{
     Account, ConnectError, Endpoints, Now, batch,
@@ -23,6 +22,7 @@ use crate::{
     command::{self, Path},
     http::{Http, Reply, Sent},
     link,
+    tally::Tally,
     token::{ADMIN_SCOPE, TokenSource},
     token_cache::Token,
     wire::{Batch, BatchRequest},
@@ -322,28 +322,6 @@ impl OnlineCalendars {
         } else {
             self.system_anchor.clone()
         }
-    }
-}
-
-/// What a round took.
-#[derive(Default)]
-struct Tally {
-    round_trips: u32,
-    /// The first byte of the last request.
-    last: Option<OffsetDateTime>,
-}
-
-impl Tally {
-    fn count(&mut self, sent: &Sent) {
-        if sent.first_byte.is_some() || sent.reply.is_ok() {
-            self.round_trips += 1;
-        }
-        self.last = self.last.max(sent.first_byte);
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.round_trips += other.round_trips;
-        self.last = self.last.max(other.last);
     }
 }
 

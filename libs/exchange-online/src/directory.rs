@@ -8,18 +8,18 @@ use calgrant_exchange::{
     CallError, Directory, ListingError, LookedUp, Meaning, Page, Selection, TrusteeFound,
 };
 use reqwest::RequestBuilder;
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     Account, ConnectError, Endpoints, Now,
-    calendars::{JSON, PREFER, anchor, of_many, system_anchor},
+    calendars::{JSON, PREFER, anchor, system_anchor},
     classify::{Asked, classify, next_link, rows},
     command,
     dn::Dn,
     graph::{self, quoted},
     http::{Http, Reply},
     link, lookup,
+    pages::{cast_to_users, followed, hint, is_unsupported, read},
     token::{ADMIN_SCOPE, GRAPH_SCOPE, TokenSource},
     token_cache::Token,
     wire,
@@ -409,76 +409,3 @@ fn type_names(types: &[MailboxType]) -> Vec<&'static str> {
         })
         .collect()
 }
-
-/// Reads an answer of Graph.
-pub(crate) fn read<T: DeserializeOwned>(reply: &Reply) -> Result<T, CallError> {
-    let value = classify(reply, Asked::Directory)?;
-    serde_json::from_value(value)
-        .map_err(|e| CallError::new(Meaning::Retry, "unexpected_answer", e.to_string()))
-}
-
-/// Reads a page, which may have been reached by a link that expired meanwhile.
-fn followed(reply: &Reply, following: bool) -> Result<Value, ListingError> {
-    if following && expired(reply) {
-        return Err(ListingError::Expired);
-    }
-    classify(reply, Asked::Directory)
-        .map_err(|error| {
-            if following {
-                of_many(error, "page")
-            } else {
-                error
-            }
-        })
-        .map_err(ListingError::Call)
-}
-
-/// Whether a link of the server's own is refused. Whatever words it finds for that, it won't lead on any more.
-fn expired(reply: &Reply) -> bool {
-    matches!(reply.status, Some(400 | 404 | 410))
-        && matches!(
-            classify(reply, Asked::Directory),
-            Err(CallError {
-                meaning: Meaning::GiveUp(_),
-                ..
-            })
-        )
-        || matches!(reply.status, Some(404 | 410))
-}
-
-/// Whether a question is refused for its form, and not for what it is about.
-fn is_unsupported(reply: &Reply) -> bool {
-    if !matches!(reply.status, Some(400 | 404 | 501)) {
-        return false;
-    }
-    !matches!(
-        classify(reply, Asked::Directory),
-        Err(error) if error.meaning != Meaning::GiveUp(Reason::Rejected)
-            || error.detail.server_code == "Request_ResourceNotFound"
-    )
-}
-
-/// The same question about users alone.
-fn cast_to_users(url: &str) -> Option<String> {
-    let (path, query) = url.split_once('?')?;
-    Some(format!("{path}/microsoft.graph.user?{query}"))
-}
-
-/// Says which permission members of a group take.
-fn hint(error: ListingError, selection: &Selection) -> ListingError {
-    match (error, selection) {
-        (ListingError::Call(mut error), Selection::Group(_))
-            if error.meaning == Meaning::PauseAccount =>
-        {
-            error.detail.server_text.push_str(
-                " (members of groups take GroupMember.Read.All, hidden ones Member.Read.Hidden too)",
-            );
-            ListingError::Call(error)
-        }
-        (error, _) => error,
-    }
-}
-
-#[cfg(test)]
-#[path = "directory_tests.rs"]
-mod tests;

@@ -22,6 +22,8 @@ mod graph;
 mod http;
 mod link;
 mod lookup;
+mod pages;
+mod tally;
 mod token;
 mod token_cache;
 mod wire;

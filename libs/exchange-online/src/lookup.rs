@@ -11,8 +11,10 @@ use crate::{
     OnlineDirectory, batch,
     calendars::of_many,
     classify::{Asked, classify},
-    directory::{read, refused},
-    graph, wire,
+    directory::refused,
+    graph,
+    pages::read,
+    wire,
 };
 
 /// Requests that Graph takes in one batch.
