@@ -92,6 +92,8 @@ words!(
         SharingPolicy = "sharing_policy",
         /// The folder accepts no permissions.
         FolderRefused = "folder_refused",
+        /// The trustee's entry is a delegate's, and changing it would take the delegation away.
+        DelegateEntry = "delegate_entry",
         /// A later operation has already begun to change this mailbox for this trustee.
         Superseded = "superseded",
         /// Every read after the write showed the old list: the write may or may not show later.
@@ -138,6 +140,9 @@ impl Reason {
                 "the trustee resolves to an external address: use its address in this organisation"
             }
             Self::FolderRefused => "this folder takes no permissions: nothing can be granted here",
+            Self::DelegateEntry => {
+                "the trustee is this person's delegate: end that in Outlook first, or exclude the mailbox"
+            }
             Self::Superseded => "look at the later operation; it decides",
             Self::ReadsLag => {
                 "Exchange still shows the old list: run again later, it writes only if needed"

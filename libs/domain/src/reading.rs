@@ -218,7 +218,8 @@ fn refusal(reason: Reason) -> Outcome {
         | Reason::Unlicensed
         | Reason::NoCalendar
         | Reason::Superseded
-        | Reason::FolderRefused => Outcome::Refused,
+        | Reason::FolderRefused
+        | Reason::DelegateEntry => Outcome::Refused,
         _ => Outcome::Failed,
     }
 }

@@ -7,7 +7,7 @@ use base64::{
 use ring::{
     digest,
     rand::SystemRandom,
-    signature::{RSA_PSS_SHA256, RsaKeyPair},
+    signature::{KeyPair, RSA_PSS_SHA256, RsaKeyPair},
 };
 use serde_json::json;
 use time::OffsetDateTime;
@@ -46,6 +46,13 @@ impl Signer {
         let certificate = pem(certificate_pem, "CERTIFICATE")
             .map_err(bad)?
             .ok_or_else(|| bad("the certificate file holds no CERTIFICATE".into()))?;
+        // A certificate holds its public key as these very bytes.
+        let public = key.public_key().as_ref();
+        if !certificate.windows(public.len()).any(|part| part == public) {
+            return Err(bad(
+                "the key is not that of the certificate; the file may hold more than one certificate, this account's must come first".into(),
+            ));
+        }
         let thumbprint =
             URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &certificate).as_ref());
         Ok(Self { key, thumbprint })
@@ -106,13 +113,14 @@ fn pem(text: &str, label: &str) -> Result<Option<Vec<u8>>, String> {
 
 #[cfg(test)]
 mod tests {
-    use ring::signature::{KeyPair, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
+    use ring::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
     use serde_json::Value;
     use time::macros::datetime;
 
     use super::*;
 
     const KEY: &str = include_str!("../testdata/key.pem");
+    const OTHER: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----";
     const CERTIFICATE: &str = include_str!("../testdata/certificate.pem");
 
     #[test]
@@ -160,6 +168,7 @@ mod tests {
                 CERTIFICATE,
                 "not an RSA key",
             ),
+            (KEY, OTHER, "not that of the certificate"),
         ] {
             let Err(error) = Signer::new(key, certificate) else {
                 panic!("{why}")

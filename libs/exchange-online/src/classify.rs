@@ -4,7 +4,10 @@ use calgrant_domain::{Detail, Reason};
 use calgrant_exchange::{CallError, Meaning, Scope};
 use serde_json::Value;
 
-use crate::http::Reply;
+use crate::{
+    fault::{Fault, fault, parsed},
+    http::Reply,
+};
 
 /// What was asked about: the same error means different things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,43 +28,117 @@ const TRANSIENT: &[&str] = &[
     "BackendCommunicationException",
 ];
 
-/// What the body says went wrong.
-#[derive(Debug, Default)]
-pub(crate) struct Fault {
-    /// The exception's last segment, else the error's code.
-    pub(crate) code: String,
-    /// Whether a cmdlet ran and threw: the endpoint itself is there.
-    pub(crate) from_cmdlet: bool,
-    text: String,
-    request_id: String,
+/// What an exception or a code means, whatever the status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    SlowDown,
+    SignInAgain,
+    NotAllowed,
+    Retry,
+    Park,
+    NotFound,
+    EntryExists,
+    NoEntry,
+    GiveUp(Reason),
+}
+
+/// The catalogue of exceptions and codes.
+const CATALOGUE: &[(&str, Class)] = &[
+    // Throttled: nothing was executed.
+    ("TooManyRequests", Class::SlowDown),
+    ("ApplicationThrottled", Class::SlowDown),
+    ("activityLimitReached", Class::SlowDown),
+    ("ErrorExceededConnectionCount", Class::SlowDown),
+    // The token.
+    ("InvalidAuthenticationToken", Class::SignInAgain),
+    ("ExpiredAuthenticationToken", Class::SignInAgain),
+    ("Unauthorized", Class::SignInAgain),
+    // The account's rights.
+    ("Authorization_RequestDenied", Class::NotAllowed),
+    ("ErrorAccessDenied", Class::NotAllowed),
+    ("Forbidden", Class::NotAllowed),
+    // The server's troubles, and conflicts with others' writes.
+    ("ServiceUnavailable", Class::Retry),
+    ("InternalServerError", Class::Retry),
+    ("BadGateway", Class::Retry),
+    ("GatewayTimeout", Class::Retry),
+    ("ErrorServerBusy", Class::Retry),
+    ("Request_MultipleObjectsWithSameKeyValue", Class::Retry),
+    // A mailbox that isn't ready: just licensed, or being moved.
+    ("MailboxNotEnabledForRESTAPI", Class::Park),
+    ("ErrorInvalidUser", Class::Park),
+    ("ErrorNonExistentMailbox", Class::Park),
+    ("ErrorMailboxMoveInProgress", Class::Park),
+    ("MailboxInTransitException", Class::Park),
+    // Cmdlets.
+    ("ManagementObjectNotFoundException", Class::NotFound),
+    (
+        "UserAlreadyExistsInPermissionEntryException",
+        Class::EntryExists,
+    ),
+    ("MemberAlreadyExistsException", Class::EntryExists),
+    ("UserNotFoundInPermissionEntryException", Class::NoEntry),
+    (
+        "ManagementObjectAmbiguousException",
+        Class::GiveUp(Reason::Ambiguous),
+    ),
+    (
+        "InvalidInternalUserIdException",
+        Class::GiveUp(Reason::TrusteeRefused),
+    ),
+    (
+        "InvalidExternalUserIdException",
+        Class::GiveUp(Reason::TrusteeRefused),
+    ),
+    (
+        "CannotChangePermissionsOnFolderException",
+        Class::GiveUp(Reason::FolderRefused),
+    ),
+    (
+        "CannotRemoveSpecialUserException",
+        Class::GiveUp(Reason::Rejected),
+    ),
+    (
+        "OperationRequiresWriteScopeException",
+        Class::GiveUp(Reason::OutOfWriteScope),
+    ),
+    ("ErrorIncorrectRoutingHint", Class::GiveUp(Reason::Rejected)),
+];
+
+/// Whether an exception or a code has a row of its own.
+pub(crate) fn is_catalogued(name: &str) -> bool {
+    row(name).is_some() || TRANSIENT.iter().any(|word| name.contains(word))
+}
+
+fn row(name: &str) -> Option<Class> {
+    let row = CATALOGUE.iter().find(|(known, _)| *known == name);
+    row.map(|(_, class)| *class)
 }
 
 /// Reads an answer: the value, or what its failure means.
 pub(crate) fn classify(reply: &Reply, asked: Asked) -> Result<Value, CallError> {
-    let body: Option<Value> = serde_json::from_slice(&reply.body).ok();
+    let body = parsed(&reply.body);
     let fault = body.as_ref().and_then(fault);
     let good = reply.status.is_none_or(|s| (200..300).contains(&s));
     match (good, &fault, body) {
         (true, None, Some(value)) => return Ok(value),
         (true, None, None) if reply.body.is_empty() => return Ok(Value::Null),
         (true, None, None) => {
-            return Err(CallError {
-                meaning: Meaning::Retry,
-                detail: Detail {
-                    request_id: reply.request_id.clone(),
-                    ..CallError::new(Meaning::Retry, "not_json", "the answer is not JSON").detail
-                },
-            });
+            let mut error = CallError::new(Meaning::Retry, "not_json", "the answer is not JSON");
+            error.detail.request_id.clone_from(&reply.request_id);
+            return Err(error);
         }
         _ => {}
     }
+    let said_why = fault.is_some();
     let fault = fault.unwrap_or_default();
-    let status = reply.status.unwrap_or(400);
-    let meaning = meaning(reply, status, &fault, asked);
+    // An error inside a success: the status says nothing about it.
+    let status = reply.status.filter(|_| !good);
+    let meaning = meaning(reply, status, &fault, said_why, asked);
     let server_code = match (fault.code.is_empty(), reply.diagnostics.split_once(';')) {
         (false, _) => fault.code,
         (true, Some((code, _))) => code.trim().to_owned(),
-        (true, None) => format!("HTTP {status}"),
+        (true, None) => format!("HTTP {}", reply.status.unwrap_or(200)),
     };
     let text = if fault.text.is_empty() {
         &reply.diagnostics
@@ -80,137 +157,98 @@ pub(crate) fn classify(reply: &Reply, asked: Asked) -> Result<Value, CallError> 
             server_text: shortened(text),
             request_id,
         },
+        unanswered: false,
     })
 }
 
-fn meaning(reply: &Reply, status: u16, fault: &Fault, asked: Asked) -> Meaning {
+fn meaning(
+    reply: &Reply,
+    status: Option<u16>,
+    fault: &Fault,
+    said_why: bool,
+    asked: Asked,
+) -> Meaning {
     let slow_down = |scope| Meaning::WaitUntil {
         scope,
         after: reply.retry_after,
     };
-    let code = fault.code.as_str();
-    if status == 429
-        || matches!(
-            code,
-            "TooManyRequests" | "ApplicationThrottled" | "activityLimitReached"
-        )
-    {
+    let class = row(&fault.code);
+    if status == Some(429) || class == Some(Class::SlowDown) {
         return slow_down(Scope::Account);
     }
-    if status == 401 || code == "InvalidAuthenticationToken" {
+    if status == Some(401) || class == Some(Class::SignInAgain) {
         return Meaning::SignInAgain;
     }
-    if status == 503 && reply.retry_after.is_some() {
+    let named_a_delay = reply.retry_after.is_some();
+    if status == Some(503) && named_a_delay {
         return slow_down(Scope::Site);
     }
-    let body = String::from_utf8_lossy(&reply.body);
-    if TRANSIENT.iter().any(|word| body.contains(word)) {
-        return Meaning::Retry;
+    if is_transient(reply) {
+        return if named_a_delay {
+            slow_down(Scope::Site)
+        } else {
+            Meaning::Retry
+        };
     }
-    if let Some(known) = known(fault, asked) {
-        return known;
-    }
-    match status {
-        500.. | 408 | 300..=399 => Meaning::Retry,
-        403 => Meaning::PauseAccount,
-        _ => Meaning::GiveUp(Reason::Rejected),
-    }
-}
-
-/// The catalogue of exceptions and codes.
-fn known(fault: &Fault, asked: Asked) -> Option<Meaning> {
     let text = fault.text.to_lowercase();
     if text.contains("sharing policy") {
-        return Some(Meaning::GiveUp(Reason::SharingPolicy));
+        return Meaning::GiveUp(Reason::SharingPolicy);
     }
     if text.contains("write scope") {
-        return Some(Meaning::GiveUp(Reason::OutOfWriteScope));
+        return Meaning::GiveUp(Reason::OutOfWriteScope);
     }
-    Some(match fault.code.as_str() {
-        "UserAlreadyExistsInPermissionEntryException" => Meaning::EntryExists,
-        "UserNotFoundInPermissionEntryException" => Meaning::NoEntry,
-        "ManagementObjectNotFoundException" => match asked {
+    match class {
+        Some(Class::EntryExists) => Meaning::EntryExists,
+        Some(Class::NoEntry) => Meaning::NoEntry,
+        Some(Class::Park) => Meaning::Park,
+        Some(Class::GiveUp(reason)) => Meaning::GiveUp(reason),
+        Some(Class::NotFound) => match asked {
             // The folder, or its mailbox: finding the folder again tells which.
             Asked::Folder => Meaning::FolderGone,
             Asked::Mailbox => Meaning::Park,
             Asked::Directory => Meaning::GiveUp(Reason::Rejected),
         },
-        "ManagementObjectAmbiguousException" => Meaning::GiveUp(Reason::Ambiguous),
-        "InvalidInternalUserIdException" | "InvalidExternalUserIdException" => {
-            Meaning::GiveUp(Reason::TrusteeRefused)
-        }
-        "CannotChangePermissionsOnFolderException" => Meaning::GiveUp(Reason::FolderRefused),
-        "CannotRemoveSpecialUserException" | "ErrorIncorrectRoutingHint" => {
-            Meaning::GiveUp(Reason::Rejected)
-        }
-        "MailboxNotEnabledForRESTAPI" | "ErrorInvalidUser" => Meaning::Park,
-        _ => return None,
+        Some(Class::NotAllowed) => Meaning::PauseAccount,
+        Some(Class::Retry) => Meaning::Retry,
+        Some(Class::SlowDown | Class::SignInAgain) | None => by_status(status, said_why),
+    }
+}
+
+/// What a status means that comes without a word we know.
+fn by_status(status: Option<u16>, said_why: bool) -> Meaning {
+    match status {
+        // The account's rights, or the interface isn't there: that is no mailbox's fault.
+        Some(403 | 405 | 501) => Meaning::PauseAccount,
+        Some(300..=399 | 408 | 409 | 412 | 424 | 425 | 500..) => Meaning::Retry,
+        // Nobody says what wasn't found: something between us and the server.
+        Some(404) if !said_why => Meaning::Retry,
+        _ => Meaning::GiveUp(Reason::Rejected),
+    }
+}
+
+fn is_transient(reply: &Reply) -> bool {
+    let body = String::from_utf8_lossy(&reply.body);
+    TRANSIENT.iter().any(|word| body.contains(word))
+}
+
+/// Whether the endpoint isn't there for this account, as opposed to a cmdlet that failed.
+pub(crate) fn is_no_endpoint(reply: &Reply) -> bool {
+    if !matches!(reply.status, Some(403 | 404 | 405 | 501)) || is_transient(reply) {
+        return false;
+    }
+    let fault = parsed(&reply.body).and_then(|body| fault(&body));
+    fault.is_none_or(|fault| {
+        !fault.from_cmdlet && row(&fault.code).is_none_or(|class| class == Class::NotAllowed)
     })
 }
 
-/// Reads the `error` of a body, if it has one.
-pub(crate) fn fault(body: &Value) -> Option<Fault> {
-    let error = body.get("error").filter(|error| !error.is_null())?;
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    if let Some(code) = error.as_str() {
-        return Some(Fault {
-            code: code.to_owned(),
-            text: text(&body["error_description"]),
-            ..Fault::default()
-        });
-    }
-    let inner = error
-        .get("innererror")
-        .or_else(|| error.get("innerError"))
-        .unwrap_or(&Value::Null);
-    let mut fault = Fault {
-        code: text(&error["code"]),
-        text: text(&error["message"]),
-        request_id: text(&inner["request-id"]),
-        from_cmdlet: false,
-    };
-    let deeper = [
-        &error["details"][0]["message"],
-        &inner["internalexception"]["message"],
-    ];
-    if let Some(message) = deeper
-        .into_iter()
-        .find_map(|m| m.as_str().filter(|m| !m.is_empty()))
-    {
-        fault.text = message.to_owned();
-        fault.from_cmdlet = true;
-    }
-    let message = fault.text.clone();
-    if let Some((exception, text)) = exception(&message) {
-        fault.code = exception;
-        fault.text = text;
-        fault.from_cmdlet = true;
-    }
-    Some(fault)
-}
-
-/// Splits `id|type|text`, or decodes a proxied exception, which is JSON. Gives the type's last segment.
-fn exception(message: &str) -> Option<(String, String)> {
-    if message.starts_with('{') {
-        let value: Value = serde_json::from_str(message).ok()?;
-        let text = value["Message"].as_str().unwrap_or_default();
-        if let Some(inner) = exception(text) {
-            return Some(inner);
-        }
-        // The exception that matters is named inside the proxy's text.
-        let inner = text
-            .split(|c: char| !c.is_alphanumeric() && c != '.')
-            .filter_map(|word| word.rsplit('.').next())
-            .find(|word| word.len() > "Exception".len() && word.ends_with("Exception"));
-        let outer = value["ClassName"].as_str().unwrap_or_default();
-        let name = inner.or_else(|| outer.rsplit('.').next())?;
-        return Some((name.to_owned(), text.to_owned()));
-    }
-    let mut parts = message.splitn(3, '|');
-    let (_id, kind, text) = (parts.next()?, parts.next()?, parts.next()?);
-    let name = kind.trim().rsplit('.').next()?;
-    name.ends_with("Exception")
-        .then(|| (name.to_owned(), text.to_owned()))
+/// Whether a batch was refused as a batch: its size, or that it is one. Nothing of it was executed.
+pub(crate) fn is_no_batch(reply: &Reply) -> bool {
+    matches!(reply.status, Some(400 | 404 | 405 | 413 | 501))
+        && !is_transient(reply)
+        && parsed(&reply.body)
+            .and_then(|body| fault(&body))
+            .is_none_or(|fault| row(&fault.code).is_none())
 }
 
 /// At most 300 characters, on one line.
@@ -245,6 +283,12 @@ pub(crate) fn rows(answer: Value) -> Vec<Value> {
         Value::Array(rows) => rows,
         _ => Vec::new(),
     }
+}
+
+/// The link to the next page of an answer, if it has one.
+pub(crate) fn next_link(answer: &Value) -> Option<&str> {
+    let link = answer.get("@odata.nextLink")?.as_str()?;
+    (!link.is_empty()).then_some(link)
 }
 
 #[cfg(test)]

@@ -172,6 +172,81 @@ fn table() {
         (504, String::new(), Asked::Folder, Retry),
         (200, "<html>".into(), Asked::Folder, Retry),
         (418, String::new(), Asked::Folder, GiveUp(Reason::Rejected)),
+        // Errors inside a success, or where a batch left the status out.
+        (200, code("ServiceUnavailable"), Asked::Folder, Retry),
+        (200, code("Unauthorized"), Asked::Folder, SignInAgain),
+        (200, code("Forbidden"), Asked::Folder, PauseAccount),
+        (
+            200,
+            code("TooManyRequests"),
+            Asked::Folder,
+            wait(Scope::Account),
+        ),
+        (
+            200,
+            code("Strange"),
+            Asked::Folder,
+            GiveUp(Reason::Rejected),
+        ),
+        (
+            429,
+            code("ApplicationThrottled"),
+            Asked::Directory,
+            wait(Scope::Account),
+        ),
+        (
+            400,
+            code("activityLimitReached"),
+            Asked::Directory,
+            wait(Scope::Account),
+        ),
+        // Conflicts, moves, members.
+        (
+            409,
+            code("Request_MultipleObjectsWithSameKeyValue"),
+            Asked::Directory,
+            Retry,
+        ),
+        (412, String::new(), Asked::Directory, Retry),
+        (424, code("FailedDependency"), Asked::Directory, Retry),
+        (
+            400,
+            code("MailboxNotEnabledForRESTAPI"),
+            Asked::Mailbox,
+            Park,
+        ),
+        (
+            500,
+            cmdlet("MailboxInTransitException", "x"),
+            Asked::Folder,
+            Park,
+        ),
+        (404, code("ErrorNonExistentMailbox"), Asked::Mailbox, Park),
+        (
+            400,
+            cmdlet("MemberAlreadyExistsException", "x"),
+            Asked::Directory,
+            EntryExists,
+        ),
+        // The interface isn't there, or something stands between.
+        (405, String::new(), Asked::Folder, PauseAccount),
+        (501, String::new(), Asked::Folder, PauseAccount),
+        (404, String::new(), Asked::Folder, Retry),
+        (404, "<html>".into(), Asked::Folder, Retry),
+        (302, String::new(), Asked::Folder, Retry),
+        (
+            404,
+            code("ResourceNotFound"),
+            Asked::Folder,
+            GiveUp(Reason::Rejected),
+        ),
+        (
+            403,
+            code("ErrorAccessDenied"),
+            Asked::Directory,
+            PauseAccount,
+        ),
+        (403, "ServerBusyException".into(), Asked::Folder, Retry),
     ] {
         assert_eq!(meaning_of(status, &body, asked), want, "{status} {body}");
     }
@@ -195,15 +270,99 @@ fn slow_downs_carry_the_servers_delay() {
 }
 
 #[test]
-fn proxied_exceptions_are_json_in_the_message() {
-    let message = json!({"ClassName": "Microsoft.Exchange.Configuration.CmdletProxyException",
-        "Message": "Error on proxy command 'Set-X' to server A: Microsoft.Exchange.Configuration.Tasks.ManagementObjectNotFoundException: no"});
-    let body = json!({"error": {"code": "BadRequest", "message": "Error executing cmdlet",
-        "details": [{"message": message.to_string()}]}});
-    assert_eq!(
-        meaning_of(400, &body.to_string(), Asked::Mailbox),
-        Meaning::Park
-    );
+fn a_named_delay_makes_a_wait_of_what_is_transient() {
+    for body in [
+        cmdlet("ServerBusyException", "x"),
+        code("CmdletProxyNotAvailableFailure"),
+    ] {
+        let reply = Reply {
+            retry_after: Some(Duration::from_secs(7)),
+            ..reply(400, &body)
+        };
+        assert!(matches!(
+            classify(&reply, Asked::Folder).unwrap_err().meaning,
+            Meaning::WaitUntil { .. }
+        ));
+    }
+}
+
+#[test]
+fn a_batch_may_leave_the_status_out() {
+    let without = |body: &str| Reply {
+        status: None,
+        ..reply(0, body)
+    };
+    let failed = without(&cmdlet("UserNotFoundInPermissionEntryException", "x"));
+    let error = classify(&failed, Asked::Folder).unwrap_err();
+    assert_eq!(error.meaning, Meaning::NoEntry);
+    assert!(classify(&without(r#"{"value":[]}"#), Asked::Folder).is_ok());
+    assert!(classify(&without(""), Asked::Folder).is_ok());
+}
+
+#[test]
+fn a_cmdlet_that_failed_is_no_missing_endpoint() {
+    for (status, body, want) in [
+        (404, String::new(), true),
+        (403, "\0".into(), true),
+        (403, code("Forbidden"), true),
+        (404, code("ResourceNotFound"), true),
+        (405, "<html>".into(), true),
+        (404, cmdlet("ManagementObjectNotFoundException", "x"), false),
+        (403, cmdlet("XException", "write scope"), false),
+        (404, code("MailboxNotEnabledForRESTAPI"), false),
+        (403, code("ServerBusyException"), false),
+        (400, String::new(), false),
+        (500, String::new(), false),
+    ] {
+        assert_eq!(
+            is_no_endpoint(&reply(status, &body)),
+            want,
+            "{status} {body}"
+        );
+    }
+}
+
+#[test]
+fn a_batch_that_is_too_large_is_no_failed_call() {
+    for (status, body, want) in [
+        (400, code("BadRequest"), true),
+        (413, String::new(), true),
+        (404, String::new(), true),
+        (400, code("ServerBusyException"), false),
+        (400, code("TooManyRequests"), false),
+        (400, code("ErrorIncorrectRoutingHint"), false),
+        (200, String::new(), false),
+        (429, String::new(), false),
+        (503, String::new(), false),
+    ] {
+        assert_eq!(is_no_batch(&reply(status, &body)), want, "{status} {body}");
+    }
+}
+
+#[test]
+fn no_row_is_there_twice() {
+    let mut names: Vec<_> = CATALOGUE.iter().map(|(name, _)| name).collect();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), CATALOGUE.len());
+}
+
+#[test]
+fn a_byte_order_mark_does_no_harm() {
+    assert!(classify(&reply(200, "\u{FEFF}{\"value\":[]}"), Asked::Folder).is_ok());
+}
+
+#[test]
+fn links_to_further_pages() {
+    for (page, want) in [
+        (json!({"@odata.nextLink": "https://x"}), Some("https://x")),
+        (json!({"@odata.nextLink": ""}), None),
+        (json!({"@odata.nextLink": null}), None),
+        (json!({}), None),
+        (json!([]), None),
+    ] {
+        assert_eq!(next_link(&page), want, "{page}");
+    }
 }
 
 #[test]

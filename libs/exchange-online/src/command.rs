@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     classify::{Asked, rows},
-    wire::{FolderRow, PermissionRow},
+    wire::{FolderRow, OneOrMany, PermissionRow},
 };
 
 /// Which interface a cmdlet goes to; they name folders differently.
@@ -19,20 +19,18 @@ pub(crate) enum Path {
 }
 
 /// The name of the cmdlet and the body that calls it.
-pub(crate) fn command(call: &CalendarCall, path: Path) -> (&'static str, Value) {
-    let folder = |calendar: &Calendar| match path {
-        Path::AdminApi => format!("{}:{}", call.mailbox, calendar.path),
-        Path::InvokeCommand => format!("{}:{}", call.mailbox, calendar.folder_id),
-    };
-    let write = |calendar: &Calendar, trustee: &Address, role: AccessRole| json!({"Identity": folder(calendar), "User": trustee.as_str(), "AccessRights": access(role, path)});
+///
+/// # Errors
+/// The folder isn't named: half a name means the top of the mailbox to a cmdlet, and nobody asked for that.
+pub(crate) fn command(call: &CalendarCall, path: Path) -> Result<(&'static str, Value), CallError> {
     let (name, parameters) = match &call.ask {
         Ask::FindCalendar => (
             "Get-MailboxFolderStatistics",
-            json!({"Identity": call.mailbox.as_str(), "FolderScope": "Calendar"}),
+            json!({"Identity": call.mailbox.as_str(), "FolderScope": "Calendar", "ResultSize": "Unlimited"}),
         ),
         Ask::Read { calendar, trustee } => (
             "Get-MailboxFolderPermission",
-            json!({"Identity": folder(calendar), "User": trustee.as_str()}),
+            json!({"Identity": folder(call, calendar, path)?, "User": trustee.as_str(), "ResultSize": "Unlimited"}),
         ),
         Ask::Add {
             calendar,
@@ -40,7 +38,7 @@ pub(crate) fn command(call: &CalendarCall, path: Path) -> (&'static str, Value) 
             role,
         } => (
             "Add-MailboxFolderPermission",
-            write(calendar, trustee, *role),
+            write(&folder(call, calendar, path)?, trustee, *role, path),
         ),
         Ask::Set {
             calendar,
@@ -48,10 +46,11 @@ pub(crate) fn command(call: &CalendarCall, path: Path) -> (&'static str, Value) 
             role,
         } => (
             "Set-MailboxFolderPermission",
-            write(calendar, trustee, *role),
+            write(&folder(call, calendar, path)?, trustee, *role, path),
         ),
         Ask::Remove { calendar, trustee } => {
-            let mut parameters = json!({"Identity": folder(calendar), "User": trustee.as_str()});
+            let mut parameters =
+                json!({"Identity": folder(call, calendar, path)?, "User": trustee.as_str()});
             // The Admin API takes the two parameters only, and doesn't ask.
             if path == Path::InvokeCommand {
                 parameters["Confirm"] = json!(false);
@@ -59,7 +58,33 @@ pub(crate) fn command(call: &CalendarCall, path: Path) -> (&'static str, Value) 
             ("Remove-MailboxFolderPermission", parameters)
         }
     };
-    (name, envelope(name, &parameters))
+    Ok((name, envelope(name, &parameters)))
+}
+
+/// Says nothing of flags or notification: to name `SendNotificationToUser` at all would strip a delegate's flags.
+fn write(folder: &str, trustee: &Address, role: AccessRole, path: Path) -> Value {
+    json!({"Identity": folder, "User": trustee.as_str(), "AccessRights": access(role, path)})
+}
+
+fn folder(call: &CalendarCall, calendar: &Calendar, path: Path) -> Result<String, CallError> {
+    let (name, whole) = match path {
+        Path::AdminApi => (
+            &calendar.path,
+            calendar.path.len() > 1 && calendar.path.starts_with('\\'),
+        ),
+        Path::InvokeCommand => (
+            &calendar.folder_id,
+            !calendar.folder_id.is_empty() && !calendar.folder_id.starts_with('\\'),
+        ),
+    };
+    if whole {
+        return Ok(format!("{}:{name}", call.mailbox));
+    }
+    Err(CallError::new(
+        Meaning::FolderGone,
+        "no_folder_name",
+        format!("{name:?} names no folder, so nothing was asked"),
+    ))
 }
 
 /// The body of every cmdlet call.
@@ -87,28 +112,45 @@ pub(crate) fn asked(ask: &Ask) -> Asked {
 pub(crate) fn answer(ask: &Ask, output: Result<Value, CallError>) -> Result<Answer, CallError> {
     match (ask, output) {
         (Ask::FindCalendar, Ok(value)) => calendar(rows(value)).map(Answer::Calendar),
-        (Ask::Read { .. }, Ok(value)) => entry(rows(value)).map(Answer::Entry),
-        (Ask::Read { .. }, Err(error)) if error.meaning == Meaning::NoEntry => {
-            Ok(Answer::Entry(Observed::Absent))
-        }
+        (Ask::Read { .. }, Ok(value)) => entry(rows(value)),
+        (Ask::Read { .. }, Err(error)) if error.meaning == Meaning::NoEntry => Ok(Answer::Entry {
+            seen: Observed::Absent,
+            delegate: false,
+        }),
         (_, Ok(_)) => Ok(Answer::Accepted),
         (_, Err(error)) => Err(error),
     }
 }
 
-fn nonsense(error: &serde_json::Error) -> CallError {
-    CallError::new(Meaning::Retry, "unexpected_answer", error.to_string())
+fn nonsense(what: &str) -> CallError {
+    CallError::new(Meaning::Retry, "unexpected_answer", what)
+}
+
+/// Whether an answer needs no further pages.
+pub(crate) fn is_whole(ask: &Ask, rows: &[Value]) -> bool {
+    match ask {
+        Ask::FindCalendar => rows.iter().any(is_calendar),
+        Ask::Read { .. } => !rows.is_empty(),
+        _ => true,
+    }
+}
+
+fn is_calendar(row: &Value) -> bool {
+    row["FolderType"]
+        .as_str()
+        .is_some_and(|kind| kind.eq_ignore_ascii_case("Calendar"))
 }
 
 fn calendar(rows: Vec<Value>) -> Result<Calendar, CallError> {
     let mut found = Vec::new();
-    for row in rows {
-        let row: FolderRow = serde_json::from_value(row).map_err(|e| nonsense(&e))?;
-        if row.folder_type == "Calendar" {
-            found.push(row);
-        }
+    for row in rows.into_iter().filter(is_calendar) {
+        let row: FolderRow = serde_json::from_value(row).map_err(|e| nonsense(&e.to_string()))?;
+        found.push(row);
     }
     match <[FolderRow; 1]>::try_from(found) {
+        Ok([row]) if row.folder_id.is_empty() || row.folder_path.trim_matches('/').is_empty() => {
+            Err(nonsense("the calendar folder has no id or no path"))
+        }
         Ok([row]) => Ok(Calendar {
             folder_id: row.folder_id,
             // A slash inside a folder's name is written as a private character.
@@ -122,34 +164,50 @@ fn calendar(rows: Vec<Value>) -> Result<Calendar, CallError> {
     }
 }
 
-fn entry(rows: Vec<Value>) -> Result<Observed, CallError> {
-    let (mut each, mut names) = (Vec::new(), Vec::new());
+fn entry(rows: Vec<Value>) -> Result<Answer, CallError> {
+    let (mut each, mut names, mut others, mut delegate) = (Vec::new(), Vec::new(), false, false);
     for row in rows {
-        let row: PermissionRow = serde_json::from_value(row).map_err(|e| nonsense(&e))?;
-        if matches!(row.user.as_str(), Some("Default" | "Anonymous")) {
+        let row: PermissionRow =
+            serde_json::from_value(row).map_err(|e| nonsense(&e.to_string()))?;
+        // A display name; some servers send it as an object.
+        let user = row
+            .user
+            .as_str()
+            .or_else(|| row.user["DisplayName"].as_str());
+        if user.is_some_and(|user| {
+            ["Default", "Anonymous"]
+                .iter()
+                .any(|special| special.eq_ignore_ascii_case(user))
+        }) {
+            others = true;
             continue;
         }
-        let held: Vec<String> = row
-            .access_rights
-            .all()
-            .into_iter()
-            .flat_map(|name| name.split(','))
-            .map(|name| name.trim().to_owned())
-            .collect();
+        let held: Vec<String> = row.access_rights.words().map(str::to_owned).collect();
         each.push(rights(&held)?);
         names.extend(held);
+        delegate |= row
+            .sharing_permission_flags
+            .iter()
+            .flat_map(OneOrMany::words)
+            .any(|flag| !flag.eq_ignore_ascii_case("None"));
     }
-    if each.is_empty() {
-        return Ok(Observed::Absent);
+    // The trustee's entry was asked for. A whole list means that the server didn't heed it, and display names
+    // don't tell whose entry is whose.
+    if others && !each.is_empty() {
+        return Err(nonsense(
+            "the answer holds other entries than the trustee's",
+        ));
     }
     // Twins occur after migrations: the broadest counts, or what they allow together.
     let broadest = each
         .iter()
         .find(|one| each.iter().all(|other| one.includes(*other)));
-    match broadest {
-        Some(broadest) => Ok(Observed::Present(*broadest)),
-        None => rights(&names).map(Observed::Present),
-    }
+    let seen = match broadest {
+        _ if each.is_empty() => Observed::Absent,
+        Some(broadest) => Observed::Present(*broadest),
+        None => Observed::Present(rights(&names)?),
+    };
+    Ok(Answer::Entry { seen, delegate })
 }
 
 fn rights(names: &[String]) -> Result<Rights, CallError> {

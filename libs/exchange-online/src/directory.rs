@@ -3,24 +3,25 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use calgrant_domain::{Address, MailboxType, OperationFailure};
+use calgrant_domain::{Address, MailboxType, OperationFailure, Reason};
 use calgrant_exchange::{
-    CallError, Directory, ListingError, Meaning, Page, Resolved, Selection, TrusteeFound,
+    CallError, Directory, ListingError, LookedUp, Meaning, Page, Selection, TrusteeFound,
 };
-use reqwest::{RequestBuilder, Url};
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use reqwest::RequestBuilder;
+use serde_json::json;
 
 use crate::{
     Account, ConnectError, Endpoints, Now,
-    calendars::{PREFER, anchor, of_many, system_anchor},
-    classify::{Asked, classify},
+    calendars::{JSON, PREFER, anchor, system_anchor},
+    classify::{Asked, classify, next_link, rows},
     command,
     dn::Dn,
     graph::{self, quoted},
     http::{Http, Reply},
-    lookup,
+    link, lookup,
+    pages::{cast_to_users, followed, hint, is_unsupported, read},
     token::{ADMIN_SCOPE, GRAPH_SCOPE, TokenSource},
+    token_cache::Token,
     wire,
 };
 
@@ -71,25 +72,25 @@ impl OnlineDirectory {
         &self,
         tokens: &TokenSource,
         request: RequestBuilder,
-    ) -> Result<Reply, CallError> {
+    ) -> Result<(Reply, Token), CallError> {
         let token = tokens.token().await?;
         let reply = self.http.send(request.bearer_auth(token.expose())).await?;
-        if reply.status == Some(401) {
-            tokens.invalidate(&token).await;
+        if let Err(error) = classify(&reply, Asked::Directory)
+            && error.meaning == Meaning::SignInAgain
+        {
+            tokens.invalidate(&token);
         }
-        Ok(reply)
+        Ok((reply, token))
     }
 
-    /// Sends a request to Graph.
-    pub(crate) async fn graph(&self, request: RequestBuilder) -> Result<Reply, CallError> {
+    /// Sends a request to Graph. Gives the token it went with, too: a batch may carry its refusal inside.
+    pub(crate) async fn graph(&self, request: RequestBuilder) -> Result<(Reply, Token), CallError> {
         self.send(&self.graph_tokens, request).await
     }
 
-    /// Forgets the Graph token: a batch carried its refusal inside.
-    pub(crate) async fn graph_token_refused(&self) {
-        if let Ok(token) = self.graph_tokens.token().await {
-            self.graph_tokens.invalidate(&token).await;
-        }
+    /// Forgets a Graph token that was refused.
+    pub(crate) fn graph_token_refused(&self, token: &Token) {
+        self.graph_tokens.invalidate(token);
     }
 
     /// Objects that a filter finds: two are as good as many. `eventual` where the filter is an advanced one.
@@ -108,7 +109,8 @@ impl OnlineDirectory {
         if eventual {
             request = request.header("ConsistencyLevel", "eventual");
         }
-        let page: wire::Page<wire::Object> = read(&self.graph(request).await?)?;
+        let (reply, _) = self.graph(request).await?;
+        let page: wire::Page<wire::Object> = read(&reply)?;
         Ok(page.value)
     }
 
@@ -137,7 +139,11 @@ impl OnlineDirectory {
                     OperationFailure::GroupNotFound,
                     &format!("group with the address {address}"),
                 )?;
-                self.url(&format!("groups/{}/transitiveMembers", group.id), &fields)
+                // Without a cast, so that contacts and devices are reported, not dropped.
+                self.url(
+                    &format!("groups/{}/transitiveMembers", group.id),
+                    &[fields[0], fields[1], ("$count", "true")],
+                )
             }
             Selection::AdministrativeUnit(name) => {
                 let filter = format!("displayName eq {}", quoted(name));
@@ -188,17 +194,84 @@ impl OnlineDirectory {
             )
             .header("X-CmdletName", "Get-Mailbox")
             .header("Prefer", PREFER)
+            .header("Content-Type", JSON)
             .json(&command::envelope("Get-Mailbox", &parameters));
-        let reply = self.send(&self.admin_tokens, request).await?;
-        let page: wire::Page<wire::MailboxRow> = followed(&reply, following)?;
-        Ok(Page {
-            listed: page
-                .value
-                .iter()
-                .map(|row| row.listed(self.site()))
-                .collect(),
-            next: page.next,
-        })
+        let (reply, _) = self.send(&self.admin_tokens, request).await?;
+        let answer = followed(&reply, following)?;
+        let next = next_link(&answer).map(str::to_owned);
+        let mut listed = Vec::new();
+        for row in rows(answer) {
+            let row: wire::MailboxRow = serde_json::from_value(row)
+                .map_err(|e| CallError::new(Meaning::Retry, "unexpected_answer", e.to_string()))?;
+            listed.push(row.listed(self.site()));
+        }
+        Ok(Page { listed, next })
+    }
+
+    /// A page of users and others.
+    async fn objects(
+        &self,
+        selection: &Selection,
+        url: &str,
+        following: bool,
+    ) -> Result<wire::Page<wire::Object>, ListingError> {
+        let get = async |url: &str| {
+            let request = self.http.client.get(url);
+            let request = match selection {
+                // What casts, counts or filters needs it, on every page.
+                Selection::Group(_) => request.header("ConsistencyLevel", "eventual"),
+                _ => request,
+            };
+            self.graph(request).await
+        };
+        let (mut reply, _) = get(url).await?;
+        // Where members can't be had as they are, users among them can.
+        if matches!(selection, Selection::Group(_))
+            && !following
+            && is_unsupported(&reply)
+            && let Some(cast) = cast_to_users(url)
+        {
+            tracing::info!("the directory lists members of this group by type only: listing users");
+            (reply, _) = get(&cast).await?;
+        }
+        let answer = followed(&reply, following).map_err(|error| hint(error, selection))?;
+        let page: wire::Page<wire::Object> = serde_json::from_value(answer)
+            .map_err(|e| CallError::new(Meaning::Retry, "unexpected_answer", e.to_string()))?;
+        if let Some(hidden) = page.value.iter().find(|object| object.is_hidden_user()) {
+            return Err(CallError::new(
+                Meaning::PauseAccount,
+                "users_hidden",
+                format!("the directory shows no more than the id of users (the first is {}): grant the reader account User.Read.All", hidden.id),
+            )
+            .into());
+        }
+        Ok(page)
+    }
+
+    /// A link that a page came with, checked before anything is sent to it.
+    fn checked(
+        &self,
+        selection: &Selection,
+        at: &str,
+        next: Option<&str>,
+    ) -> Result<(), CallError> {
+        let Some(next) = next else { return Ok(()) };
+        match selection {
+            Selection::All { .. } => link::check(
+                &self.endpoints.admin_url,
+                Some(&self.endpoints.directory_id),
+                next,
+            )?,
+            _ => link::check(&self.endpoints.graph_url, None, next)?,
+        }
+        if next == at {
+            return Err(CallError::new(
+                Meaning::GiveUp(Reason::Rejected),
+                "circular_link",
+                "the link to the next page leads to the same page, so the listing would never end",
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -220,27 +293,25 @@ impl Directory for OnlineDirectory {
             });
         }
         // Where an organisational unit is listed, a plus says that something of it was found already.
-        let (url, seen) = match from {
+        let (url, mut seen) = match from {
             Some(from) => {
                 let (link, seen) = match from.strip_prefix('+') {
                     Some(link) => (link, true),
                     None => (from, false),
                 };
-                let base = match selection {
-                    Selection::All { .. } => &self.endpoints.admin_url,
-                    _ => &self.endpoints.graph_url,
-                };
-                same_place(base, link)?;
+                self.checked(selection, "", Some(link))?;
                 (link.to_owned(), seen)
             }
             None => (self.first(selection).await?, false),
         };
         if let Selection::All { types } = selection {
-            return self.mailboxes(types, &url, from.is_some()).await;
+            let page = self.mailboxes(types, &url, from.is_some()).await?;
+            self.checked(selection, &url, page.next.as_deref())?;
+            return Ok(page);
         }
-        let reply = self.graph(self.http.client.get(&url)).await?;
-        let page: wire::Page<wire::Object> = followed(&reply, from.is_some())?;
-        let (mut seen, mut listed) = (seen, Vec::new());
+        let page = self.objects(selection, &url, from.is_some()).await?;
+        self.checked(selection, &url, page.next.as_deref())?;
+        let mut listed = Vec::new();
         for object in &page.value {
             if let Some(unit) = &unit
                 && !object
@@ -252,8 +323,8 @@ impl Directory for OnlineDirectory {
                 continue;
             }
             seen = true;
-            // A nested group's members are listed themselves.
-            if !object.is_group() {
+            // A nested group's members are listed themselves. Those of a group in a unit are not.
+            if !(object.is_group() && matches!(selection, Selection::Group(_))) {
                 listed.push(object.listed(self.site()));
             }
         }
@@ -264,7 +335,7 @@ impl Directory for OnlineDirectory {
             return Err(refused(
                 OperationFailure::OuNotFound,
                 format!(
-                    "no user lies below {name:?}: check the unit's distinguished name, and that it is synchronised"
+                    "no user lies below {name}: check the unit's distinguished name, and that it is synchronised"
                 ),
             ));
         }
@@ -275,12 +346,10 @@ impl Directory for OnlineDirectory {
         Ok(Page { listed, next })
     }
 
-    async fn look_up(&self, names: &[Address]) -> Result<Vec<Resolved>, ListingError> {
-        let mut resolved = Vec::with_capacity(names.len());
-        for part in names.chunks(lookup::BATCH) {
-            resolved.extend(lookup::look_up(self, part).await?);
-        }
-        Ok(resolved)
+    async fn look_up(&self, names: &[Address]) -> Result<LookedUp, ListingError> {
+        // More than was promised: the rest is asked for again.
+        let part = &names[..names.len().min(lookup::BATCH)];
+        Ok(lookup::look_up(self, part).await?)
     }
 
     fn lookup_size(&self) -> usize {
@@ -323,7 +392,7 @@ fn unit(name: &str) -> Result<Dn, ListingError> {
         refused(
             OperationFailure::OuNotFound,
             format!(
-                "{name:?} is not a distinguished name; write it as OU=Students,DC=uni,DC=example"
+                "{name} is not a distinguished name; write it as OU=Students,DC=uni,DC=example"
             ),
         )
     })
@@ -340,56 +409,3 @@ fn type_names(types: &[MailboxType]) -> Vec<&'static str> {
         })
         .collect()
 }
-
-/// Reads an answer of Graph.
-pub(crate) fn read<T: DeserializeOwned>(reply: &Reply) -> Result<T, CallError> {
-    let value = classify(reply, Asked::Directory)?;
-    serde_json::from_value(value)
-        .map_err(|e| CallError::new(Meaning::Retry, "unexpected_answer", e.to_string()))
-}
-
-/// Reads a page, which may have been reached by a link that expired meanwhile.
-fn followed<T: DeserializeOwned>(reply: &Reply, following: bool) -> Result<T, ListingError> {
-    if following && expired(reply) {
-        return Err(ListingError::Expired);
-    }
-    let value: Value = classify(reply, Asked::Directory).map_err(|error| {
-        if following {
-            of_many(error, "page")
-        } else {
-            error
-        }
-    })?;
-    serde_json::from_value(value)
-        .map_err(|e| CallError::new(Meaning::Retry, "unexpected_answer", e.to_string()).into())
-}
-
-fn expired(reply: &Reply) -> bool {
-    match reply.status {
-        Some(404 | 410) => true,
-        Some(400) => {
-            let body = String::from_utf8_lossy(&reply.body).to_lowercase();
-            ["skiptoken", "pagetoken", "page token", "expired"]
-                .iter()
-                .any(|word| body.contains(word))
-        }
-        _ => false,
-    }
-}
-
-/// A token is sent to links of the server that it is for only.
-fn same_place(base: &str, link: &str) -> Result<(), CallError> {
-    let origin = |url: &str| Url::parse(url).ok().map(|url| url.origin());
-    if origin(base).is_some_and(|base| base.is_tuple() && Some(base) == origin(link)) {
-        return Ok(());
-    }
-    Err(CallError::new(
-        Meaning::Retry,
-        "foreign_link",
-        "the link to the next page leads to another server, so no token was sent to it",
-    ))
-}
-
-#[cfg(test)]
-#[path = "directory_tests.rs"]
-mod tests;

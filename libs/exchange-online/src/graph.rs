@@ -87,6 +87,18 @@ impl Object {
             .is_none_or(|kind| kind.ends_with(".user"))
     }
 
+    /// Whether it is somebody of another organisation.
+    pub(crate) fn is_guest(&self) -> bool {
+        let upn = self.user_principal_name.as_deref().unwrap_or_default();
+        upn.to_uppercase().contains("#EXT#")
+    }
+
+    /// Whether it is a user of whom the directory shows no more than the id, for want of a permission.
+    pub(crate) fn is_hidden_user(&self) -> bool {
+        let said = self.kind.as_deref();
+        said.is_some_and(|kind| kind.ends_with(".user")) && self.user_principal_name.is_none()
+    }
+
     /// What it is called.
     pub(crate) fn name(&self) -> &str {
         [&self.user_principal_name, &self.mail, &self.display_name]
@@ -122,7 +134,7 @@ impl Object {
 
     fn mailbox(&self, site: &str) -> Result<Mailbox, Reason> {
         let upn = self.user_principal_name.as_deref().unwrap_or_default();
-        if !self.is_user() || upn.to_uppercase().contains("#EXT#") {
+        if !self.is_user() || self.is_guest() {
             return Err(Reason::NotAMailbox);
         }
         let licensed = self.assigned_plans.iter().flatten().any(Plan::is_mailbox);

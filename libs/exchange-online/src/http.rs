@@ -2,19 +2,24 @@
 
 use std::time::Duration;
 
+use calgrant_domain::Reason;
 use calgrant_exchange::{CallError, Meaning};
 use reqwest::{Client, RequestBuilder, header::HeaderMap, redirect::Policy};
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 use uuid::Uuid;
 
-use crate::{ConnectError, Now};
+use crate::{ConnectError, Now, first_byte::FirstByte};
 
-/// A call takes no longer than this, its answer included.
+/// A call takes no longer than this, its answer included, unless it is given less.
 const TIMEOUT: Duration = Duration::from_secs(100);
 /// Neither does it take longer than this to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest answer that is read: a page of a thousand mailboxes has about 5 MB.
+/// Longest answer that is read, unpacked: a page of a thousand mailboxes has about 5 MB.
 const LARGEST_BODY: usize = 64 << 20;
+/// A delay the server names is at least this, or "at once" would make us knock without a pause,
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+/// and at most this: nobody means longer, and one mistaken answer mustn't stop an account for years.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// What came back.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +34,14 @@ pub(crate) struct Reply {
     pub(crate) request_id: String,
     /// The body.
     pub(crate) body: Vec<u8>,
+}
+
+/// What came of a request that was sent.
+pub(crate) struct Sent {
+    /// What came back.
+    pub(crate) reply: Result<Reply, CallError>,
+    /// When the first byte of its body went out; `None` if none did, or it has no body.
+    pub(crate) first_byte: Option<OffsetDateTime>,
 }
 
 /// The client that all calls of one adapter share.
@@ -55,11 +68,49 @@ impl Http {
 
     /// Sends a request, once.
     pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Reply, CallError> {
-        let request = request
+        self.watched(request).await.reply
+    }
+
+    /// Sends a request, once, and notes when its first byte went out.
+    pub(crate) async fn watched(&self, request: RequestBuilder) -> Sent {
+        let first = FirstByte::default();
+        Sent {
+            reply: self.exchange(request, &first).await,
+            first_byte: first.at(),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        request: RequestBuilder,
+        first: &FirstByte,
+    ) -> Result<Reply, CallError> {
+        let mut request = request
             .header("Accept", "application/json")
             .header("Accept-Language", "en-US")
-            .header("client-request-id", Uuid::new_v4().to_string());
-        let mut response = request.send().await.map_err(|e| unreachable_error(&e))?;
+            .header("client-request-id", Uuid::new_v4().to_string())
+            .build()
+            .map_err(|e| {
+                let what = CallError::new(Meaning::GiveUp(Reason::Rejected), "request", cause(&e));
+                tracing::warn!(error = %what, "a request can't be written");
+                what
+            })?;
+        let body = request.body_mut().take();
+        let has_body = body.is_some();
+        *request.body_mut() = body.map(|body| first.watch(body, self.now));
+        let unreachable = |error: &reqwest::Error| CallError {
+            unanswered: if has_body {
+                first.at().is_some()
+            } else {
+                !error.is_connect()
+            },
+            ..unreachable_error(error)
+        };
+        let mut response = self
+            .client
+            .execute(request)
+            .await
+            .map_err(|e| unreachable(&e))?;
         let status = response.status();
         let mut reply = Reply {
             status: Some(status.as_u16()),
@@ -82,7 +133,11 @@ impl Http {
                     reply.body.clear();
                     return Ok(reply);
                 }
-                Err(e) => return Err(unreachable_error(&e)),
+                Err(e) => {
+                    let mut error = unreachable(&e);
+                    error.detail.request_id = reply.request_id;
+                    return Err(error);
+                }
             }
         }
     }
@@ -106,6 +161,8 @@ impl Reply {
             .into_iter()
             .map(&text)
             .find(|id| !id.is_empty());
+        // The server's own clock is the one its dates go by.
+        let now = OffsetDateTime::parse(text("date").trim(), &Rfc2822).unwrap_or(now);
         Self {
             status: None,
             retry_after: retry_after(&text("retry-after"), now),
@@ -116,14 +173,18 @@ impl Reply {
     }
 }
 
-/// Reads `Retry-After`: seconds, or an HTTP date.
+/// Reads `Retry-After`: seconds, or an HTTP date. What is neither is as good as absent.
 pub(crate) fn retry_after(raw: &str, now: OffsetDateTime) -> Option<Duration> {
     let raw = raw.trim();
-    if let Ok(seconds) = raw.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).ok();
-    }
-    let at = OffsetDateTime::parse(raw, &Rfc2822).ok()?;
-    Some(Duration::try_from(at - now).unwrap_or(Duration::ZERO))
+    let wait = match raw.parse::<f64>() {
+        Ok(seconds) if seconds.is_nan() || seconds < 0.0 => return None,
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_WAIT),
+        Err(_) => {
+            let at = OffsetDateTime::parse(raw, &Rfc2822).ok()?;
+            Duration::try_from(at - now).unwrap_or(Duration::ZERO)
+        }
+    };
+    Some(wait.clamp(SHORTEST_WAIT, LONGEST_WAIT))
 }
 
 /// The server couldn't be reached, or hung up. Names the cause, never the URL: it may hold addresses.
@@ -135,16 +196,19 @@ fn unreachable_error(error: &reqwest::Error) -> CallError {
     } else {
         "connection"
     };
+    CallError::new(Meaning::Retry, code, cause(error))
+}
+
+fn cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    let text = if std::ptr::addr_eq(cause, error) {
+    if std::ptr::addr_eq(cause, error) {
         "the request failed".to_owned()
     } else {
         cause.to_string()
-    };
-    CallError::new(Meaning::Retry, code, text)
+    }
 }
 
 #[cfg(test)]
@@ -158,17 +222,40 @@ mod tests {
         let now = datetime!(2026-10-21 07:27:30 UTC);
         for (raw, want) in [
             ("30", Some(30)),
+            (" 2.5 ", Some(2)),
             ("Wed, 21 Oct 2026 07:28:00 GMT", Some(30)),
-            ("Wed, 21 Oct 2026 07:00:00 GMT", Some(0)),
+            // At once, or a moment that is past: a second, not none.
+            ("0", Some(1)),
+            ("Wed, 21 Oct 2026 07:00:00 GMT", Some(1)),
+            // Absurd ones.
+            ("31536000", Some(3600)),
+            ("1e300", Some(3600)),
+            ("inf", Some(3600)),
+            ("Wed, 21 Oct 2099 07:28:00 GMT", Some(3600)),
             ("", None),
             ("soon", None),
             ("-1", None),
+            ("NaN", None),
         ] {
             assert_eq!(
-                retry_after(raw, now),
-                want.map(Duration::from_secs),
+                retry_after(raw, now).map(|wait| wait.as_secs()),
+                want,
                 "{raw}"
             );
         }
+    }
+
+    #[test]
+    fn dates_go_by_the_servers_clock() {
+        let ours = datetime!(2026-10-21 09:00:00 UTC);
+        let reply = Reply::of_headers(
+            |name| match name {
+                "date" => "Wed, 21 Oct 2026 07:27:50 GMT".to_owned(),
+                "retry-after" => "Wed, 21 Oct 2026 07:28:00 GMT".to_owned(),
+                _ => String::new(),
+            },
+            ours,
+        );
+        assert_eq!(reply.retry_after, Some(Duration::from_secs(10)));
     }
 }

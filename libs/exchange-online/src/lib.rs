@@ -16,10 +16,16 @@ mod command;
 pub mod connect;
 mod directory;
 mod dn;
+mod fault;
+mod first_byte;
 mod graph;
 mod http;
+mod link;
 mod lookup;
+mod pages;
+mod tally;
 mod token;
+mod token_cache;
 mod wire;
 
 use std::fmt;

@@ -3,83 +3,154 @@
 use std::{collections::HashMap, time::Duration};
 
 use calgrant_domain::{Address, Listed, MailboxId, OperationFailure, Reason};
-use calgrant_exchange::{CallError, ListingError, Meaning, PrincipalKind, Resolved, TrusteeFound};
+use calgrant_exchange::{
+    CallError, ListingError, LookedUp, Meaning, PrincipalKind, Resolved, TrusteeFound,
+};
 
 use crate::{
     OnlineDirectory, batch,
     calendars::of_many,
     classify::{Asked, classify},
-    directory::{read, refused},
+    directory::refused,
     graph,
-    http::Reply,
+    pages::read,
     wire,
 };
 
 /// Requests that Graph takes in one batch.
 pub(crate) const BATCH: usize = 20;
 
-/// Looks up to [`BATCH`] names up in one request.
+/// Looks up to [`BATCH`] names up in one request; what no mailbox is called is looked for among other recipients.
 pub(crate) async fn look_up(
     directory: &OnlineDirectory,
     names: &[Address],
-) -> Result<Vec<Resolved>, CallError> {
-    let requests = names.iter().enumerate().map(request).collect();
+) -> Result<LookedUp, CallError> {
+    let users = ask(
+        directory,
+        names,
+        "users",
+        graph::by_any_name,
+        graph::USER_FIELDS,
+    )
+    .await?;
+    let site = directory.site();
+    let mut found = Found::default();
+    let mut unknown = Vec::new();
+    for (name, answer) in names.iter().zip(users) {
+        match answer {
+            Ok(objects) if objects.is_empty() => unknown.push(name.clone()),
+            Ok(objects) => found.resolve(name, listed(name, &objects, site)),
+            // A name the directory can't even look for is that name's trouble, not the list's.
+            Err(CallError {
+                meaning: Meaning::GiveUp(why),
+                ..
+            }) => found.resolve(name, unsuitable(name, why, site)),
+            Err(error) => found.fail(error),
+        }
+    }
+    if unknown.is_empty() {
+        return Ok(found.0);
+    }
+    let groups = ask(
+        directory,
+        &unknown,
+        "groups",
+        graph::by_proxy,
+        graph::GROUP_FIELDS,
+    )
+    .await;
+    match groups {
+        Ok(answers) => {
+            for (name, answer) in unknown.iter().zip(answers) {
+                match answer {
+                    // That it is a group is said, but a reader that may not see groups isn't stopped by it.
+                    Ok(objects) => found.resolve(name, not_a_user(name, &objects, site)),
+                    Err(error) if waits(&error) => found.fail(error),
+                    Err(_) => found.resolve(name, unsuitable(name, Reason::NotFound, site)),
+                }
+            }
+        }
+        Err(error) => found.fail(error),
+    }
+    Ok(found.0)
+}
+
+/// Asks the same of several names in one request; one answer a name.
+async fn ask(
+    directory: &OnlineDirectory,
+    names: &[Address],
+    path: &str,
+    filter: fn(&Address) -> String,
+    fields: &str,
+) -> Result<Vec<Result<Vec<wire::Object>, CallError>>, CallError> {
+    let requests = names
+        .iter()
+        .enumerate()
+        .map(|(at, name)| request(at, path, &filter(name), fields))
+        .collect();
     let request = directory
         .http
         .client
         .post(directory.url("$batch", &[]))
         .json(&wire::Batch { requests });
-    let reply = directory.graph(request).await?;
+    let (reply, token) = directory.graph(request).await?;
     let body = classify(&reply, Asked::Directory).map_err(|error| of_many(error, "batch"))?;
-    let replies = batch::replies(body, names.len(), (directory.http.now)());
-    let resolved = resolved(names, replies, directory.site());
-    if matches!(&resolved, Err(error) if error.meaning == Meaning::SignInAgain) {
-        directory.graph_token_refused().await;
+    let now = (directory.http.now)();
+    let answers: Vec<_> = batch::replies(body, names.len(), &reply.request_id, now)
+        .into_iter()
+        .map(|reply| {
+            let page: wire::Page<wire::Object> = read(&reply.ok_or_else(batch::missing)?)?;
+            Ok(page.value)
+        })
+        .collect();
+    let refused = |answer: &Result<_, CallError>| matches!(answer, Err(error) if error.meaning == Meaning::SignInAgain);
+    if answers.iter().any(refused) {
+        directory.graph_token_refused(&token);
     }
-    resolved
+    Ok(answers)
 }
 
-fn request((at, name): (usize, &Address)) -> wire::BatchRequest {
-    let query = graph::query(&[
-        ("$filter", &graph::by_any_name(name)),
-        ("$select", graph::USER_FIELDS),
-        ("$count", "true"),
-    ]);
+fn request(at: usize, path: &str, filter: &str, fields: &str) -> wire::BatchRequest {
+    let query = graph::query(&[("$filter", filter), ("$select", fields), ("$count", "true")]);
     wire::BatchRequest {
         id: at.to_string(),
         method: "GET",
-        url: format!("/users?{query}"),
+        url: format!("/{path}?{query}"),
         headers: HashMap::from([("ConsistencyLevel", "eventual".to_owned())]),
         body: None,
     }
 }
 
-/// One answer a name, or what the failures among them mean together: the longest wait, else the first.
-fn resolved(
-    names: &[Address],
-    replies: Vec<Option<Reply>>,
-    site: &str,
-) -> Result<Vec<Resolved>, CallError> {
-    let (mut found, mut worst) = (Vec::with_capacity(names.len()), None);
-    for (name, reply) in names.iter().zip(replies) {
-        let page = reply
-            .ok_or_else(|| {
-                CallError::new(
-                    Meaning::Retry,
-                    "not_answered",
-                    "the batch's answer lacks this name",
-                )
-            })
-            .and_then(|reply| read::<wire::Page<wire::Object>>(&reply));
-        match page {
-            Ok(page) => found.push(Resolved {
-                asked: name.clone(),
-                listed: listed(name, &page.value, site),
-            }),
-            Err(error) => worst = Some(worse(worst, error)),
-        }
+/// What was found, and what the failures mean together: the longest wait, else the first.
+struct Found(LookedUp);
+
+impl Default for Found {
+    fn default() -> Self {
+        Self(LookedUp {
+            resolved: Vec::new(),
+            rest: None,
+        })
     }
-    worst.map_or(Ok(found), Err)
+}
+
+impl Found {
+    fn resolve(&mut self, name: &Address, listed: Listed) {
+        self.0.resolved.push(Resolved {
+            asked: name.clone(),
+            listed,
+        });
+    }
+
+    fn fail(&mut self, error: CallError) {
+        self.0.rest = Some(worse(self.0.rest.take(), error));
+    }
+}
+
+fn waits(error: &CallError) -> bool {
+    matches!(
+        error.meaning,
+        Meaning::Retry | Meaning::WaitUntil { .. } | Meaning::SignInAgain
+    )
 }
 
 fn worse(held: Option<CallError>, error: CallError) -> CallError {
@@ -93,18 +164,31 @@ fn worse(held: Option<CallError>, error: CallError) -> CallError {
     }
 }
 
-fn listed(name: &Address, found: &[wire::Object], site: &str) -> Listed {
-    let unsuitable = |why| Listed {
+fn unsuitable(name: &Address, why: Reason, site: &str) -> Listed {
+    Listed {
         id: MailboxId::of_unknown(site, name.as_str()),
         name: name.to_string(),
         what: Err(why),
         lines: Vec::new(),
-    };
+    }
+}
+
+fn listed(name: &Address, found: &[wire::Object], site: &str) -> Listed {
     match found {
         [one] => one.listed(site),
-        [] => unsuitable(Reason::NotFound),
-        _ => unsuitable(Reason::Ambiguous),
+        [] => unsuitable(name, Reason::NotFound, site),
+        _ => unsuitable(name, Reason::Ambiguous, site),
     }
+}
+
+/// What isn't a user is a group or nothing.
+fn not_a_user(name: &Address, groups: &[wire::Object], site: &str) -> Listed {
+    let why = if groups.is_empty() {
+        Reason::NotFound
+    } else {
+        Reason::NotAMailbox
+    };
+    unsuitable(name, why, site)
 }
 
 /// Finds a trustee and judges it.
@@ -155,6 +239,7 @@ fn judge(
                 (false, _) => return unsuitable("a security group that is not mail-enabled"),
             }
         }
+        ([], [user]) if user.is_guest() => return unsuitable("a guest of another organisation"),
         ([], [user]) => match user.mail.as_deref() {
             Some(mail) if !mail.is_empty() => (user, PrincipalKind::Mailbox),
             _ => return unsuitable("a user without a mailbox"),
@@ -190,56 +275,47 @@ mod tests {
 
     use super::*;
 
-    fn reply(status: u16, wait: Option<u64>, body: &Value) -> Option<Reply> {
-        Some(Reply {
-            status: Some(status),
-            retry_after: wait.map(Duration::from_secs),
-            body: body.to_string().into_bytes(),
-            ..Reply::default()
-        })
-    }
-
-    fn names(count: usize) -> Vec<Address> {
-        (0..count)
-            .map(|at| format!("a{at}@uni.example").parse().unwrap())
-            .collect()
+    fn name() -> Address {
+        "a0@uni.example".parse().unwrap()
     }
 
     #[test]
     fn names_are_found_or_not_or_ambiguous() {
-        let user = json!({"id": "6f1c2d3e-0000-4000-8000-000000000001", "userPrincipalName": "a0@uni.example", "mail": "a0@uni.example"});
-        let replies = [json!([user]), json!([]), json!([user, user])]
-            .iter()
-            .map(|value| reply(200, None, &json!({"value": value})))
-            .collect();
-        let found = resolved(&names(3), replies, "site").unwrap();
-        assert!(found[0].listed.what.is_ok());
-        assert_eq!(found[1].listed.what, Err(Reason::NotFound));
+        let object = || -> wire::Object {
+            serde_json::from_value(json!({"id": "6f1c2d3e-0000-4000-8000-000000000001",
+                "userPrincipalName": "a0@uni.example", "mail": "a0@uni.example"}))
+            .unwrap()
+        };
+        let what = |found: &[wire::Object]| listed(&name(), found, "site").what.err();
+        assert_eq!(what(&[object()]), None);
+        assert_eq!(what(&[]), Some(Reason::NotFound));
+        assert_eq!(what(&[object(), object()]), Some(Reason::Ambiguous));
+        let other = |found: &[wire::Object]| not_a_user(&name(), found, "site");
+        assert_eq!(other(&[object()]).what, Err(Reason::NotAMailbox));
+        assert_eq!(other(&[]).what, Err(Reason::NotFound));
         assert_eq!(
-            found[1].listed.id,
-            MailboxId::of_unknown("site", "a1@uni.example")
+            other(&[]).id,
+            MailboxId::of_unknown("site", "a0@uni.example")
         );
-        assert_eq!(found[2].listed.what, Err(Reason::Ambiguous));
     }
 
     #[test]
     fn the_longest_wait_counts() {
-        let throttled = json!({"error": {"code": "TooManyRequests"}});
-        let replies = vec![
-            None,
-            reply(429, Some(3), &throttled),
-            reply(429, Some(9), &throttled),
-            reply(429, None, &throttled),
-        ];
-        assert_eq!(
-            resolved(&names(4), replies, "site").unwrap_err().meaning,
-            Meaning::WaitUntil {
+        let wait = |secs: Option<u64>| {
+            let meaning = Meaning::WaitUntil {
                 scope: Scope::Account,
-                after: Some(Duration::from_secs(9))
-            }
-        );
-        let error = resolved(&names(1), vec![None], "site").unwrap_err();
-        assert_eq!(error.meaning, Meaning::Retry);
+                after: secs.map(Duration::from_secs),
+            };
+            CallError::new(meaning, "TooManyRequests", "")
+        };
+        let mut found = Found::default();
+        for error in [batch::missing(), wait(Some(3)), wait(Some(9)), wait(None)] {
+            found.fail(error);
+        }
+        assert_eq!(found.0.rest, Some(wait(Some(9))));
+        let mut found = Found::default();
+        found.fail(batch::missing());
+        assert_eq!(found.0.rest.unwrap().meaning, Meaning::Retry);
     }
 
     #[test]
@@ -282,6 +358,11 @@ mod tests {
                 none.clone(),
                 json!([{"mail": "team@uni.example"}]),
                 Ok(PrincipalKind::Mailbox),
+            ),
+            (
+                none.clone(),
+                json!([{"mail": "team@b.example", "userPrincipalName": "team_b.example#EXT#@uni.example"}]),
+                Err(TrusteeNotSecurityPrincipal),
             ),
             (
                 none.clone(),

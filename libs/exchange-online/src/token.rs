@@ -1,15 +1,21 @@
 //! Access tokens by client credentials: one source for each scope, asked again before the token ends.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration as StdDuration,
+};
 
 use calgrant_exchange::{CallError, Meaning};
 use secrecy::{ExposeSecret, SecretString};
-use time::{Duration, OffsetDateTime};
-use tokio::sync::Mutex;
+use time::Duration;
 use uuid::Uuid;
 
 use crate::{
-    Account, ConnectError, Endpoints, Secret, assertion::Signer, classify, http::Http, http::Reply,
+    Account, ConnectError, Endpoints, Secret,
+    assertion::Signer,
+    classify,
+    http::{Http, Reply},
+    token_cache::{Cache, Glance, Token},
     wire,
 };
 
@@ -18,37 +24,13 @@ pub(crate) const GRAPH_SCOPE: &str = "https://graph.microsoft.com/.default";
 /// The scope of the administrative interfaces, whatever their base URL.
 pub(crate) const ADMIN_SCOPE: &str = "https://outlook.office365.com/.default";
 
+/// A sign-in takes no longer than this.
+const SIGN_IN_TIMEOUT: StdDuration = StdDuration::from_secs(30);
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-
-/// A token. Cheap to clone; knows which sign-in it came from.
-#[derive(Clone)]
-pub(crate) struct Token {
-    text: Arc<SecretString>,
-    serial: u64,
-}
-
-impl Token {
-    /// The token as text, for a header.
-    pub(crate) fn expose(&self) -> &str {
-        self.text.expose_secret()
-    }
-}
 
 enum Proof {
     Secret(SecretString),
     Certificate(Box<Signer>),
-}
-
-struct Held {
-    token: Token,
-    refresh_at: OffsetDateTime,
-    ends_at: OffsetDateTime,
-}
-
-#[derive(Default)]
-struct State {
-    held: Option<Held>,
-    serial: u64,
 }
 
 /// Tokens of one account for one scope.
@@ -58,7 +40,9 @@ pub(crate) struct TokenSource {
     client_id: String,
     proof: Proof,
     scope: &'static str,
-    state: Mutex<State>,
+    cache: Mutex<Cache>,
+    /// Held by the one who signs in.
+    flight: tokio::sync::Mutex<()>,
 }
 
 impl TokenSource {
@@ -88,54 +72,63 @@ impl TokenSource {
             client_id: account.client_id.clone(),
             proof,
             scope,
-            state: Mutex::default(),
+            cache: Mutex::default(),
+            flight: tokio::sync::Mutex::default(),
         })
     }
 
-    /// The token: the one at hand, or a new one. However many ask at once, one of them signs in.
+    /// The token: the one at hand, or a new one. However many ask at once, one of them signs in; the others wait
+    /// for it only if there is no token that is still good.
     pub(crate) async fn token(&self) -> Result<Token, CallError> {
-        let mut state = self.state.lock().await;
-        let now = (self.http.now)();
-        if let Some(held) = &state.held
-            && now < held.refresh_at
-        {
-            return Ok(held.token.clone());
-        }
-        match self.ask().await {
-            Ok((text, life)) => {
-                let now = (self.http.now)();
-                state.serial += 1;
-                let token = Token {
-                    text: Arc::new(text),
-                    serial: state.serial,
+        let seen = match self.glance() {
+            Glance::Good(token) => return Ok(token),
+            Glance::Due(token) => {
+                return match self.flight.try_lock() {
+                    Ok(_flight) => self.sign_in().await,
+                    Err(_) => Ok(token),
                 };
-                state.held = Some(Held {
-                    token: token.clone(),
-                    refresh_at: now + life * 0.8,
-                    ends_at: now + life,
-                });
-                tracing::debug!(scope = self.scope, life = life.whole_seconds(), "signed in");
-                Ok(token)
             }
-            // It was asked early: while the old one is good, a sign-in that fails can wait.
-            Err(error) => match &state.held {
-                Some(held) if now < held.ends_at && error.meaning != Meaning::PauseAccount => {
-                    Ok(held.token.clone())
-                }
-                _ => Err(error),
-            },
+            Glance::None(seen) => seen,
+        };
+        let _flight = self.flight.lock().await;
+        // Somebody else may have signed in, or failed to, while this one waited.
+        if let Glance::Good(token) | Glance::Due(token) = self.glance() {
+            return Ok(token);
+        }
+        let failed = self.cache().failed_since(seen);
+        match failed {
+            Some(error) => Err(error),
+            None => self.sign_in().await,
         }
     }
 
     /// Forgets a token that was refused; does nothing when it has been replaced meanwhile.
-    pub(crate) async fn invalidate(&self, refused: &Token) {
-        let mut state = self.state.lock().await;
-        if state
-            .held
-            .as_ref()
-            .is_some_and(|held| held.token.serial == refused.serial)
-        {
-            state.held = None;
+    pub(crate) fn invalidate(&self, refused: &Token) {
+        self.cache().forget(refused);
+    }
+
+    fn glance(&self) -> Glance {
+        self.cache().glance((self.http.now)())
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn sign_in(&self) -> Result<Token, CallError> {
+        let asked = (self.http.now)();
+        match self.ask().await {
+            Ok((text, life)) => {
+                tracing::debug!(scope = self.scope, life = life.whole_seconds(), "signed in");
+                Ok(self.cache().signed_in(text, life, asked, roll()))
+            }
+            Err(error) => {
+                let kept = self.cache().failed(&error, (self.http.now)());
+                if kept.is_some() {
+                    tracing::warn!(scope = self.scope, %error, "the sign-in failed; the token at hand is used to its end");
+                }
+                kept.ok_or(error)
+            }
         }
     }
 
@@ -164,12 +157,35 @@ impl TokenSource {
                 form.push(("client_assertion", assertion));
             }
         }
-        let reply = self
-            .http
-            .send(self.http.client.post(&self.url).form(&form))
-            .await?;
-        read(&reply)
+        let request = self.http.client.post(&self.url).form(&form);
+        // Nobody keeps a place for a sign-in that got no answer: it holds no permit.
+        let reply = self.http.send(request.timeout(SIGN_IN_TIMEOUT)).await;
+        read(&reply.map_err(|error| CallError {
+            unanswered: false,
+            ..error
+        })?)
     }
+}
+
+/// A random number in `[0, 1)`.
+fn roll() -> f64 {
+    f64::from(u32::from(Uuid::new_v4().as_bytes()[15])) / 256.0
+}
+
+/// Codes of the token endpoint that pass by themselves although they come as refusals.
+fn passes(refused: &wire::TokenRefusal) -> bool {
+    const PASSING: [u64; 2] = [
+        // The directory service isn't available.
+        90033, // Too many sign-ins of this app in a short time.
+        50196,
+    ];
+    matches!(
+        refused.error.as_str(),
+        "temporarily_unavailable" | "server_error" | "slow_down"
+    ) || refused
+        .error_codes
+        .iter()
+        .any(|code| PASSING.contains(code))
 }
 
 /// Reads the token endpoint's answer.
@@ -189,7 +205,7 @@ fn read(reply: &Reply) -> Result<(SecretString, Duration), CallError> {
         Some(refused)
             if (400..500).contains(&status)
                 && !matches!(status, 408 | 429)
-                && refused.error != "temporarily_unavailable" =>
+                && !passes(&refused) =>
         {
             let code = refused
                 .error_codes

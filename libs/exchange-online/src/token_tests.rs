@@ -24,6 +24,13 @@ fn answers() {
         (token.expose_secret(), life),
         ("t", Duration::seconds(3599))
     );
+    for life in ["\"60\"", "60"] {
+        let body = format!(r#"{{"access_token":"t","expires_in":{life}}}"#);
+        assert_eq!(
+            read(&reply(200, &body)).ok().unwrap().1,
+            Duration::seconds(60)
+        );
+    }
     let wait = Meaning::WaitUntil {
         scope: Scope::Account,
         after: None,
@@ -47,6 +54,25 @@ fn answers() {
         (500, refused, Meaning::Retry, "invalid_client"),
         (503, "", Meaning::Retry, "HTTP 503"),
         (404, "<html>", Meaning::Retry, "HTTP 404"),
+        (
+            400,
+            r#"{"error":"unauthorized_client","error_codes":[50196]}"#,
+            Meaning::Retry,
+            "unauthorized_client",
+        ),
+        (
+            401,
+            r#"{"error":"invalid_client","error_codes":[7000222]}"#,
+            Meaning::PauseAccount,
+            "AADSTS7000222",
+        ),
+        (
+            400,
+            r#"{"error":"unauthorized_client","error_codes":[700016]}"#,
+            Meaning::PauseAccount,
+            "AADSTS700016",
+        ),
+        (403, "<html>", Meaning::Retry, "HTTP 403"),
         (200, "{}", Meaning::Retry, "sign_in"),
     ] {
         let error = read(&reply(status, body)).err().unwrap();

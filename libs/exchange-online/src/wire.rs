@@ -10,12 +10,21 @@ use serde_json::Value;
 #[derive(Deserialize)]
 pub(crate) struct TokenAnswer {
     pub(crate) access_token: SecretString,
-    #[serde(default = "an_hour")]
+    #[serde(default = "an_hour", deserialize_with = "seconds")]
     pub(crate) expires_in: i64,
 }
 
 fn an_hour() -> i64 {
     3600
+}
+
+/// A number, or a number as text.
+fn seconds<'de, D: serde::Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
+    let value = Value::deserialize(from)?;
+    value
+        .as_i64()
+        .or_else(|| value.as_str()?.trim().parse().ok())
+        .ok_or_else(|| serde::de::Error::custom("expires_in is not a number of seconds"))
 }
 
 /// No token.
@@ -51,7 +60,7 @@ pub(crate) struct BatchRequest {
 #[derive(Debug, Deserialize)]
 pub(crate) struct BatchAnswer {
     #[serde(default)]
-    pub(crate) responses: Vec<BatchResponse>,
+    pub(crate) responses: Vec<Value>,
 }
 
 /// One of them.
@@ -59,7 +68,7 @@ pub(crate) struct BatchAnswer {
 pub(crate) struct BatchResponse {
     pub(crate) id: Value,
     #[serde(default)]
-    pub(crate) status: Option<u16>,
+    pub(crate) status: Value,
     #[serde(default)]
     pub(crate) headers: Option<HashMap<String, Value>>,
     #[serde(default)]
@@ -70,8 +79,6 @@ pub(crate) struct BatchResponse {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct FolderRow {
-    #[serde(default)]
-    pub(crate) folder_type: String,
     #[serde(default)]
     pub(crate) folder_id: String,
     #[serde(default)]
@@ -85,6 +92,8 @@ pub(crate) struct PermissionRow {
     #[serde(default)]
     pub(crate) user: Value,
     pub(crate) access_rights: OneOrMany,
+    #[serde(default)]
+    pub(crate) sharing_permission_flags: Option<OneOrMany>,
 }
 
 /// A row of `Get-Mailbox`.
@@ -120,6 +129,15 @@ impl OneOrMany {
             Self::One(one) => vec![one],
             Self::Many(many) => many.iter().map(String::as_str).collect(),
         }
+    }
+
+    /// The words in them: some servers write lists as one text with commas.
+    pub(crate) fn words(&self) -> impl Iterator<Item = &str> {
+        self.all()
+            .into_iter()
+            .flat_map(|text| text.split(','))
+            .map(str::trim)
+            .filter(|word| !word.is_empty())
     }
 }
 

@@ -1,5 +1,7 @@
 //! The port to calendars' permission lists.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use calgrant_domain::{AccessRole, Address, Calendar, Observed};
 
@@ -69,7 +71,13 @@ pub enum Answer {
     /// To [`Ask::FindCalendar`].
     Calendar(Calendar),
     /// To [`Ask::Read`].
-    Entry(Observed),
+    Entry {
+        /// What the entry holds.
+        seen: Observed,
+        /// It is a delegate's: it carries flags (delegate, private items) that no [`Ask::Set`] keeps. Whoever
+        /// sets it takes them away, so it isn't set.
+        delegate: bool,
+    },
     /// To a write. Not proof: that is a read.
     Accepted,
 }
@@ -77,10 +85,23 @@ pub enum Answer {
 /// Answers to a round, one for each call, in their order.
 #[derive(Debug)]
 pub struct Performed {
-    /// One for each call.
+    /// One for each call. Those that got no answer at all say so: [`CallError::unanswered`].
     pub answers: Vec<Result<Answer, CallError>>,
-    /// HTTP requests it took.
+    /// HTTP requests it took. One, as a rule; more where an answer had several pages or an interface was not there.
     pub round_trips: u32,
+    /// From the start of [`Calendars::perform`] to the first byte of the last request it sent: not before
+    /// then does the server count the calls. `None` if nothing was sent, or the clock was set back meanwhile.
+    pub sent_after: Option<Duration>,
+}
+
+impl Performed {
+    /// Whether some calls were sent and got no answer: the server may still be at work on them, so their permits
+    /// are abandoned, not released.
+    pub fn abandoned(&self) -> bool {
+        self.answers
+            .iter()
+            .any(|answer| answer.as_ref().is_err_and(|error| error.unanswered))
+    }
 }
 
 /// A grantor account's access to calendars.

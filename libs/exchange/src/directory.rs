@@ -59,6 +59,15 @@ pub struct Resolved {
     pub listed: Listed,
 }
 
+/// What came of names that were looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookedUp {
+    /// Those that were answered.
+    pub resolved: Vec<Resolved>,
+    /// What happened to the others, if there are any: they are asked for again, as it says.
+    pub rest: Option<CallError>,
+}
+
 /// Why a listing or a look-up came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ListingError {
@@ -93,11 +102,12 @@ pub trait Directory: Send + Sync {
     /// The selection doesn't exist, or a call failed.
     async fn page(&self, selection: &Selection, from: Option<&str>) -> Result<Page, ListingError>;
 
-    /// Looks names up, at most [`Self::lookup_size`] of them, in one round trip; one answer a name.
+    /// Looks names up, at most [`Self::lookup_size`] of them, in one round trip, or two where some are unknown
+    /// as mailboxes. Servers may answer some names and not others, so that a full batch need never get through whole.
     ///
     /// # Errors
-    /// A call failed.
-    async fn look_up(&self, names: &[Address]) -> Result<Vec<Resolved>, ListingError>;
+    /// The call as a whole failed.
+    async fn look_up(&self, names: &[Address]) -> Result<LookedUp, ListingError>;
 
     /// How many names [`Self::look_up`] takes.
     fn lookup_size(&self) -> usize;

@@ -49,6 +49,9 @@ pub struct CallError {
     pub meaning: Meaning,
     /// The server's own code, text and request id.
     pub detail: Detail,
+    /// The request went out, and no whole answer came back: the connection was lost, or the wait for it ran
+    /// out. The server may go on working on it, so the call keeps its permits for a while.
+    pub unanswered: bool,
 }
 
 impl CallError {
@@ -61,6 +64,7 @@ impl CallError {
                 server_text: text.into(),
                 request_id: String::new(),
             },
+            unanswered: false,
         }
     }
 }

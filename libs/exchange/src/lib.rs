@@ -2,14 +2,17 @@
 //!
 //! * [`directory`]: who is there (listings, names, trustees); used by the planner.
 //! * [`calendars`]: the calendar's permission list; used by the workers.
+//! * `conformance` (a feature, for tests): what every adapter must do.
 //! * [`error`]: what a refused or failed call means for us, classed once, in the adapter.
 
 pub mod calendars;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod directory;
 pub mod error;
 
 pub use calendars::{Answer, Ask, CalendarCall, Calendars, Performed};
 pub use directory::{
-    Directory, ListingError, Page, PrincipalKind, Resolved, Selection, TrusteeFound,
+    Directory, ListingError, LookedUp, Page, PrincipalKind, Resolved, Selection, TrusteeFound,
 };
 pub use error::{CallError, Meaning, Scope};

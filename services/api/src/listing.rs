@@ -4,7 +4,10 @@
 //! begins while the next one is fetched. Listing again from the start, after a crash or an expired
 //! page, is harmless: jobs follow from operation and mailbox.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use calgrant_contract::{
     listing::to_wire,
@@ -20,7 +23,7 @@ use calgrant_domain::{
     Address, DelegationSpec, Listed, OperationFailure, Selector, SiteSpec, TenantName,
     delays::RetryDelays,
 };
-use calgrant_exchange::{CallError, ListingError, Meaning, Page, Resolved, Selection};
+use calgrant_exchange::{CallError, ListingError, LookedUp, Meaning, Page, Resolved, Selection};
 use calgrant_runtime::clock;
 use tonic::{Code, Status, transport::Channel};
 use tracing::warn;
@@ -271,11 +274,29 @@ impl Listing {
         place: &Place,
         names: &[Address],
     ) -> Result<Vec<Resolved>, Stopped> {
-        self.ask(place, |reader| {
-            let names = names.to_vec();
-            async move { reader.directory.look_up(&names).await }
-        })
-        .await
+        // Each attempt asks for what the ones before didn't find out.
+        let found = Mutex::new(Vec::<Resolved>::new());
+        let held = || found.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let left = || -> Vec<Address> {
+                let found = held();
+                let is_left = |name: &&Address| !found.iter().any(|known| known.asked == **name);
+                names.iter().filter(is_left).cloned().collect()
+            };
+            if left().is_empty() {
+                break;
+            }
+            self.ask(place, |reader| {
+                let (left, held) = (left(), &held);
+                async move {
+                    let LookedUp { resolved, rest } = reader.directory.look_up(&left).await?;
+                    held().extend(resolved);
+                    rest.map_or(Ok(()), |error| Err(error.into()))
+                }
+            })
+            .await?;
+        }
+        Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     async fn lookup_size(&mut self, place: &Place) -> Result<usize, Stopped> {
@@ -532,7 +553,11 @@ async fn attempt<T, F: Future<Output = Result<T, ListingError>>>(
         reader.directory.sign_in().await?;
         let permits = reader.gate.permits(1).await;
         let answer = ask(Arc::clone(reader)).await;
-        permits.done();
+        match &answer {
+            // The server may go on with it: it keeps its place for a while.
+            Err(ListingError::Call(error)) if error.unanswered => drop(permits),
+            _ => permits.done(),
+        }
         match answer {
             Err(ListingError::Call(CallError {
                 meaning: Meaning::SignInAgain,

@@ -131,7 +131,13 @@ impl Round<'_> {
         .await;
         for mailbox in self.open() {
             match mailbox.answer.take() {
-                Some(Ok(Answer::Entry(seen))) => mailbox.seen = Some(seen),
+                Some(Ok(Answer::Entry { seen, delegate })) => {
+                    mailbox.seen = Some(seen);
+                    if delegate && mailbox.would_set(seen) {
+                        // The flags of a delegate don't survive it.
+                        mailbox.conclude(Reading::GaveUp(Reason::DelegateEntry));
+                    }
+                }
                 Some(Ok(_)) => mailbox.conclude(Reading::Retry),
                 Some(Err(CallError {
                     meaning: Meaning::NoEntry,
@@ -301,13 +307,15 @@ impl Round<'_> {
                         meaning: Meaning::SignInAgain,
                         ..
                     }) if !last => again.push((job, call)),
-                    Err(CallError {
-                        meaning: Meaning::SignInAgain,
-                        detail,
-                    }) => {
+                    Err(
+                        error @ CallError {
+                            meaning: Meaning::SignInAgain,
+                            ..
+                        },
+                    ) => {
                         mailbox.answer = Some(Err(CallError {
                             meaning: Meaning::PauseAccount,
-                            detail,
+                            ..error
                         }))
                     }
                     answer => mailbox.answer = Some(answer),
@@ -320,6 +328,7 @@ impl Round<'_> {
                 Some(Err(CallError {
                     meaning: Meaning::PauseAccount,
                     detail,
+                    ..
                 })) => self.signals.pause = Some(detail.clone()),
                 Some(Err(CallError {
                     meaning: Meaning::WaitUntil { scope, after },
@@ -356,7 +365,12 @@ impl Round<'_> {
                 .permits(u32::try_from(round.len()).unwrap_or(u32::MAX))
                 .await;
             let performed = calendars.perform(round.to_vec()).await;
-            permits.done();
+            if performed.abandoned() {
+                // The server may go on with them. All calls of the round: they share the request that got no answer.
+                drop(permits);
+            } else {
+                permits.done();
+            }
             performed.answers
         });
         futures::future::join_all(rounds).await.concat()
@@ -385,6 +399,12 @@ fn writes(decision: Decision) -> bool {
 impl Mailbox {
     fn decision(&self, seen: Observed) -> Decision {
         decide(seen, self.job.role, self.job.lower_higher)
+    }
+
+    /// Whether an entry with these rights would be set, where it is this job's to set.
+    fn would_set(&self, seen: Observed) -> bool {
+        let written = self.wrote || self.job.phase == Phase::Prove;
+        !written && matches!(self.decision(seen), Decision::Update { .. })
     }
 
     fn conclude(&mut self, reading: Reading) {

@@ -1,0 +1,222 @@
+//! What a round costs, what it leaves alone, and what it holds on to.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't ask has failed")]
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use calgrant_budget::Gate;
+use calgrant_domain::{
+    AccessRole, Begin, BeginRefusal, Calendar, Job, JobId, Limits, MailboxId, Observed,
+    OperationId, Phase, Reading, Reason, SiteKind,
+};
+use calgrant_exchange::{Answer, Ask, CalendarCall, Calendars, CallError, Meaning, Performed};
+use calgrant_runtime::clock;
+use calgrant_worker::round::{Ledger, Tools, carry_out};
+use uuid::Uuid;
+
+/// One mailbox's calendar, as a server holds it.
+struct Server {
+    entry: Mutex<Observed>,
+    delegate: bool,
+    /// No answer comes to writes.
+    mute: bool,
+    asked: Mutex<Vec<&'static str>>,
+}
+
+impl Server {
+    fn new(entry: Observed) -> Self {
+        Self {
+            entry: Mutex::new(entry),
+            delegate: false,
+            mute: false,
+            asked: Mutex::default(),
+        }
+    }
+
+    fn answer(&self, ask: &Ask) -> Result<Answer, CallError> {
+        let (kind, answer) = match ask {
+            Ask::FindCalendar => ("find", Answer::Calendar(calendar())),
+            Ask::Read { .. } => (
+                "read",
+                Answer::Entry {
+                    seen: *self.entry.lock().unwrap(),
+                    delegate: self.delegate,
+                },
+            ),
+            Ask::Add { role, .. } | Ask::Set { role, .. } => {
+                *self.entry.lock().unwrap() = Observed::Present(role.rights());
+                (
+                    if matches!(ask, Ask::Add { .. }) {
+                        "add"
+                    } else {
+                        "set"
+                    },
+                    Answer::Accepted,
+                )
+            }
+            Ask::Remove { .. } => ("remove", Answer::Accepted),
+        };
+        self.asked.lock().unwrap().push(kind);
+        if self.mute && ask.writes() {
+            return Err(CallError {
+                unanswered: true,
+                ..CallError::new(Meaning::Retry, "connection", "lost")
+            });
+        }
+        Ok(answer)
+    }
+}
+
+#[async_trait]
+impl Calendars for Server {
+    fn round_size(&self) -> usize {
+        1
+    }
+
+    async fn sign_in(&self) -> Result<(), CallError> {
+        Ok(())
+    }
+
+    async fn perform(&self, calls: Vec<CalendarCall>) -> Performed {
+        Performed {
+            answers: calls.iter().map(|call| self.answer(&call.ask)).collect(),
+            round_trips: 1,
+            sent_after: None,
+        }
+    }
+}
+
+struct Consents;
+
+#[async_trait]
+impl Ledger for Consents {
+    async fn begin(
+        &self,
+        begins: Vec<(OperationId, Begin)>,
+    ) -> Vec<Result<Observed, BeginRefusal>> {
+        begins.iter().map(|(_, begin)| Ok(begin.before)).collect()
+    }
+}
+
+fn calendar() -> Calendar {
+    Calendar {
+        folder_id: "LgAA".into(),
+        path: "\\Agenda".into(),
+    }
+}
+
+fn job(known: bool) -> Job {
+    let operation = OperationId::new(clock::now(), Uuid::nil());
+    let mailbox = MailboxId::from_uuid(Uuid::nil());
+    Job {
+        id: JobId::of(operation, mailbox),
+        operation,
+        tenant: "uni".parse().unwrap(),
+        site: SiteKind::Online,
+        mailbox,
+        address: "ada@uni.example".parse().unwrap(),
+        calendar: known.then(calendar),
+        licensed: Some(true),
+        trustee: "team@uni.example".parse().unwrap(),
+        role: AccessRole::AUTHOR,
+        lower_higher: true,
+        validate_only: false,
+        phase: Phase::Grant,
+        delivery: 0,
+    }
+}
+
+/// The reading, the calls it took, and the calls still held.
+async fn done(server: &Server, job: Job) -> (Reading, u32, u32) {
+    let gate = Gate::new(
+        Limits {
+            in_flight: 4,
+            windows: Vec::new(),
+        },
+        clock::instant,
+    );
+    let tools = Tools {
+        calendars: server,
+        gate: &gate,
+        ledger: &Consents,
+        account: "sa-1",
+    };
+    let (mut results, _) = carry_out(&tools, vec![job]).await;
+    let result = results.remove(0);
+    (
+        result.report.unwrap().reading,
+        result.calls,
+        gate.in_flight(),
+    )
+}
+
+fn present(raw: &str) -> Observed {
+    Observed::Present(raw.parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_mailbox_costs_two_calls_or_four_and_one_less_where_its_folder_is_known() {
+    let author = || present("Author");
+    for (entry, known, want, asked) in [
+        (
+            author(),
+            false,
+            Reading::Seen(author()),
+            vec!["find", "read"],
+        ),
+        (author(), true, Reading::Seen(author()), vec!["read"]),
+        (
+            Observed::Absent,
+            false,
+            Reading::Wrote(author()),
+            vec!["find", "read", "add", "read"],
+        ),
+        (
+            present("Reviewer"),
+            true,
+            Reading::Wrote(author()),
+            vec!["read", "set", "read"],
+        ),
+    ] {
+        let server = Server::new(entry);
+        let (reading, calls, held) = done(&server, job(known)).await;
+        assert_eq!(reading, want);
+        assert_eq!(*server.asked.lock().unwrap(), asked);
+        assert_eq!((calls as usize, held), (asked.len(), 0));
+    }
+}
+
+#[tokio::test]
+async fn a_delegates_entry_is_not_set() {
+    let server = Server {
+        delegate: true,
+        ..Server::new(present("Editor"))
+    };
+    for validate_only in [false, true] {
+        let job = Job {
+            validate_only,
+            ..job(true)
+        };
+        let (reading, ..) = done(&server, job).await;
+        assert_eq!(reading, Reading::GaveUp(Reason::DelegateEntry));
+    }
+    // Where nothing is to be set, it is an Editor like others.
+    let kept = Job {
+        lower_higher: false,
+        ..job(true)
+    };
+    let (reading, ..) = done(&server, kept).await;
+    assert_eq!(reading, Reading::Seen(present("Editor")));
+    assert!(!server.asked.lock().unwrap().contains(&"set"));
+}
+
+#[tokio::test]
+async fn a_call_without_an_answer_keeps_its_place() {
+    let server = Server {
+        mute: true,
+        ..Server::new(Observed::Absent)
+    };
+    let (reading, _, held) = done(&server, job(true)).await;
+    assert_eq!((reading, held), (Reading::Retry, 1));
+}
