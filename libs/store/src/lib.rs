@@ -6,7 +6,6 @@ mod accounts;
 mod begins;
 mod cancelling;
 mod delegations;
-mod draw;
 mod error;
 mod events;
 mod jobs;
