@@ -10,6 +10,7 @@ pub mod counts;
 pub mod decide;
 pub mod delays;
 pub mod delegation;
+pub mod draw;
 pub mod id;
 pub mod job;
 pub mod mailbox;

@@ -7,7 +7,6 @@ mod begins;
 mod cancelled;
 mod cancelling;
 mod delegations;
-mod draw;
 mod error;
 mod events;
 mod jobs;

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use calgrant_domain::{Calendar, Job, JobId, Lane, MailboxId, OperationId};
+use calgrant_domain::{
+    Calendar, Job, JobId, Lane, MailboxId, OperationId,
+    draw::{Offer, draw, quota},
+};
 use deadpool_postgres::Transaction;
 use time::OffsetDateTime;
 use tokio_postgres::Row;
@@ -13,7 +16,6 @@ use uuid::Uuid;
 
 use crate::{
     Store, StoreError,
-    draw::{Offer, draw, quota},
     error::retrying,
     pool::{rows, run},
     row::{long, parsed, small},

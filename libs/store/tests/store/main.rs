@@ -1,5 +1,7 @@
 //! The store on a real Postgres: a module per aggregate, and one for what several processes do at the same time.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't ask has failed")]
+
 mod accepting;
 mod access;
 mod begins;

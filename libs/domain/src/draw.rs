@@ -2,22 +2,23 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use calgrant_domain::{JobId, OperationId};
+use crate::{JobId, OperationId};
 
 /// What an operation has to offer.
 #[derive(Debug, Clone)]
-pub(crate) struct Offer {
-    pub(crate) operation: OperationId,
+pub struct Offer {
+    /// Which.
+    pub operation: OperationId,
     /// Jobs of it that are published.
-    pub(crate) under_way: usize,
+    pub under_way: usize,
     /// Its first ready jobs, oldest first.
-    pub(crate) ready: Vec<JobId>,
+    pub ready: Vec<JobId>,
     /// Whether it may have more than these.
-    pub(crate) more: bool,
+    pub more: bool,
 }
 
 /// How many ready jobs of each operation that has more must be known before `room` can be filled; `None` when enough is known.
-pub(crate) fn quota(offers: &[Offer], room: usize) -> Option<usize> {
+pub fn quota(offers: &[Offer], room: usize) -> Option<usize> {
     let open = offers.iter().filter(|offer| offer.more).count();
     if open == 0 {
         return None;
@@ -35,7 +36,7 @@ pub(crate) fn quota(offers: &[Offer], room: usize) -> Option<usize> {
 
 /// Chooses at most `room` jobs: those first whose operation then has the fewest under way. Among equals the `turn` decides,
 /// so that in a narrow window it isn't always the same ones.
-pub(crate) fn draw(offers: &[Offer], room: usize, turn: u32) -> Vec<JobId> {
+pub fn draw(offers: &[Offer], room: usize, turn: u32) -> Vec<JobId> {
     let mut ranked: Vec<_> = offers
         .iter()
         .flat_map(|offer| {
