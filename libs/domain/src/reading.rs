@@ -179,19 +179,24 @@ fn would_be(decision: Decision) -> Outcome {
 
 fn proven(known: &Known, before: Observed, seen: Observed) -> Next {
     let as_wanted = matches!(seen, Observed::Present(held) if held.same_as(known.wanted.rights()));
-    match before {
-        Observed::Absent if as_wanted => end(Outcome::Added, None),
-        Observed::Present(_) if as_wanted => end(Outcome::Updated, None),
-        // Still the old list: the read lags behind the write, or the write never happened.
-        before if before == seen => match delays::PROOF.get(known.proofs as usize) {
-            Some(after) => Next::Again {
-                after: *after,
-                why: Waiting::Proof,
-                phase: Phase::Prove,
+    if as_wanted {
+        return end(
+            match before {
+                Observed::Absent => Outcome::Added,
+                Observed::Present(_) => Outcome::Updated,
             },
-            None => end(Outcome::Unconfirmed, Reason::ReadsLag),
+            None,
+        );
+    }
+    match delays::PROOF.get(known.proofs as usize) {
+        // The read lags behind the write, whatever it shows: the list before it, or before an edit of somebody else's.
+        Some(after) => Next::Again {
+            after: *after,
+            why: Waiting::Proof,
+            phase: Phase::Prove,
         },
-        _ => end(Outcome::Failed, Reason::ChangedByOthers),
+        None if before == seen => end(Outcome::Unconfirmed, Reason::ReadsLag),
+        None => end(Outcome::Failed, Reason::ChangedByOthers),
     }
 }
 
@@ -312,10 +317,16 @@ mod tests {
             );
         }
         assert_eq!(waits[3], end(Outcome::Unconfirmed, Reason::ReadsLag));
-        assert_eq!(
-            settle(&written, &Reading::Wrote(present("Owner")), 0.0),
-            end(Outcome::Failed, Reason::ChangedByOthers)
-        );
+        // So does one that shows what somebody else wrote in between; it may be what ours replaced.
+        let foreign = |proofs| {
+            settle(
+                &Known { proofs, ..written },
+                &Reading::Wrote(present("Owner")),
+                0.0,
+            )
+        };
+        assert_eq!(foreign(0), waits[0]);
+        assert_eq!(foreign(3), end(Outcome::Failed, Reason::ChangedByOthers));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 use calgrant_contract::pb::{
     fleet::v1::{ApplyTenantRequest, TenantSpec, fleet_service_client::FleetServiceClient},
     provisioning::v1::{
-        GetOperationRequest, Operation, OperationState, RunDelegationRequest,
+        GetOperationRequest, Operation, OperationState, Outcome, RunDelegationRequest,
         provisioning_service_client::ProvisioningServiceClient,
     },
     status::v1::{
@@ -271,6 +271,13 @@ impl House {
         }
     }
 
+    /// The word of an outcome.
+    #[must_use]
+    pub fn word(outcome: Outcome) -> String {
+        let name = outcome.as_str_name().trim_start_matches("OUTCOME_");
+        name.to_lowercase()
+    }
+
     /// Counts of an operation by their words, checked to add up.
     ///
     /// # Panics
@@ -281,10 +288,7 @@ impl House {
         let by_word: BTreeMap<_, _> = counts
             .outcomes
             .iter()
-            .map(|count| {
-                let word = count.outcome().as_str_name().trim_start_matches("OUTCOME_");
-                (word.to_lowercase(), count.count)
-            })
+            .map(|count| (Self::word(count.outcome()), count.count))
             .collect();
         let sum: u64 = by_word.values().sum();
         assert_eq!(counts.accepted, counts.outstanding + sum, "{counts:?}");
