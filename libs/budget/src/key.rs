@@ -1,11 +1,12 @@
 //! Budget keys: what a server counts calls against, and the limits of one.
 
+use serde::{Deserialize, Serialize};
 use std::{fmt, time::Duration};
 
 use calgrant_domain::{CallWindow, Limits};
 
 /// How wide a key reaches, narrow first. A call is charged to one key of each scope that has limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Scope {
     /// One service account.
     Account,
@@ -33,7 +34,7 @@ impl Scope {
 }
 
 /// The name of a key: printed as `account:sa-1/ews`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct KeyName {
     /// How wide it reaches.
     pub scope: Scope,
@@ -61,7 +62,7 @@ impl fmt::Display for KeyName {
 }
 
 /// So many calls in any stretch of time of this length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
     /// The most calls.
     pub calls: u32,
@@ -70,7 +71,7 @@ pub struct Window {
 }
 
 /// Exchange's balance: a call in flight costs its own duration; the balance fills up again steadily.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerTime {
     /// The full balance.
     pub burst: Duration,
@@ -81,7 +82,7 @@ pub struct ServerTime {
 }
 
 /// What is configured for a key.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct KeyLimits {
     /// Calls in flight at once; `None` for any number.
     pub in_flight: Option<u32>,
@@ -141,7 +142,7 @@ impl KeyLimits {
 }
 
 /// What an operator wants of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Stand {
     /// Calls are made.
     #[default]
@@ -153,7 +154,7 @@ pub enum Stand {
 }
 
 /// The operator's hand on a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Operator {
     /// Whether calls are made.
     pub stand: Stand,

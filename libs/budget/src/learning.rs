@@ -3,6 +3,7 @@
 //! On the first refusal the level is halved, then the ceiling is searched for by halves between what held and what failed. From then
 //! on the level stays just under the ceiling; a probe goes above it now and then, the more seldom the more often it failed.
 
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 use crate::{
@@ -41,7 +42,7 @@ const MEASURED_OVER_SECS: f64 = 10.0;
 const CALLS_PER_WINDOW: u64 = 60;
 
 /// A level searched for. Levels are in thousandths: of a slot, or of a call a second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ceiling {
     /// What is allowed now.
     pub level: u64,
@@ -149,7 +150,7 @@ impl Ceiling {
 }
 
 /// Calls a second, over the last ten seconds or so.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Meter {
     /// Weighted sum of calls per second.
     pub sum: f64,
@@ -177,7 +178,7 @@ impl Meter {
 }
 
 /// How long answers take, and what follows from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Slowness {
     /// What an answer usually takes. Zero before the first.
     pub usual: Duration,
@@ -233,7 +234,7 @@ impl Slowness {
 }
 
 /// All that was learned about a key. Part of its state, so that it outlives every process.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Learned {
     /// The ceiling of calls in flight.
     pub in_flight: Option<Ceiling>,

@@ -2,6 +2,7 @@
 //!
 //! Times in messages are lengths, never moments: the two clocks know nothing of each other.
 
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 use crate::key::{KeyName, Window};
@@ -19,7 +20,7 @@ pub enum Lane {
 }
 
 /// Calls that could start now if they were allowed to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Waiting {
     /// In the interactive lane.
     pub interactive: u32,

@@ -21,6 +21,18 @@ words!(
     }
 );
 
+words!(
+    /// What an operator wants of an account.
+    AccountStand {
+        /// It works.
+        Working = "working",
+        /// Nothing new is started.
+        Paused = "paused",
+        /// Nothing new is started, and it is watched until nothing is under way any more.
+        Draining = "draining",
+    }
+);
+
 /// Where a secret is found. The secret itself is read by the process that uses it, and travels nowhere.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SecretRef {

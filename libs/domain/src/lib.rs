@@ -21,7 +21,9 @@ pub mod reading;
 pub mod rights;
 pub mod tenant;
 
-pub use account::{AccountName, AccountSpec, CallWindow, Credential, Limits, Purpose, SecretRef};
+pub use account::{
+    AccountName, AccountSpec, AccountStand, CallWindow, Credential, Limits, Purpose, SecretRef,
+};
 pub use address::Address;
 pub use bad_input::BadInput;
 pub use counts::Counts;

@@ -8,7 +8,7 @@ use std::{
 
 use calgrant_budget::{
     Answer, Breaches, Charge, Holder, KeyName, Moment, Pace, Scope, Terms,
-    message::{Lane, Pushback, Waiting},
+    message::{Lane, Pushback, Renewal, Renewed, Waiting},
 };
 use calgrant_contract::pb::ledger::v1::lease_service_client::LeaseServiceClient;
 use tokio::sync::Notify;
@@ -115,6 +115,18 @@ impl Budgets {
         }
     }
 
+    /// What to ask the authority now. Whoever carries the answer hands it to [`Self::apply`]; [`Self::renew`] does both.
+    #[must_use]
+    pub fn ask(&self) -> Renewal {
+        self.with(Holder::renew)
+    }
+
+    /// Takes the authority's answer. One that was overtaken by a later ask is dropped.
+    pub fn apply(&self, renewed: &Renewed) {
+        self.with(|holder, now| holder.apply(renewed, now));
+        self.released();
+    }
+
     /// How often exactness was at risk in this process.
     #[must_use]
     pub fn breaches(&self) -> Breaches {
@@ -138,7 +150,7 @@ impl Budgets {
     }
 
     async fn once(&self, status: &mut LeaseServiceClient<Channel>) -> Result<(), String> {
-        let renewal = self.with(Holder::renew);
+        let renewal = self.ask();
         if renewal.asks.is_empty() {
             return Ok(());
         }
@@ -148,8 +160,7 @@ impl Budgets {
             .map_err(|_| "status doesn't answer in time".to_owned())?
             .map_err(|status| status.message().to_owned())?;
         let renewed = wire::renewed(answer.into_inner()).map_err(|bad| bad.to_string())?;
-        self.with(|holder, now| holder.apply(&renewed, now));
-        self.released();
+        self.apply(&renewed);
         Ok(())
     }
 
@@ -184,6 +195,15 @@ impl Account {
             .budgets
             .with(|holder, _| holder.largest_round(&self.charge));
         largest.max(1)
+    }
+
+    /// Calls under way of this account, those without a reply whose place is kept included.
+    #[must_use]
+    pub fn in_flight(&self) -> u32 {
+        let own = self.keys.first();
+        own.map_or(0, |key| {
+            self.budgets.with(|holder, _| holder.in_flight(key))
+        })
     }
 
     /// Waits until `calls` could start. Starts nothing.

@@ -50,6 +50,18 @@ CREATE TABLE account_pause (
     PRIMARY KEY (tenant, site, account)
 );
 
+-- What an operator wants of an account; nothing here: it works.
+CREATE TABLE account_stand (
+    tenant text NOT NULL,
+    site text NOT NULL,
+    account text NOT NULL,
+    stand text NOT NULL, -- paused or draining
+    reason text NOT NULL,
+    changed_by text NOT NULL,
+    changed_at timestamptz NOT NULL,
+    PRIMARY KEY (tenant, site, account)
+);
+
 CREATE TABLE delegation (
     id uuid PRIMARY KEY,
     tenant text NOT NULL REFERENCES tenant,
@@ -228,3 +240,20 @@ CREATE TABLE operation_event (
     waiting_for text NOT NULL,
     PRIMARY KEY (operation_id, sequence)
 );
+
+-- What is known of each budget key, leases apart: see `KeyState` in libs/budget. Rewritten at every renewal, so rows leave room for that.
+CREATE TABLE budget_key (
+    name text PRIMARY KEY,
+    state jsonb
+) WITH (fillfactor = 50);
+
+CREATE TABLE budget_lease (
+    key text NOT NULL,
+    replica text NOT NULL,
+    state jsonb NOT NULL,
+    PRIMARY KEY (key, replica)
+) WITH (fillfactor = 50);
+
+-- Grows when the clock was set.
+CREATE TABLE budget_era (only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row), era bigint NOT NULL);
+INSERT INTO budget_era (era) VALUES (1);

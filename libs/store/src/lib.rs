@@ -4,6 +4,7 @@
 mod access;
 mod accounts;
 mod begins;
+mod budgets;
 mod cancelled;
 mod cancelling;
 mod delegations;
@@ -20,11 +21,13 @@ mod results;
 mod row;
 mod settled;
 mod standing;
+mod stands;
 mod tenants;
 mod tls;
 
 pub use access::Access;
 pub use accounts::Pause;
+pub use budgets::{DatabaseClock, StoredKey};
 pub use delegations::StoredDelegation;
 pub use error::StoreError;
 pub use events::Event;
@@ -36,4 +39,5 @@ pub use pool::Store;
 pub use ready::ReadyJob;
 pub use recording::Page;
 pub use results::{Applied, ReportedResult};
+pub use stands::Stopped;
 pub use tenants::StoredTenant;

@@ -18,17 +18,23 @@ pub mod upload;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::anyhow;
+use calgrant_budget::Terms;
 use calgrant_bus::Bus;
 use calgrant_contract::pb::{
-    DESCRIPTORS, fleet::v1::fleet_service_server::FleetServiceServer,
-    ledger::v1::ledger_service_client::LedgerServiceClient,
+    DESCRIPTORS,
+    fleet::v1::fleet_service_server::FleetServiceServer,
+    ledger::v1::{
+        GetFleetRequest, lease_service_client::LeaseServiceClient,
+        ledger_service_client::LedgerServiceClient,
+    },
     provisioning::v1::provisioning_service_server::ProvisioningServiceServer,
     status::v1::status_service_server::StatusServiceServer,
 };
-use calgrant_runtime::{grpc as server, shutdown::Tasks, waiting};
+use calgrant_leases::Budgets;
+use calgrant_runtime::{clock, grpc as server, shutdown::Tasks, waiting};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
+use tonic::{service::Routes, transport::Channel};
 use tracing::info;
 
 pub use config::Config;
@@ -84,22 +90,18 @@ pub async fn run_on(
 
     // Accepting works without the broker: rows are the outbox.
     health.ready(SERVICES, true).await;
-    let ledger = LedgerServiceClient::new(channel)
+    let ledger = LedgerServiceClient::new(channel.clone())
         .max_decoding_message_size(64 << 20)
         .max_encoding_message_size(64 << 20);
-    let readers = Arc::new(Readers::new(ledger.clone()));
-    let process = uuid::Uuid::new_v4().simple();
-    for nr in 0..config.listings {
-        tasks.spawn(
-            "planner",
-            planner::run(
-                ledger.clone(),
-                Arc::clone(&readers),
-                format!("{process}-{nr}"),
-                stop.clone(),
-            ),
-        );
-    }
+    let leases = LeaseServiceClient::new(channel);
+    let planning = Planning {
+        listings: config.listings,
+        ledger: ledger.clone(),
+        leases,
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+    };
+    tasks.spawn("planning", planning.run());
     let Some(bus) =
         waiting::until_ok("RabbitMQ", &stop, || Bus::connect(&config.amqp_url, "api")).await
     else {
@@ -116,4 +118,51 @@ pub async fn run_on(
     bus.close().await;
     info!(left, "api stopped");
     Ok(())
+}
+
+/// Starts the planners as soon as status says on which terms budgets are leased.
+struct Planning {
+    listings: usize,
+    ledger: LedgerServiceClient<Channel>,
+    leases: LeaseServiceClient<Channel>,
+    tasks: Tasks,
+    stop: CancellationToken,
+}
+
+impl Planning {
+    async fn run(self) {
+        let Self {
+            listings,
+            ledger,
+            leases,
+            tasks,
+            stop,
+        } = self;
+        let asked = waiting::until_ok("status to say the terms of leases", &stop, || {
+            let mut ledger = ledger.clone();
+            async move { ledger.get_fleet(GetFleetRequest::default()).await }
+        });
+        let Some(fleet) = asked.await else { return };
+        let fleet = fleet.into_inner();
+        let terms = Terms {
+            longest_call: Duration::from_millis(fleet.longest_call_millis),
+            abandoned_hold: Duration::from_millis(fleet.abandoned_hold_millis),
+            ..Terms::default()
+        };
+        let process = uuid::Uuid::new_v4().simple();
+        let budgets = Budgets::new(&process.to_string(), terms, clock::instant);
+        tasks.spawn("leases", budgets.clone().renew(leases, stop.clone()));
+        let readers = Arc::new(Readers::new(ledger.clone(), budgets));
+        for nr in 0..listings {
+            tasks.spawn(
+                "planner",
+                planner::run(
+                    ledger.clone(),
+                    Arc::clone(&readers),
+                    format!("{process}-{nr}"),
+                    stop.clone(),
+                ),
+            );
+        }
+    }
 }

@@ -9,6 +9,10 @@ use std::{
     time::Duration,
 };
 
+use calgrant_budget::{
+    Scope,
+    message::{Lane, Overload, Pushback},
+};
 use calgrant_contract::{
     listing::to_wire,
     pb::{
@@ -364,7 +368,12 @@ impl Listing {
         Ok(match &error.meaning {
             Meaning::WaitUntil { after, .. } => {
                 let wait = DELAYS.delay(failures, clock::roll(), *after);
-                reader.gate.push_back(wait);
+                let pushback = Pushback {
+                    overload: Overload::Unknown,
+                    wait: Some(wait),
+                    cause: error.to_string(),
+                };
+                reader.budget.push_back(Scope::Account, &pushback);
                 (
                     wait,
                     format!(
@@ -551,12 +560,16 @@ async fn attempt<T, F: Future<Output = Result<T, ListingError>>>(
     let mut last = false;
     loop {
         reader.directory.sign_in().await?;
-        let permits = reader.gate.permits(1).await;
+        let permits = reader.budget.permits(Lane::Bulk, 1).await;
         let answer = ask(Arc::clone(reader)).await;
         match &answer {
             // The server may go on with it: it keeps its place for a while.
             Err(ListingError::Call(error)) if error.unanswered => drop(permits),
-            _ => permits.done(),
+            Err(ListingError::Call(CallError {
+                meaning: Meaning::WaitUntil { .. },
+                ..
+            })) => permits.done(false),
+            _ => permits.done(true),
         }
         match answer {
             Err(ListingError::Call(CallError {

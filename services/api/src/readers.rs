@@ -5,19 +5,20 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use calgrant_budget::Gate;
 use calgrant_contract::pb::ledger::v1::{
     GetFleetRequest, ReportAccountRequest, ledger_service_client::LedgerServiceClient,
 };
 use calgrant_domain::{AccountSpec, Purpose, SiteKind, SiteSpec, TenantName, TenantSpec};
 use calgrant_exchange::Directory;
 use calgrant_exchange_online::connect;
+use calgrant_leases::{Account, Budgets, keys};
 use calgrant_runtime::clock;
 use tonic::{Status, transport::Channel};
 
 /// Connected readers, by what they were connected from.
 pub struct Readers {
     ledger: LedgerServiceClient<Channel>,
+    budgets: Budgets,
     connected: Mutex<HashMap<(TenantName, SiteKind), Arc<Reader>>>,
 }
 
@@ -25,8 +26,8 @@ pub struct Readers {
 pub struct Reader {
     /// Its access.
     pub directory: Arc<dyn Directory>,
-    /// Its budget in this process.
-    pub gate: Gate,
+    /// Its budget.
+    pub budget: Account,
     /// Which account it is.
     pub account: AccountSpec,
     site: SiteSpec,
@@ -35,9 +36,10 @@ pub struct Reader {
 
 impl Readers {
     /// No reader connected yet.
-    pub fn new(ledger: LedgerServiceClient<Channel>) -> Self {
+    pub fn new(ledger: LedgerServiceClient<Channel>, budgets: Budgets) -> Self {
         Self {
             ledger,
+            budgets,
             connected: Mutex::default(),
         }
     }
@@ -89,9 +91,14 @@ impl Readers {
             return Ok(Arc::clone(reader));
         }
         let directory = connect::directory(site, account, clock::now)?;
+        let charged = keys::of_account(tenant, site, account, keys::GRAPH);
+        let budget = self
+            .budgets
+            .account(&charged)
+            .ok_or("the account is charged to too many budget keys")?;
         let reader = Arc::new(Reader {
             directory,
-            gate: Gate::new(account.limits.clone(), clock::instant),
+            budget,
             account: account.clone(),
             site: site.clone(),
             credential,

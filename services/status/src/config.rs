@@ -3,8 +3,10 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
+use calgrant_budget::Terms;
 use calgrant_runtime::settings::{self, Fault};
 use serde::Deserialize;
 
@@ -16,6 +18,8 @@ struct Raw {
     database_url: Option<String>,
     database_ca_file: Option<PathBuf>,
     amqp_url: Option<String>,
+    longest_call_millis: u64,
+    abandoned_hold_millis: u64,
 }
 
 impl Default for Raw {
@@ -26,6 +30,8 @@ impl Default for Raw {
             database_url: None,
             database_ca_file: None,
             amqp_url: None,
+            longest_call_millis: 60_000,
+            abandoned_hold_millis: 60_000,
         }
     }
 }
@@ -41,6 +47,10 @@ pub struct Config {
     pub database_ca_file: Option<PathBuf>,
     /// URL of RabbitMQ.
     pub amqp_url: String,
+    /// On which leases of budgets are granted: the longest time a call to Exchange is awaited (`longest_call_millis`, a
+    /// minute by default), and for how long after that its place is kept (`abandoned_hold_millis`, a minute by default),
+    /// because the server may go on working on it.
+    pub terms: Terms,
 }
 
 impl Config {
@@ -54,8 +64,25 @@ impl Config {
             set.or_else(|| std::env::var(name).ok())
                 .unwrap_or_else(|| default.to_owned())
         };
-        let listen = settings::checked_bind("status.listen", &raw.listen, raw.insecure_remote)
-            .map_err(|fault| vec![fault])?;
+        let listen = settings::checked_bind("status.listen", &raw.listen, raw.insecure_remote);
+        let mut faults = Vec::new();
+        for (setting, millis) in [
+            ("status.longest_call_millis", raw.longest_call_millis),
+            ("status.abandoned_hold_millis", raw.abandoned_hold_millis),
+        ] {
+            if !(1..=3_600_000).contains(&millis) {
+                faults.push(Fault {
+                    setting: setting.into(),
+                    value: millis.to_string(),
+                    why: "1 millisecond to an hour".into(),
+                });
+            }
+        }
+        let listen = match listen {
+            Ok(listen) if faults.is_empty() => listen,
+            Ok(_) => return Err(faults),
+            Err(fault) => return Err([vec![fault], faults].concat()),
+        };
         let database_url = or(
             raw.database_url,
             "DATABASE_URL",
@@ -66,6 +93,11 @@ impl Config {
             database_url,
             database_ca_file: raw.database_ca_file,
             amqp_url: or(raw.amqp_url, "AMQP_URL", "amqp://127.0.0.1:5672/%2f"),
+            terms: Terms {
+                longest_call: Duration::from_millis(raw.longest_call_millis),
+                abandoned_hold: Duration::from_millis(raw.abandoned_hold_millis),
+                ..Terms::default()
+            },
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use calgrant_budget::Terms;
 use calgrant_contract::{
     bus::{parse, uuid},
     fleet, listing,
@@ -27,6 +28,7 @@ const ON_BROKER: Duration = Duration::from_secs(1200);
 #[derive(Debug, Clone)]
 pub(crate) struct Ledger {
     pub(crate) store: Store,
+    pub(crate) terms: Terms,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -419,13 +421,17 @@ impl pb::ledger_service_server::LedgerService for Ledger {
             .iter()
             .map(|id| id.as_uuid().into_bytes().to_vec())
             .collect();
-        if version == request.into_inner().version {
-            return Ok(Response::new(pb::GetFleetResponse {
-                version,
-                unchanged: true,
-                cancelled,
-                ..Default::default()
-            }));
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let answer = pb::GetFleetResponse {
+            unchanged: version == request.into_inner().version,
+            version,
+            cancelled,
+            longest_call_millis: millis(self.terms.longest_call),
+            abandoned_hold_millis: millis(self.terms.abandoned_hold),
+            ..Default::default()
+        };
+        if answer.unchanged {
+            return Ok(Response::new(answer));
         }
         let tenants = self
             .store
@@ -449,14 +455,12 @@ impl pb::ledger_service_server::LedgerService for Ledger {
             )
         };
         Ok(Response::new(pb::GetFleetResponse {
-            version,
-            unchanged: false,
-            cancelled,
             tenants: tenants
                 .iter()
                 .map(|tenant| fleet::tenant_to_wire(&tenant.spec))
                 .collect(),
             paused: pauses.iter().map(account).collect(),
+            ..answer
         }))
     }
 

@@ -9,7 +9,9 @@
 
 pub mod config;
 mod fleet;
+mod leases;
 mod ledger;
+mod limits;
 mod pages;
 mod provisioning;
 mod queries;
@@ -21,8 +23,11 @@ use std::time::Duration;
 use anyhow::anyhow;
 use calgrant_bus::Bus;
 use calgrant_contract::pb::{
-    DESCRIPTORS, fleet::v1::fleet_service_server::FleetServiceServer,
-    ledger::v1::ledger_service_server::LedgerServiceServer,
+    DESCRIPTORS,
+    fleet::v1::fleet_service_server::FleetServiceServer,
+    ledger::v1::{
+        lease_service_server::LeaseServiceServer, ledger_service_server::LedgerServiceServer,
+    },
     provisioning::v1::provisioning_service_server::ProvisioningServiceServer,
     status::v1::status_service_server::StatusServiceServer,
 };
@@ -40,6 +45,7 @@ const SERVICES: &[&str] = &[
     "calgrant.status.v1.StatusService",
     "calgrant.fleet.v1.FleetService",
     "calgrant.ledger.v1.LedgerService",
+    "calgrant.ledger.v1.LeaseService",
 ];
 /// A job published longer ago is published again: its message is lost, or the repeat is harmless.
 const OVERDUE: Duration = Duration::from_secs(900);
@@ -80,10 +86,15 @@ pub async fn run_on(
     };
     let ledger = LedgerServiceServer::new(ledger::Ledger {
         store: store.clone(),
+        terms: config.terms,
     })
     .max_decoding_message_size(LARGEST)
     .max_encoding_message_size(LARGEST);
+    let leases = LeaseServiceServer::new(leases::Leases::new(store.clone(), config.terms))
+        .max_decoding_message_size(LARGEST)
+        .max_encoding_message_size(LARGEST);
     let routes = Routes::new(ledger)
+        .add_service(leases)
         .add_service(ProvisioningServiceServer::new(provisioning::Provisioning {
             store: store.clone(),
             tasks: tasks.clone(),

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use calgrant_budget::Terms;
 use calgrant_contract::pb::ledger::v1::GetFleetResponse;
 use calgrant_domain::{BadInput, OperationId, TenantSpec};
 use tokio::sync::watch;
@@ -23,6 +24,8 @@ pub struct Fleet {
     pub paused: HashSet<AccountKey>,
     /// Operations cancelled of late: their jobs are looked at before anything is asked of Exchange.
     pub cancelled: HashSet<OperationId>,
+    /// On which leases are granted.
+    pub terms: Terms,
 }
 
 /// Follows the fleet until `stop`.
@@ -69,6 +72,11 @@ pub async fn follow(
 fn read(answer: GetFleetResponse) -> Result<Fleet, BadInput> {
     let mut fleet = Fleet {
         cancelled: cancelled(&answer),
+        terms: Terms {
+            longest_call: Duration::from_millis(answer.longest_call_millis),
+            abandoned_hold: Duration::from_millis(answer.abandoned_hold_millis),
+            ..Terms::default()
+        },
         version: answer.version,
         ..Fleet::default()
     };

@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use calgrant_bus::{Bus, Consumer, Delivery, Queue};
 use calgrant_contract::{bus::JobResult, pb};
 use calgrant_domain::{Job, Lane, Purpose, SiteKind, TenantSpec};
+use calgrant_leases::{Budgets, keys};
 use calgrant_runtime::{clock, shutdown::Tasks, waiting};
 use prost::Message as _;
 use tokio::sync::watch;
@@ -31,6 +32,7 @@ pub async fn serve(
     ledger: StatusLedger,
     bus: Bus,
     fleet: watch::Receiver<Arc<Fleet>>,
+    budgets: Budgets,
     stop: CancellationToken,
 ) {
     let tasks = Tasks::new(stop.clone());
@@ -62,11 +64,22 @@ pub async fn serve(
                 bus: bus.clone(),
                 fleet: fleet.clone(),
                 stop: stop.clone(),
+                tasks: tasks.clone(),
             };
-            pools.push(Pool::new(key, site.clone(), account.clone(), shared));
+            let charged = keys::of_account(&tenant.name, site, account, keys::EXCHANGE);
+            let Some(budget) = budgets.account(&charged) else {
+                error!(account = %account.name, "the account has no budget keys; it isn't used");
+                continue;
+            };
+            pools.push(Pool::new(
+                key,
+                site.clone(),
+                account.clone(),
+                budget,
+                shared,
+            ));
         }
     }
-    Pool::introduce(&pools);
     let workers: u32 = tenant
         .sites
         .iter()
@@ -74,10 +87,10 @@ pub async fn serve(
         .filter(|account| account.is(Purpose::Grantor))
         .map(|account| account.workers)
         .sum();
-    // Enough in hand for every worker's next round, and no more.
-    let prefetch = u16::try_from((2 * workers).clamp(20, 1000)).unwrap_or(1000);
+    // Enough for what is in hand and for the next round after it, and no more.
+    let prefetch = u16::try_from((4 * workers).clamp(20, 1000)).unwrap_or(1000);
     for pool in &pools {
-        pool.start(&tasks);
+        pool.start();
     }
     for lane in Lane::ALL {
         tasks.spawn(
@@ -137,7 +150,10 @@ async fn receive(
         };
         let Some(delivery) = delivery else { return };
         match read(&delivery) {
-            Ok(job) => shelves[&job.site].put(lane, clock::instant(), Held { job, delivery }),
+            Ok(job) => {
+                let (shelf, operation) = (&shelves[&job.site], job.operation);
+                shelf.put(lane, operation, clock::instant(), Held { job, delivery });
+            }
             Err(why) => {
                 error!(
                     reason = why,

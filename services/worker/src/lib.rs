@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! jobs.<tenant>.<lane> ─▶ intake ─▶ shelf of the site ─▶ pools, one per grantor account
-//!                                                          │ gate (budget) ─▶ round: read, decide,
+//!                                                          │ leases (budget) ─▶ round: read, decide,
 //!                                                          │   BeginWrites ─▶ status, write, read back
 //!                                                          ▼
 //!                                                       results ─▶ status; then the job is acked
@@ -22,8 +22,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
 use calgrant_bus::Bus;
+use calgrant_contract::pb::ledger::v1::lease_service_client::LeaseServiceClient;
 use calgrant_domain::{TenantName, TenantSpec};
-use calgrant_runtime::{grpc, shutdown::Tasks, waiting};
+use calgrant_leases::Budgets;
+use calgrant_runtime::{clock, grpc, shutdown::Tasks, waiting};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -65,6 +67,7 @@ pub async fn run_on(
     info!(%address, "worker serves its health at {address}");
 
     let channel = grpc::channel(&config.status_url).map_err(|fault| anyhow!("{fault}"))?;
+    let leases = LeaseServiceClient::new(channel.clone());
     let ledger = StatusLedger::new(channel, stop.clone());
     let Some(bus) = waiting::until_ok("RabbitMQ", &stop, || {
         Bus::connect(&config.amqp_url, "worker")
@@ -75,12 +78,28 @@ pub async fn run_on(
     };
     health.ready(&[], true).await;
 
-    let (sender, fleet) = watch::channel(Arc::new(Fleet::default()));
+    let (sender, mut fleet) = watch::channel(Arc::new(Fleet::default()));
     tasks.spawn("fleet", fleet::follow(ledger.clone(), sender, stop.clone()));
-    supervise(&tasks, &ledger, &bus, fleet, &stop).await;
+    let known = tokio::select! {
+        () = stop.cancelled() => None,
+        known = fleet.wait_for(|fleet| !fleet.version.is_empty()) => known.ok().map(|fleet| fleet.terms),
+    };
+    let Some(terms) = known else { return Ok(()) };
+    let replica = uuid::Uuid::new_v4().simple().to_string();
+    let budgets = Budgets::new(&replica, terms, clock::instant);
+    // Calls that are being finished need their leases.
+    let (renewing, renewals) = (CancellationToken::new(), Tasks::new(stop.clone()));
+    renewals.spawn(
+        "leases",
+        budgets.clone().renew(leases.clone(), renewing.clone()),
+    );
+    supervise(&tasks, &ledger, &bus, fleet, &budgets, &stop).await;
 
     health.ready(&[], false).await;
     let left = tasks.drain(DRAIN).await;
+    renewing.cancel();
+    renewals.drain(DRAIN).await;
+    budgets.give_back(leases).await;
     bus.close().await;
     info!(left, "worker stopped");
     Ok(())
@@ -92,6 +111,7 @@ async fn supervise(
     ledger: &StatusLedger,
     bus: &Bus,
     mut fleet: watch::Receiver<Arc<Fleet>>,
+    budgets: &Budgets,
     stop: &CancellationToken,
 ) {
     let mut running: HashMap<TenantName, (TenantSpec, CancellationToken)> = HashMap::new();
@@ -117,6 +137,7 @@ async fn supervise(
                         ledger.clone(),
                         bus.clone(),
                         fleet.clone(),
+                        budgets.clone(),
                         token.clone(),
                     ),
                 );

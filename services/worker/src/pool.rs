@@ -1,19 +1,16 @@
 //! The workers of one account: they take what waits at their site, under this account's budget alone.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use calgrant_budget::Gate;
 use calgrant_bus::{Bus, Delivery, Message, Publisher, Queue};
 use calgrant_contract::{bus::JobResult, pb};
-use calgrant_domain::{AccountSpec, Detail, Job, SiteSpec};
-use calgrant_exchange::{Calendars, Scope};
+use calgrant_domain::{AccountSpec, Detail, Job, Lane, SiteSpec};
+use calgrant_exchange::Calendars;
 use calgrant_exchange_online::connect;
+use calgrant_leases::Account;
 use calgrant_runtime::{clock, shutdown::Tasks};
 use prost::Message as _;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -21,7 +18,7 @@ use crate::{
     fleet::Fleet,
     ledger::{AccountKey, StatusLedger},
     round::{self, Tools},
-    shelf::Shelf,
+    shelf::{Shelf, of_budget},
 };
 
 /// A job in our hands, acked only when its result is stored.
@@ -31,9 +28,6 @@ pub struct Held {
     /// What the broker waits to have acked.
     pub delivery: Delivery,
 }
-
-/// Most mailboxes of one round: as many as a batch of the protocol holds, at the most.
-const LARGEST_ROUND: usize = 20;
 
 /// What the pools of a site share.
 #[derive(Clone)]
@@ -48,6 +42,8 @@ pub struct Shared {
     pub fleet: watch::Receiver<Arc<Fleet>>,
     /// Ends them.
     pub stop: CancellationToken,
+    /// Where results are published when their round is over.
+    pub tasks: Tasks,
 }
 
 /// The workers of one account in this process.
@@ -55,11 +51,19 @@ pub struct Pool {
     key: AccountKey,
     site: SiteSpec,
     account: AccountSpec,
-    gate: Gate,
-    /// The other pools of the site, for a pushback that concerns them all.
-    peers: Mutex<Vec<std::sync::Weak<Pool>>>,
+    budget: Account,
+    /// Mailboxes in hand: more than may be called for at the same time, so that permits are never waited for by nobody.
+    in_hand: Arc<Semaphore>,
     shared: Shared,
     state: watch::Sender<State>,
+}
+
+/// A round that may begin.
+struct Turn {
+    calendars: Arc<dyn Calendars>,
+    lane: Lane,
+    held: Vec<Held>,
+    in_hand: OwnedSemaphorePermit,
 }
 
 #[derive(Clone)]
@@ -74,67 +78,63 @@ enum State {
 
 impl Pool {
     /// A pool that is not running yet.
-    pub fn new(key: AccountKey, site: SiteSpec, account: AccountSpec, shared: Shared) -> Arc<Self> {
-        let gate = Gate::new(account.limits.clone(), clock::instant);
+    pub fn new(
+        key: AccountKey,
+        site: SiteSpec,
+        account: AccountSpec,
+        budget: Account,
+        shared: Shared,
+    ) -> Arc<Self> {
         let state = watch::Sender::new(State::Paused {
             credential: None,
             recorded_in: None,
         });
+        let in_hand = Arc::new(Semaphore::new(in_hand(account.workers)));
         Arc::new(Self {
             key,
             site,
             account,
-            gate,
-            peers: Mutex::default(),
+            budget,
+            in_hand,
             shared,
             state,
         })
     }
 
-    /// Tells a site's pools of each other.
-    pub fn introduce(pools: &[Arc<Self>]) {
-        for pool in pools {
-            let peers = pools
-                .iter()
-                .filter(|peer| peer.key.site == pool.key.site)
-                .map(Arc::downgrade)
-                .collect();
-            *pool.peers.lock().unwrap_or_else(PoisonError::into_inner) = peers;
-        }
-    }
-
     /// Starts its workers.
-    pub fn start(self: &Arc<Self>, tasks: &Tasks) {
+    pub fn start(self: &Arc<Self>) {
+        let tasks = &self.shared.tasks;
         tasks.spawn("account", Arc::clone(self).keep_usable());
-        // Workers are mailboxes in hand at the same moment; a round holds several.
-        let (workers, round) = (self.account.workers as usize, self.round_size());
-        for _ in 0..workers.div_ceil(round) {
+        for _ in 0..in_hand(self.account.workers) {
             tasks.spawn("worker", Arc::clone(self).work());
         }
     }
 
-    fn round_size(&self) -> usize {
-        (self.account.workers as usize)
-            .min(LARGEST_ROUND)
-            .min(self.gate.largest_round() as usize)
+    /// Mailboxes of a round: as many as the protocol takes in one request, and no more than the account has workers.
+    fn round_size(&self, calendars: &dyn Calendars) -> usize {
+        calendars
+            .round_size()
+            .min(self.account.workers as usize)
             .max(1)
     }
 
     async fn work(self: Arc<Self>) {
         let publisher = self.shared.bus.publisher();
         loop {
-            let next = tokio::select! {
+            let turn = tokio::select! {
                 () = self.shared.stop.cancelled() => return,
-                next = self.next() => next,
+                turn = self.next() => turn,
             };
-            let (calendars, held) = next;
-            let held = self.still_wanted(held).await;
+            let held = self.still_wanted(turn.held).await;
             if held.is_empty() {
                 continue;
             }
+            let longest_call = self.shared.fleet.borrow().terms.longest_call;
             let tools = Tools {
-                calendars: &*calendars,
-                gate: &self.gate,
+                calendars: &*turn.calendars,
+                budget: &self.budget,
+                lane: of_budget(turn.lane),
+                longest_call,
                 ledger: &self.shared.ledger,
                 account: self.account.name.as_str(),
             };
@@ -146,24 +146,52 @@ impl Pool {
             if let Some(detail) = signals.pause {
                 self.pause(&detail).await;
             }
-            if let Some((Scope::Site, wait)) = signals.slow {
-                let peers = self
-                    .peers
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .clone();
-                peers
-                    .iter()
-                    .filter_map(std::sync::Weak::upgrade)
-                    .for_each(|peer| peer.gate.push_back(wait));
+            let results = results.into_iter().zip(deliveries).collect();
+            let (bus, publisher, stop) = (
+                self.shared.bus.clone(),
+                publisher.clone(),
+                self.shared.stop.clone(),
+            );
+            // Beside the next round: a permit that is free is used at once.
+            self.shared.tasks.spawn("report", async move {
+                report(&bus, &publisher, &stop, results).await;
+                drop(turn.in_hand);
+            });
+        }
+    }
+
+    /// Waits until the account is usable, something is there to do, the budget open and the publisher free; then takes a round.
+    async fn next(&self) -> Turn {
+        loop {
+            let mut state = self.state.subscribe();
+            let calendars = working(&mut state).await;
+            let most = self.round_size(&*calendars);
+            let wanted = u32::try_from(most).unwrap_or(1);
+            let ready = async {
+                let in_hand = Arc::clone(&self.in_hand).acquire_many_owned(wanted).await;
+                let lane = self.shared.shelf.ready().await;
+                self.budget.open(of_budget(lane), wanted).await;
+                while !self.shared.bus.is_up() {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                (in_hand, lane)
+            };
+            let (in_hand, lane) = tokio::select! {
+                ready = ready => ready,
+                // Paused meanwhile, or connected anew, by a colleague.
+                _ = state.changed() => continue,
+            };
+            // Never closed.
+            let Ok(in_hand) = in_hand else { continue };
+            let held = self.shared.shelf.take(most);
+            if !held.is_empty() {
+                return Turn {
+                    calendars,
+                    lane,
+                    held,
+                    in_hand,
+                };
             }
-            report(
-                &self.shared.bus,
-                &publisher,
-                &self.shared.stop,
-                results.into_iter().zip(deliveries).collect(),
-            )
-            .await;
         }
     }
 
@@ -186,23 +214,6 @@ impl Pool {
             }
         }
         wanted
-    }
-
-    /// Waits until the account is usable, its budget open and the publisher free, then takes what waits.
-    async fn next(&self) -> (Arc<dyn Calendars>, Vec<Held>) {
-        loop {
-            let mut state = self.state.subscribe();
-            let calendars = working(&mut state).await;
-            self.gate.open().await;
-            while !self.shared.bus.is_up() {
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
-            tokio::select! {
-                held = self.shared.shelf.take(self.round_size()) => return (calendars, held),
-                // Paused meanwhile, or connected anew, by a colleague.
-                _ = state.changed() => {}
-            }
-        }
     }
 
     /// Connects the account, and again whenever its credential changes or an operator resumes it.
@@ -273,6 +284,11 @@ impl Pool {
             .report(&self.key, true, reason.trim())
             .await;
     }
+}
+
+/// How many mailboxes an account with so many workers has in hand: while one is begun or reported, another's call is under way.
+fn in_hand(workers: u32) -> usize {
+    2 * workers as usize + 2
 }
 
 /// Waits until the account works, and answers what it works with.

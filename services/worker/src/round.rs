@@ -6,19 +6,24 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use calgrant_budget::Gate;
+use calgrant_budget::message::{Lane, Overload, Pushback};
 use calgrant_contract::bus::JobResult;
 use calgrant_domain::{
     Begin, BeginRefusal, Calendar, Decision, Detail, Job, Observed, OperationId, Phase, Reading,
     Reason, decide, reading::Report,
 };
-use calgrant_exchange::{Answer, Ask, CalendarCall, Calendars, CallError, Meaning, Scope};
+use calgrant_exchange::{
+    Answer, Ask, CalendarCall, Calendars, CallError, Meaning, Performed, Scope,
+};
+use calgrant_leases::Account;
 use calgrant_runtime::clock;
 
 /// A begin that took longer may be outrun by somebody else's change: read again before writing.
 const BEGIN_STALE: Duration = Duration::from_millis(250);
 /// Wait after a "slow down" that names no time.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(10);
+/// How long a round waits for permits before its mailboxes are given back.
+const HOLD: Duration = Duration::from_secs(60);
 /// Wait while another job's write to the same mailbox is unsettled.
 const UNSETTLED_WAIT: Duration = Duration::from_secs(3);
 
@@ -35,7 +40,11 @@ pub struct Tools<'a> {
     /// The account's access.
     pub calendars: &'a dyn Calendars,
     /// Its budget.
-    pub gate: &'a Gate,
+    pub budget: &'a Account,
+    /// Which permits it asks for.
+    pub lane: Lane,
+    /// How long a call is awaited.
+    pub longest_call: Duration,
     /// Where writes are ordered.
     pub ledger: &'a dyn Ledger,
     /// Its name, for the record.
@@ -47,8 +56,6 @@ pub struct Tools<'a> {
 pub struct Signals {
     /// A person must act on the account.
     pub pause: Option<Detail>,
-    /// The server said to slow down.
-    pub slow: Option<(Scope, Duration)>,
 }
 
 struct Mailbox {
@@ -332,15 +339,16 @@ impl Round<'_> {
                 })) => self.signals.pause = Some(detail.clone()),
                 Some(Err(CallError {
                     meaning: Meaning::WaitUntil { scope, after },
+                    detail,
                     ..
-                })) => {
-                    let (after, longest) = (
-                        after.unwrap_or(DEFAULT_PAUSE),
-                        self.signals.slow.map_or(Duration::ZERO, |(_, wait)| wait),
-                    );
-                    self.signals.slow = Some((*scope, after.max(longest)));
+                })) if *after != NO_PERMIT => {
                     // At once, so that the rest of this round waits too.
-                    self.tools.gate.push_back(after);
+                    let pushback = Pushback {
+                        overload: Overload::Unknown,
+                        wait: *after,
+                        cause: format!("{} {}", detail.server_code, detail.server_text),
+                    };
+                    self.tools.budget.push_back(scope_of(*scope), &pushback);
                 }
                 _ => {}
             }
@@ -350,7 +358,7 @@ impl Round<'_> {
     /// Performs calls in rounds of what protocol and budget allow, each round with its permits.
     async fn perform(&self, calls: Vec<CalendarCall>) -> Vec<Result<Answer, CallError>> {
         let Tools {
-            calendars, gate, ..
+            calendars, budget, ..
         } = self.tools;
         // Before the permits, whose time it must not use up.
         if let Err(error) = calendars.sign_in().await {
@@ -358,22 +366,46 @@ impl Round<'_> {
         }
         let size = calendars
             .round_size()
-            .min(gate.largest_round() as usize)
+            .min(budget.largest_round() as usize)
             .max(1);
-        let rounds = calls.chunks(size).map(|round| async move {
-            let permits = gate
-                .permits(u32::try_from(round.len()).unwrap_or(u32::MAX))
-                .await;
-            let performed = calendars.perform(round.to_vec()).await;
-            if performed.abandoned() {
-                // The server may go on with them. All calls of the round: they share the request that got no answer.
-                drop(permits);
-            } else {
-                permits.done();
-            }
-            performed.answers
-        });
+        let rounds = calls.chunks(size).map(|round| self.together(round));
         futures::future::join_all(rounds).await.concat()
+    }
+
+    /// Performs calls that start together, with their permits.
+    async fn together(&self, calls: &[CalendarCall]) -> Vec<Result<Answer, CallError>> {
+        let tools = self.tools;
+        let all = |error: CallError| calls.iter().map(|_| Err(error.clone())).collect();
+        let count = u32::try_from(calls.len()).unwrap_or(u32::MAX);
+        let permits = tools.budget.permits(tools.lane, count);
+        let Ok(permits) = tokio::time::timeout(HOLD, permits).await else {
+            let (scope, after) = (Scope::Account, NO_PERMIT);
+            let meaning = Meaning::WaitUntil { scope, after };
+            return all(CallError::new(
+                meaning,
+                "no_permit",
+                "no permit came in time",
+            ));
+        };
+        let performed = calendars_answer(tools, calls).await;
+        let Some(performed) = performed else {
+            // Dropped, the permits keep their places: the server may go on with the calls.
+            return all(CallError {
+                unanswered: true,
+                ..CallError::new(Meaning::Retry, "no_answer", "no answer came in time")
+            });
+        };
+        if let Some(after) = performed.sent_after {
+            permits.first_byte(after);
+        }
+        if performed.abandoned() {
+            // All calls of the round: they share the request that got no answer.
+            drop(permits);
+        } else {
+            let refused = |answer: &Result<Answer, CallError>| matches!(answer, Err(error) if matches!(error.meaning, Meaning::WaitUntil { .. }));
+            permits.done(!performed.answers.iter().any(refused));
+        }
+        performed.answers
     }
 
     fn finish(self) -> (Vec<JobResult>, Signals) {
@@ -389,6 +421,25 @@ impl Round<'_> {
             read_at,
         });
         (results.collect(), self.signals)
+    }
+}
+
+/// What is waited after no permit came: nothing, another account may have one.
+const NO_PERMIT: Option<Duration> = Some(Duration::ZERO);
+
+/// The answers, if they come in time.
+async fn calendars_answer(tools: &Tools<'_>, calls: &[CalendarCall]) -> Option<Performed> {
+    let performed = tools.calendars.perform(calls.to_vec());
+    tokio::time::timeout(tools.longest_call, performed)
+        .await
+        .ok()
+}
+
+/// Whom a "slow down" concerns, as budgets call it.
+fn scope_of(scope: Scope) -> calgrant_budget::Scope {
+    match scope {
+        Scope::Account => calgrant_budget::Scope::Account,
+        Scope::Site => calgrant_budget::Scope::Site,
     }
 }
 

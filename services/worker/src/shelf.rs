@@ -1,33 +1,34 @@
-//! Jobs that were delivered and wait for a permit: few, interactive ones first, given back after a while.
+//! Jobs that were delivered and wait for a permit: few, chosen fairly, given back after a while.
 
 use std::{
-    collections::VecDeque,
-    sync::{Mutex, PoisonError},
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use calgrant_domain::Lane;
+use calgrant_budget::{Chooser, message};
+use calgrant_domain::{Lane, OperationId};
 use tokio::sync::Notify;
 
 /// What waits for the pools of one site.
 #[derive(Debug)]
 pub struct Shelf<T> {
-    lanes: Mutex<Lanes<T>>,
+    waiting: Mutex<Waiting<T>>,
     arrived: Notify,
 }
 
 #[derive(Debug)]
-struct Lanes<T> {
-    interactive: VecDeque<(Instant, T)>,
-    bulk: VecDeque<(Instant, T)>,
+struct Waiting<T> {
+    chooser: Chooser<OperationId>,
+    items: HashMap<OperationId, VecDeque<(Instant, T)>>,
 }
 
 impl<T> Default for Shelf<T> {
     fn default() -> Self {
         Self {
-            lanes: Mutex::new(Lanes {
-                interactive: VecDeque::new(),
-                bulk: VecDeque::new(),
+            waiting: Mutex::new(Waiting {
+                chooser: Chooser::default(),
+                items: HashMap::new(),
             }),
             arrived: Notify::new(),
         }
@@ -35,59 +36,97 @@ impl<T> Default for Shelf<T> {
 }
 
 impl<T> Shelf<T> {
-    /// Puts something down that arrived at `now`.
-    pub fn put(&self, lane: Lane, now: Instant, item: T) {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        match lane {
-            Lane::Interactive => lanes.interactive.push_back((now, item)),
-            Lane::Bulk => lanes.bulk.push_back((now, item)),
-        }
-        drop(lanes);
+    /// Puts something of an operation down that arrived at `now`.
+    pub fn put(&self, lane: Lane, operation: OperationId, now: Instant, item: T) {
+        let mut waiting = self.waiting();
+        waiting.chooser.arrived(operation, of_budget(lane), 1);
+        waiting
+            .items
+            .entry(operation)
+            .or_default()
+            .push_back((now, item));
+        drop(waiting);
         self.arrived.notify_one();
     }
 
-    /// Takes up to `most`, at least one, waiting for it; the interactive lane first. Safe to drop while it waits.
-    pub async fn take(&self, most: usize) -> Vec<T> {
+    /// Waits until something is there; answers the lane whose turn it is. One of those who wait is woken for it.
+    pub async fn ready(&self) -> Lane {
         loop {
-            let taken = self.take_now(most);
-            if !taken.is_empty() {
-                return taken;
+            if let Some((_, lane)) = self.waiting().chooser.next(|_| true) {
+                return of_domain(lane);
             }
             self.arrived.notified().await;
         }
     }
 
+    /// Takes up to `most` of what is there, all of one lane.
+    pub fn take(&self, most: usize) -> Vec<T> {
+        let mut waiting = self.waiting();
+        let mut out = Vec::new();
+        let mut of_lane = None;
+        while out.len() < most {
+            let Some((operation, lane)) = waiting.chooser.next(|_| true) else {
+                break;
+            };
+            if *of_lane.get_or_insert(lane) != lane {
+                break;
+            }
+            waiting.chooser.started(&operation, 1);
+            out.extend(waiting.pop(operation));
+        }
+        if waiting.chooser.waiting().total() > 0 {
+            self.arrived.notify_one();
+        }
+        out
+    }
+
     /// Takes what has lain here for longer than `limit`.
     pub fn expired(&self, now: Instant, limit: Duration) -> Vec<T> {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let Lanes { interactive, bulk } = &mut *lanes;
+        let mut waiting = self.waiting();
+        let operations: Vec<_> = waiting.items.keys().copied().collect();
         let mut out = Vec::new();
-        for lane in [interactive, bulk] {
-            while lane
-                .front()
+        for operation in operations {
+            while waiting
+                .items
+                .get(&operation)
+                .and_then(VecDeque::front)
                 .is_some_and(|(since, _)| now.saturating_duration_since(*since) >= limit)
             {
-                out.extend(lane.pop_front().map(|(_, item)| item));
+                waiting.chooser.withdrawn(&operation, 1);
+                out.extend(waiting.pop(operation));
             }
         }
         out
     }
 
-    fn take_now(&self, most: usize) -> Vec<T> {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut out = Vec::new();
-        while out.len() < most {
-            let next = lanes
-                .interactive
-                .pop_front()
-                .or_else(|| lanes.bulk.pop_front());
-            let Some((_, item)) = next else { break };
-            out.push(item);
+    fn waiting(&self) -> MutexGuard<'_, Waiting<T>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Waiting<T> {
+    fn pop(&mut self, operation: OperationId) -> Option<T> {
+        let queue = self.items.get_mut(&operation)?;
+        let item = queue.pop_front();
+        if queue.is_empty() {
+            self.items.remove(&operation);
         }
-        if !(lanes.interactive.is_empty() && lanes.bulk.is_empty()) {
-            self.arrived.notify_one();
-        }
-        out
+        item.map(|(_, item)| item)
+    }
+}
+
+/// The lane as budgets call it.
+pub(crate) fn of_budget(lane: Lane) -> message::Lane {
+    match lane {
+        Lane::Interactive => message::Lane::Interactive,
+        Lane::Bulk => message::Lane::Bulk,
+    }
+}
+
+fn of_domain(lane: message::Lane) -> Lane {
+    match lane {
+        message::Lane::Interactive => Lane::Interactive,
+        message::Lane::Bulk => Lane::Bulk,
     }
 }
 
@@ -95,18 +134,41 @@ impl<T> Shelf<T> {
 mod tests {
     use super::*;
 
+    fn operation(number: u128) -> OperationId {
+        OperationId::from_uuid(uuid::Uuid::from_u128(number))
+    }
+
     #[tokio::test]
     async fn interactive_first_and_old_ones_come_back() {
         let shelf = Shelf::default();
         let start = calgrant_runtime::clock::instant();
-        shelf.put(Lane::Bulk, start, 1);
-        shelf.put(Lane::Bulk, start + Duration::from_secs(50), 2);
-        shelf.put(Lane::Interactive, start, 3);
-        assert_eq!(shelf.take(1).await, [3]);
+        shelf.put(Lane::Bulk, operation(1), start, 1);
+        shelf.put(Lane::Bulk, operation(1), start + Duration::from_secs(50), 2);
+        shelf.put(Lane::Interactive, operation(2), start, 3);
+        assert_eq!(shelf.ready().await, Lane::Interactive);
+        assert_eq!(shelf.take(9), [3], "lanes don't mix");
         assert_eq!(
             shelf.expired(start + Duration::from_secs(60), Duration::from_secs(60)),
             [1]
         );
-        assert_eq!(shelf.take(9).await, [2]);
+        assert_eq!(shelf.ready().await, Lane::Bulk);
+        assert_eq!(shelf.take(9), [2]);
+    }
+
+    #[test]
+    fn operations_take_turns() {
+        let shelf = Shelf::default();
+        let now = calgrant_runtime::clock::instant();
+        for item in 0..6 {
+            shelf.put(Lane::Bulk, operation(1), now, ("large", item));
+        }
+        shelf.put(Lane::Bulk, operation(2), now, ("small", 0));
+        shelf.put(Lane::Bulk, operation(2), now, ("small", 1));
+        let taken: Vec<_> = shelf.take(4).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(
+            taken.iter().filter(|name| **name == "small").count(),
+            2,
+            "{taken:?}"
+        );
     }
 }

@@ -2,17 +2,22 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't ask has failed")]
 
-use std::sync::Mutex;
+use std::{sync::Mutex, time::Duration};
 
 use async_trait::async_trait;
-use calgrant_budget::Gate;
+use calgrant_budget::{
+    KeyLimits, KeyName, KeyState, Scope, Terms,
+    message::{Lane, Renewed},
+};
 use calgrant_domain::{
-    AccessRole, Begin, BeginRefusal, Calendar, Job, JobId, Limits, MailboxId, Observed,
-    OperationId, Phase, Reading, Reason, SiteKind,
+    AccessRole, Begin, BeginRefusal, Calendar, Job, JobId, MailboxId, Observed, OperationId, Phase,
+    Reading, Reason, SiteKind,
 };
 use calgrant_exchange::{Answer, Ask, CalendarCall, Calendars, CallError, Meaning, Performed};
+use calgrant_leases::{Account, Budgets, keys};
 use calgrant_runtime::clock;
 use calgrant_worker::round::{Ledger, Tools, carry_out};
+use futures::FutureExt;
 use uuid::Uuid;
 
 /// One mailbox's calendar, as a server holds it.
@@ -127,18 +132,43 @@ fn job(known: bool) -> Job {
     }
 }
 
+/// An account with a lease of four calls in flight.
+fn leased() -> Account {
+    let key = KeyName::new(Scope::Account, "uni/online/sa-1", keys::EXCHANGE);
+    let budgets = Budgets::new("test", Terms::default(), clock::instant);
+    let account = budgets.account(std::slice::from_ref(&key)).unwrap();
+    let wanted = account.open(Lane::Bulk, 4);
+    // Polled once, so that it is known what is wanted.
+    assert!(wanted.now_or_never().is_none());
+    let limits = KeyLimits {
+        in_flight: Some(4),
+        ..KeyLimits::default()
+    };
+    let at = calgrant_budget::Reading {
+        now: Duration::from_secs(1_000_000),
+        era: 1,
+    };
+    let mut authority = KeyState::new(key, limits, at);
+    let renewal = budgets.ask();
+    let grants = renewal.asks.iter().filter_map(|ask| {
+        authority.grant(&renewal.replica, renewal.number, ask, &Terms::default(), at)
+    });
+    budgets.apply(&Renewed {
+        number: renewal.number,
+        clock: None,
+        grants: grants.collect(),
+    });
+    account
+}
+
 /// The reading, the calls it took, and the calls still held.
 async fn done(server: &Server, job: Job) -> (Reading, u32, u32) {
-    let gate = Gate::new(
-        Limits {
-            in_flight: 4,
-            windows: Vec::new(),
-        },
-        clock::instant,
-    );
+    let budget = leased();
     let tools = Tools {
         calendars: server,
-        gate: &gate,
+        budget: &budget,
+        lane: Lane::Bulk,
+        longest_call: Duration::from_secs(30),
         ledger: &Consents,
         account: "sa-1",
     };
@@ -147,7 +177,7 @@ async fn done(server: &Server, job: Job) -> (Reading, u32, u32) {
     (
         result.report.unwrap().reading,
         result.calls,
-        gate.in_flight(),
+        budget.in_flight(),
     )
 }
 

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use calgrant_budget::Terms;
 use calgrant_contract::pb::{
     fleet::v1::{ApplyTenantRequest, TenantSpec, fleet_service_client::FleetServiceClient},
     provisioning::v1::{
@@ -320,6 +321,7 @@ impl House {
                         listen,
                         database_url,
                         database_ca_file: None,
+                        terms: Terms::default(),
                         amqp_url,
                     };
                     calgrant_status::run_on(listener, config, stop).await

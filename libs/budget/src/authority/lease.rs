@@ -1,5 +1,6 @@
 //! One replica's lease of one key, as the authority knows it, and what it may have in use at the most.
 
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
 const EDGE: Duration = Duration::from_millis(1);
 
 /// A replica's part of one window.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowLease {
     /// The window's length.
     pub length: Duration,
@@ -26,7 +27,7 @@ pub struct WindowLease {
 }
 
 /// A replica's part of one long window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkLease {
     /// The window's length.
     pub length: Duration,
@@ -37,7 +38,7 @@ pub struct ChunkLease {
 }
 
 /// One replica's lease of one key. One row.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// The replica.
     pub replica: String,

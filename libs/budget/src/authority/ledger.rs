@@ -1,5 +1,6 @@
 //! What the authority itself keeps account of: calls in long windows, and the balance of server time.
 
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 use crate::{
@@ -13,7 +14,7 @@ const ENTRIES: u32 = 120;
 const AHEAD: Duration = Duration::from_secs(2);
 
 /// Calls of one long window.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     /// The window's length.
     pub length: Duration,
@@ -87,7 +88,7 @@ impl Ledger {
 }
 
 /// The balance of server time, never above the server's own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balance {
     /// In microseconds; negative if calls cost more than was expected.
     pub micros: i64,

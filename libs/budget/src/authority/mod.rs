@@ -7,6 +7,7 @@ mod lease;
 mod ledger;
 mod split;
 
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 use self::split::{Want, split};
@@ -36,7 +37,7 @@ pub struct Reading {
 }
 
 /// Until when the server wants no calls.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blocked {
     /// Until then.
     pub until: Moment,
@@ -45,7 +46,7 @@ pub struct Blocked {
 }
 
 /// All that is known about a key.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KeyState {
     /// The key.
     pub name: KeyName,

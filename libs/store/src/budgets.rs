@@ -1,0 +1,168 @@
+//! What is known of budget keys and their leases: locked, loaded and stored together. What it means is decided elsewhere;
+//! here it is JSON.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use crate::{
+    Store, StoreError,
+    error::retrying,
+    pool::{rows, run},
+};
+
+/// A key as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredKey {
+    /// Its name.
+    pub name: String,
+    /// Its state without leases; `None` for a key that is new.
+    pub state: Option<Value>,
+    /// Its leases, by replica.
+    pub leases: BTreeMap<String, Value>,
+}
+
+/// What the database's clock says. It is read after the keys are locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DatabaseClock {
+    /// The time of day.
+    pub now: OffsetDateTime,
+    /// When the server was started: another one after every failover.
+    pub started: OffsetDateTime,
+    /// Grows with every known step of the clock.
+    pub era: i64,
+}
+
+impl Store {
+    /// Locks these keys in the order of their names, hands them to `decide` with the clock, and stores what it made of them.
+    /// Returns after the commit. `decide` may run again if Postgres makes the transaction give way.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn with_budget_keys<T>(
+        &self,
+        names: &[String],
+        mut decide: impl FnMut(&mut [StoredKey], DatabaseClock) -> T,
+    ) -> Result<T, StoreError> {
+        // An FnMut can't be lent to a future that may be made again.
+        let decide = std::sync::Mutex::new(&mut decide);
+        retrying(|| async {
+            let mut connection = self.connection().await?;
+            let transaction = connection.transaction().await?;
+            run(&transaction, "INSERT INTO budget_key (name) SELECT unnest($1::text[]) ORDER BY 1 ON CONFLICT DO NOTHING", &[&names]).await?;
+            let locked = rows(&transaction, "SELECT name, state FROM budget_key WHERE name = ANY($1) ORDER BY name FOR UPDATE", &[&names]).await?;
+            let mut keys = Vec::with_capacity(locked.len());
+            for row in &locked {
+                keys.push(StoredKey {
+                    name: row.try_get("name")?,
+                    state: row.try_get("state")?,
+                    leases: BTreeMap::new(),
+                });
+            }
+            for row in rows(&transaction, "SELECT key, replica, state FROM budget_lease WHERE key = ANY($1)", &[&names]).await? {
+                let key: &str = row.try_get("key")?;
+                if let Ok(at) = keys.binary_search_by(|known| known.name.as_str().cmp(key)) {
+                    keys[at].leases.insert(row.try_get("replica")?, row.try_get("state")?);
+                }
+            }
+            let clock = rows(&transaction, "SELECT clock_timestamp() AS now, pg_postmaster_start_time() AS started, era FROM budget_era", &[]).await?;
+            let clock = clock.first().ok_or(StoreError::NotFound("era of budgets"))?;
+            let clock = DatabaseClock {
+                now: clock.try_get("now")?,
+                started: clock.try_get("started")?,
+                era: clock.try_get("era")?,
+            };
+            let before = keys.clone();
+            let answer = {
+                let mut decide = decide.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                decide(&mut keys, clock)
+            };
+            store(&transaction, &before, &keys).await?;
+            transaction.commit().await?;
+            Ok(answer)
+        })
+        .await
+    }
+
+    /// Every key of which something is known, without locking anything.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn budget_keys(&self) -> Result<Vec<StoredKey>, StoreError> {
+        let connection = self.connection().await?;
+        let found = connection
+            .query("SELECT k.name, k.state, l.replica, l.state AS lease FROM budget_key k LEFT JOIN budget_lease l ON l.key = k.name ORDER BY k.name", &[])
+            .await?;
+        let mut keys: Vec<StoredKey> = Vec::new();
+        for row in &found {
+            let name: String = row.try_get("name")?;
+            if keys.last().is_none_or(|last| last.name != name) {
+                keys.push(StoredKey {
+                    name,
+                    state: row.try_get("state")?,
+                    leases: BTreeMap::new(),
+                });
+            }
+            if let (Some(last), Some(replica)) = (
+                keys.last_mut(),
+                row.try_get::<_, Option<String>>("replica")?,
+            ) {
+                last.leases.insert(replica, row.try_get("lease")?);
+            }
+        }
+        Ok(keys)
+    }
+
+    /// The database's clock was set: whoever grants leases must know.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn begin_budget_era(&self) -> Result<(), StoreError> {
+        let connection = self.connection().await?;
+        connection
+            .execute("UPDATE budget_era SET era = era + 1", &[])
+            .await?;
+        Ok(())
+    }
+}
+
+/// Stores what differs from before.
+async fn store(
+    transaction: &deadpool_postgres::Transaction<'_>,
+    before: &[StoredKey],
+    after: &[StoredKey],
+) -> Result<(), StoreError> {
+    let (mut names, mut states) = (Vec::new(), Vec::new());
+    let (mut keys, mut replicas, mut leases) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut gone_keys, mut gone_replicas) = (Vec::new(), Vec::new());
+    for (old, new) in before.iter().zip(after) {
+        if old.state != new.state {
+            names.push(&new.name);
+            states.push(&new.state);
+        }
+        for (replica, lease) in &new.leases {
+            if old.leases.get(replica) != Some(lease) {
+                keys.push(&new.name);
+                replicas.push(replica);
+                leases.push(lease);
+            }
+        }
+        for replica in old.leases.keys() {
+            if !new.leases.contains_key(replica) {
+                gone_keys.push(&new.name);
+                gone_replicas.push(replica);
+            }
+        }
+    }
+    if !names.is_empty() {
+        run(transaction, "UPDATE budget_key k SET state = new.state FROM unnest($1::text[], $2::jsonb[]) AS new (name, state) WHERE k.name = new.name", &[&names, &states]).await?;
+    }
+    if !keys.is_empty() {
+        run(transaction, "INSERT INTO budget_lease (key, replica, state) SELECT * FROM unnest($1::text[], $2::text[], $3::jsonb[]) ON CONFLICT (key, replica) DO UPDATE SET state = EXCLUDED.state", &[&keys, &replicas, &leases]).await?;
+    }
+    if !gone_keys.is_empty() {
+        run(transaction, "DELETE FROM budget_lease l USING unnest($1::text[], $2::text[]) AS gone (key, replica) WHERE l.key = gone.key AND l.replica = gone.replica", &[&gone_keys, &gone_replicas]).await?;
+    }
+    Ok(())
+}

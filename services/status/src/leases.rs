@@ -1,0 +1,230 @@
+//! The authority over budgets: locks the keys that a replica asks for, lets `calgrant-budget` decide, stores, answers.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use calgrant_budget::{
+    ClockWatch, KeyLimits, KeyState, Operator, Reading, Stand, Terms,
+    message::{Ask, Renewal, Renewed},
+};
+use calgrant_contract::{
+    pb::ledger::v1::{RenewRequest, RenewResponse, lease_service_server::LeaseService},
+    refusal,
+};
+use calgrant_domain::BadInput;
+use calgrant_leases::wire;
+use calgrant_runtime::clock;
+use calgrant_store::{DatabaseClock, Store, StoredKey};
+use serde_json::Value;
+use tonic::{Request, Response, Status};
+use tracing::{error, warn};
+
+use crate::{
+    limits::{self, Limits},
+    refuse,
+};
+
+/// Most keys of one renewal.
+const MOST_ASKS: usize = 10_000;
+/// By how much reading the database's clock may be late. What is set by more is noticed.
+const CLOCK_TOLERANCE: Duration = Duration::from_millis(250);
+
+/// `LeaseService`.
+#[derive(Clone)]
+pub(crate) struct Leases {
+    store: Store,
+    terms: Terms,
+    watch: Arc<Mutex<ClockWatch>>,
+    start: std::time::Instant,
+    /// By the version of the fleet they were made from.
+    limits: Arc<Mutex<(String, Arc<Limits>)>>,
+}
+
+impl Leases {
+    pub(crate) fn new(store: Store, terms: Terms) -> Self {
+        let watch = ClockWatch::new(CLOCK_TOLERANCE, terms.clock_ppm);
+        Self {
+            store,
+            terms,
+            watch: Arc::new(Mutex::new(watch)),
+            start: clock::instant(),
+            limits: Arc::default(),
+        }
+    }
+
+    /// The limits of the present fleet.
+    async fn limits(&self) -> Result<Arc<Limits>, Status> {
+        let version = self.store.fleet_version().await.map_err(refuse::store)?;
+        let known = self
+            .limits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if known.0 == version {
+            return Ok(known.1);
+        }
+        let tenants = self
+            .store
+            .tenants("", i64::MAX)
+            .await
+            .map_err(refuse::store)?;
+        let tenants: Vec<_> = tenants.into_iter().map(|stored| stored.spec).collect();
+        let stopped = self.store.stopped().await.map_err(refuse::store)?;
+        let made = Arc::new(limits::of(&tenants, &stopped));
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner) = (version, Arc::clone(&made));
+        Ok(made)
+    }
+
+    /// Whether the database's clock was set since it was last looked at.
+    fn stepped(&self, database: DatabaseClock) -> bool {
+        let steady = clock::instant().saturating_duration_since(self.start);
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        watch.stepped(moment(database), steady)
+    }
+}
+
+#[tonic::async_trait]
+impl LeaseService for Leases {
+    async fn renew(
+        &self,
+        request: Request<RenewRequest>,
+    ) -> Result<Response<RenewResponse>, Status> {
+        let renewal =
+            wire::renewal(request.into_inner()).map_err(|bad| refusal::bad_input(&[bad]))?;
+        if renewal.asks.len() > MOST_ASKS {
+            let bad = BadInput::new("asks", renewal.asks.len(), "up to 10,000 in one renewal");
+            return Err(refusal::bad_input(&[bad]));
+        }
+        let limits = self.limits().await?;
+        let asks: BTreeMap<_, _> = renewal
+            .asks
+            .iter()
+            .map(|ask| (ask.key.to_string(), ask))
+            .collect();
+        let names: Vec<_> = asks.keys().cloned().collect();
+        let decided = self.store.with_budget_keys(&names, |keys, database| {
+            let stepped = self.stepped(database);
+            let grants = decide(
+                keys,
+                &renewal,
+                &asks,
+                &limits,
+                &self.terms,
+                reading(database),
+            );
+            (stepped, moment(database), grants)
+        });
+        let (stepped, now, grants) = decided.await.map_err(refuse::store)?;
+        if stepped {
+            warn!("the database's clock was set: no leases are granted for a while");
+            self.store.begin_budget_era().await.map_err(refuse::store)?;
+            return Err(refusal::unavailable(
+                "the database's clock was set; ask again",
+                self.terms.lease,
+            ));
+        }
+        let renewed = Renewed {
+            number: renewal.number,
+            clock: Some(now),
+            grants,
+        };
+        Ok(Response::new(wire::renewed_to_wire(&renewed)))
+    }
+}
+
+/// What each ask gets. The keys' states are changed in place.
+fn decide(
+    keys: &mut [StoredKey],
+    renewal: &Renewal,
+    asks: &BTreeMap<String, &Ask>,
+    limits: &Limits,
+    terms: &Terms,
+    at: Reading,
+) -> Vec<calgrant_budget::message::Grant> {
+    let mut grants = Vec::with_capacity(keys.len());
+    for key in keys {
+        let Some(ask) = asks.get(&key.name) else {
+            continue;
+        };
+        let (limit, operator) = limits.get(&ask.key).cloned().unwrap_or_else(unknown);
+        let mut state = read(key, ask, &limit, terms, at);
+        (state.limits, state.operator) = (limit, operator);
+        grants.extend(state.grant(&renewal.replica, renewal.number, ask, terms, at));
+        if let Err(cause) = write(state, key) {
+            // Nothing can be granted that can't be remembered.
+            error!(%cause, key = key.name, "a budget key can't be stored");
+            grants.retain(|grant| grant.key != ask.key);
+        }
+    }
+    grants
+}
+
+/// A key that no tenant's file knows, or not any more: nothing may be started.
+fn unknown() -> (KeyLimits, Operator) {
+    let operator = Operator {
+        stand: Stand::Paused,
+        workers: None,
+    };
+    (KeyLimits::default(), operator)
+}
+
+/// A stored key; a new one if nothing is stored, or nothing that can be read.
+fn read(key: &StoredKey, ask: &Ask, limits: &KeyLimits, terms: &Terms, at: Reading) -> KeyState {
+    let new = || KeyState::new(ask.key.clone(), limits.clone(), at);
+    let Some(stored) = &key.state else {
+        return new();
+    };
+    state(key, stored).unwrap_or_else(|cause| {
+        warn!(%cause, key = key.name, "a stored budget key can't be read; it begins anew, after a whole lease");
+        KeyState {
+            quiet_until: at.now + terms.lease,
+            ..new()
+        }
+    })
+}
+
+/// The state of a stored key, leases included.
+///
+/// # Errors
+/// It is of another version.
+pub(crate) fn state(key: &StoredKey, stored: &Value) -> Result<KeyState, serde_json::Error> {
+    let mut state: KeyState = serde_json::from_value(stored.clone())?;
+    state.leases = key
+        .leases
+        .values()
+        .map(|lease| serde_json::from_value(lease.clone()))
+        .collect::<Result<_, _>>()?;
+    Ok(state)
+}
+
+fn write(mut state: KeyState, key: &mut StoredKey) -> Result<(), serde_json::Error> {
+    let leases = std::mem::take(&mut state.leases);
+    key.state = Some(serde_json::to_value(state)?);
+    key.leases = leases
+        .into_iter()
+        .map(|lease| Ok((lease.replica.clone(), serde_json::to_value(lease)?)))
+        .collect::<Result<_, serde_json::Error>>()?;
+    Ok(())
+}
+
+/// The database's time as the length since 1970.
+pub(crate) fn moment(database: DatabaseClock) -> Duration {
+    micros(database.now)
+}
+
+/// The database's clock, as the authority reads it.
+pub(crate) fn reading(database: DatabaseClock) -> Reading {
+    let started = u64::try_from(micros(database.started).as_micros()).unwrap_or(0);
+    Reading {
+        now: moment(database),
+        era: started.wrapping_add(u64::try_from(database.era).unwrap_or(0)),
+    }
+}
+
+fn micros(at: time::OffsetDateTime) -> Duration {
+    let nanos = at.unix_timestamp_nanos().max(0);
+    Duration::from_micros(u64::try_from(nanos / 1000).unwrap_or(0))
+}

@@ -1,0 +1,63 @@
+//! What each budget key is limited to: from the tenants' files, and what operators want.
+
+use std::collections::HashMap;
+
+use calgrant_budget::{KeyLimits, KeyName, Operator, Stand};
+use calgrant_domain::{AccountSpec, AccountStand, Purpose, TenantSpec};
+use calgrant_leases::keys;
+use calgrant_store::Stopped;
+
+/// The share of an account's budget that is left to the calendar product, where a grantor is also a member: in percent.
+const RESERVE_PERCENT: u8 = 50;
+
+/// A key's limits, and whether it may be used at all.
+pub(crate) type Limits = HashMap<KeyName, (KeyLimits, Operator)>;
+
+/// The limits of every key of these tenants.
+pub(crate) fn of(tenants: &[TenantSpec], stopped: &[Stopped]) -> Limits {
+    let mut limits = Limits::new();
+    for tenant in tenants {
+        for site in &tenant.sites {
+            for family in [keys::EXCHANGE, keys::GRAPH] {
+                for account in &site.accounts {
+                    let stand = stopped
+                        .iter()
+                        .find(|stopped| {
+                            stopped.tenant == tenant.name
+                                && stopped.site == site.kind
+                                && stopped.account == account.name
+                        })
+                        .map_or(AccountStand::Working, |stopped| stopped.stand);
+                    let mut keys =
+                        keys::of_account(&tenant.name, site, account, family).into_iter();
+                    if let Some(own) = keys.next() {
+                        limits.insert(own, of_account(account, stand, family));
+                    }
+                    // What the server counts together has no configured limit: it is learned.
+                    for shared in keys {
+                        limits.entry(shared).or_default();
+                    }
+                }
+            }
+        }
+    }
+    limits
+}
+
+fn of_account(account: &AccountSpec, stand: AccountStand, family: &str) -> (KeyLimits, Operator) {
+    let also_member = account.is(Purpose::Grantor) && account.is(Purpose::Member);
+    let limits = KeyLimits {
+        reserve_percent: if also_member { RESERVE_PERCENT } else { 0 },
+        latency_led: true,
+        ..KeyLimits::from(&account.limits)
+    };
+    let operator = Operator {
+        stand: match stand {
+            AccountStand::Working => Stand::Working,
+            AccountStand::Paused => Stand::Paused,
+            AccountStand::Draining => Stand::Draining,
+        },
+        workers: (family == keys::EXCHANGE).then_some(account.workers),
+    };
+    (limits, operator)
+}
