@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use calgrant_budget::{Stand, Window};
+use calgrant_budget::{Operator, Stand, Window};
 
 use crate::{
     bug::Bug,
@@ -46,6 +46,8 @@ pub enum Fault {
     Pause(usize, Stand, u64),
     /// An operator resumes a key.
     Resume(usize),
+    /// An operator sets everything as it was at first.
+    Restore,
 }
 
 impl Fault {
@@ -67,6 +69,7 @@ impl Fault {
             Self::Scale(..) => "scale",
             Self::Pause(..) => "pause",
             Self::Resume(_) => "resume",
+            Self::Restore => "restore",
         }
     }
 
@@ -158,6 +161,21 @@ impl World {
                 self.keys[key].operator.stand = Stand::Working;
                 self.keys[key].stopped_since = u64::MAX;
                 self.operator(key);
+            }
+            Fault::Restore => {
+                let per_tenant = self.scenario.accounts as usize + 1;
+                for key in 0..self.keys.len() {
+                    let is_tenant = key % per_tenant == per_tenant - 1;
+                    let limits = if is_tenant {
+                        &self.scenario.tenant
+                    } else {
+                        &self.scenario.account
+                    };
+                    self.keys[key].limits.clone_from(limits);
+                    self.keys[key].operator = Operator::default();
+                    self.keys[key].stopped_since = u64::MAX;
+                    self.operator(key);
+                }
             }
         }
     }

@@ -123,7 +123,7 @@ impl Scenario {
             450
         };
         let replicas = chance.between32(2, 4);
-        Self {
+        let drawn = Self {
             seed,
             tenants: chance.between32(1, 2),
             accounts,
@@ -152,7 +152,13 @@ impl Scenario {
             until: 0,
             bug,
             pace: Pace::default(),
-            ..Self::calm(1, 1, 1, KeyLimits::default())
+        };
+        // Those somebody waits for are few.
+        let fewest = Duration::from_secs_f64(5.0 / drawn.rate().max(0.01));
+        let fewest = u64::try_from(fewest.as_micros()).unwrap_or(u64::MAX);
+        Self {
+            newcomers_every: drawn.newcomers_every.max(fewest),
+            ..drawn
         }
     }
 

@@ -239,6 +239,9 @@ impl World {
             let fault = Fault::drawn(&mut chance, &world.scenario, world.keys.len());
             world.at(at, Event::Fault(fault));
         }
+        if world.scenario.faults > 0 {
+            world.at(world.scenario.faults_until, Event::Fault(Fault::Restore));
+        }
         if world.scenario.newcomers_every > 0 {
             for tenant in 0..world.scenario.tenants {
                 let first = world.chance.between(0, world.scenario.newcomers_every);
@@ -257,16 +260,62 @@ impl World {
                 break;
             }
             if at > last_chance {
-                self.violation(format!(
-                    "starved: {} of {} tenants have finished",
-                    self.finished,
-                    self.tenants.len()
-                ));
+                self.starved();
                 break;
             }
             self.happens(event);
         }
         self.close()
+    }
+
+    fn starved(&mut self) {
+        use std::fmt::Write as _;
+        let mut what = "starved:".to_owned();
+        for tenant in self.tenants.iter().filter(|tenant| tenant.done_at == 0) {
+            let _ = write!(
+                what,
+                " {} of {} done, {:?} left, {} newcomers;",
+                tenant.done,
+                tenant.wanted,
+                tenant.operations,
+                tenant.newcomers.len()
+            );
+            for replica in tenant.rooms.iter().map(|replica| &self.replicas[*replica]) {
+                for room in replica
+                    .rooms
+                    .iter()
+                    .filter(|room| room.names.contains(&self.keys[tenant.keys[0]].name))
+                {
+                    let _ = write!(
+                        what,
+                        " {:?} wait, up {},",
+                        room.chooser.waiting(),
+                        replica.up
+                    );
+                    for name in &room.names {
+                        let (slots, used, why) = (
+                            replica.holder.slots(name),
+                            replica.holder.in_flight(name),
+                            replica.holder.why(name),
+                        );
+                        let _ = write!(what, " {name} {used} of {slots:?} ({why:?})");
+                    }
+                }
+            }
+            for key in &tenant.keys {
+                let state = &self.authority.states[*key];
+                let _ = write!(
+                    what,
+                    " {} {:?} {:?} learned {:?} {:?};",
+                    state.name,
+                    state.limits,
+                    state.operator,
+                    state.learned.in_flight,
+                    state.learned.rate
+                );
+            }
+        }
+        self.violation(what);
     }
 
     fn deadline(&self) -> u64 {

@@ -19,6 +19,8 @@ pub struct WindowLease {
     pub held: u32,
     /// The share it was granted then.
     pub granted: u32,
+    /// Whether calls had waited because of it.
+    pub bound: bool,
     /// Calls that counted then.
     pub counted: u32,
     /// When these leave.
@@ -53,8 +55,12 @@ pub struct Lease {
     pub held: Option<u32>,
     /// Slots it was granted then.
     pub granted: Option<u32>,
+    /// Whether calls had waited because of them.
+    pub bound: bool,
     /// Calls in flight then.
     pub in_flight: u32,
+    /// The most of late.
+    pub peak: u32,
     /// Of these, abandoned ones.
     pub abandoned: u32,
     /// Its parts of windows.
@@ -111,7 +117,9 @@ impl Lease {
             waiting: Waiting::default(),
             held: Some(0),
             granted: Some(0),
+            bound: false,
             in_flight: 0,
+            peak: 0,
             abandoned: 0,
             windows: Vec::new(),
             chunks: ask
@@ -146,7 +154,9 @@ impl Lease {
         };
         self.held = ask.slots;
         self.granted = Some(0);
+        self.bound = ask.bound;
         self.in_flight = ask.in_flight;
+        self.peak = ask.peak.max(ask.in_flight);
         self.abandoned = ask.abandoned;
         self.windows = ask
             .windows
@@ -155,6 +165,7 @@ impl Lease {
                 length: window.length,
                 held: window.held,
                 granted: 0,
+                bound: window.bound,
                 counted: window.counted,
                 leaving: window.leaving,
             })

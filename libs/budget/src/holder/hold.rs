@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::window::Windows;
+use super::window::{BOUND_FOR, Windows};
 use crate::{
     Moment, Terms,
     key::KeyName,
@@ -78,6 +78,10 @@ pub(super) struct Hold {
     blocked_until: Moment,
     why: Why,
     waiting: Waiting,
+    /// Whether calls had to wait for slots: a bit for each of the last renewals.
+    bound: u8,
+    /// The most in flight since then.
+    peak: [u32; 2],
     /// The most that waited since the last renewal, and since the one before.
     wanted: [Waiting; 2],
     idle: u8,
@@ -102,6 +106,8 @@ impl Hold {
             blocked_until: Moment::ZERO,
             why: Why::Enough,
             waiting: Waiting::default(),
+            bound: 0,
+            peak: [0; 2],
             wanted: [Waiting::default(); 2],
             idle: IDLE_RENEWALS,
             untold: Untold::default(),
@@ -144,6 +150,7 @@ impl Hold {
 
     pub(super) fn look(&mut self, lane: Lane, calls: u32, now: Moment) -> Look {
         if now >= self.start_until {
+            self.bound |= 1;
             return Look::OnGrant;
         }
         self.forget(now);
@@ -151,10 +158,11 @@ impl Hold {
             return Look::At(self.blocked_until);
         }
         if let Some(slots) = self.slots {
-            if calls > slots {
-                return Look::OnGrant;
-            }
             if self.in_flight + calls > slots {
+                self.bound |= 1;
+                if calls > slots {
+                    return Look::OnGrant;
+                }
                 // All that holds us may be abandoned calls, whose end nobody reports.
                 return self
                     .abandoned
@@ -181,6 +189,7 @@ impl Hold {
 
     pub(super) fn start(&mut self, lane: Lane, calls: u32, terms: &Terms, now: Moment) -> u64 {
         self.in_flight += calls;
+        self.peak[0] = self.peak[0].max(self.in_flight);
         self.starts += now * calls;
         self.untold.started += calls;
         for chunk in &mut self.chunks {
@@ -266,7 +275,12 @@ impl Hold {
         self.told = std::mem::take(&mut self.untold);
         let pushbacks = self.told.pushbacks.iter();
         let held = now < self.start_until;
+        let (bound, peak) = (self.bound & BOUND_FOR != 0, self.peak[0].max(self.peak[1]));
+        self.bound <<= 1;
+        self.peak = [self.in_flight, self.peak[0]];
         Some(Ask {
+            bound,
+            peak,
             key: self.name.clone(),
             waiting,
             slots: if held { self.slots } else { Some(0) },

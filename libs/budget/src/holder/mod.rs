@@ -164,14 +164,18 @@ impl Holder {
 
     /// Asks for `calls` to start together. All keys of the charge are asked; they count from now on if all agree.
     pub fn ask(&mut self, charge: &Charge, lane: Lane, calls: u32, now: Moment) -> Answer {
-        let (mut at, mut on_release) = (now, false);
+        // All are asked, whatever the first say: what is lacking is asked for together.
+        let (mut at, mut on_release, mut on_grant) = (now, false, false);
         for key in charge.keys() {
             match self.keys[key].look(lane, calls, now) {
                 Look::Go => {}
                 Look::At(moment) => at = at.max(moment),
                 Look::OnRelease => on_release = true,
-                Look::OnGrant => return Answer::NoLease,
+                Look::OnGrant => on_grant = true,
             }
+        }
+        if on_grant {
+            return Answer::NoLease;
         }
         if on_release {
             return Answer::WaitForRelease;

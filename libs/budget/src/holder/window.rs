@@ -15,6 +15,9 @@ use crate::{
 /// So much of the bulk lane may start at once: what its even pace yields in this time.
 const BULK_AT_ONCE: Duration = Duration::from_secs(1);
 
+/// For so many renewals a replica is taken as waiting for something that it lacked: long enough to get together all that a call needs.
+pub(super) const BOUND_FOR: u8 = 0b1111;
+
 /// Some calls that started together.
 #[derive(Debug, Clone, Copy)]
 struct Started {
@@ -77,6 +80,8 @@ struct Share {
     counted: u32,
     /// When the even pace of the bulk lane reaches the next call.
     paced: Moment,
+    /// Whether calls had to wait because of it: a bit for each of the last renewals, see [`BOUND_FOR`].
+    bound: u8,
 }
 
 impl Share {
@@ -112,21 +117,25 @@ impl Windows {
         for share in &mut self.shares {
             share.forget(&self.history, now);
             if calls > share.share {
+                share.bound |= 1;
                 return None;
             }
+            let mut at_share = now;
             let mut over = (share.counted + calls).saturating_sub(share.share);
             for started in self.history.from(share.left) {
                 if over == 0 {
                     break;
                 }
-                at = at.max(started.counted_by + share.counts_for);
+                at_share = at_share.max(started.counted_by + share.counts_for);
                 over = over.saturating_sub(started.calls);
             }
             if lane == Lane::Bulk {
                 // With a pace slower than that, one at a time.
                 let ahead = BULK_AT_ONCE.saturating_sub(share.pace());
-                at = at.max(share.paced.saturating_sub(ahead));
+                at_share = at_share.max(share.paced.saturating_sub(ahead));
             }
+            share.bound |= u8::from(at_share > now);
+            at = at.max(at_share);
         }
         Some(at)
     }
@@ -190,6 +199,7 @@ impl Windows {
                     .map(|started| started.calls)
                     .sum(),
                 paced: Moment::ZERO,
+                bound: 1,
             });
         }
     }
@@ -224,7 +234,10 @@ impl Windows {
                 leaving[index] += started.calls;
             }
             // Those that left out of turn are still counted here, behind one that has not: say the same in both numbers.
+            let bound = share.bound & BOUND_FOR != 0;
+            share.bound <<= 1;
             WindowUse {
+                bound,
                 length: share.length,
                 held: if held { share.share } else { 0 },
                 counted: share.counted,
