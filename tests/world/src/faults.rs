@@ -237,5 +237,6 @@ pub(crate) fn longest_wait(scenario: &Scenario) -> Duration {
     scenario.terms.longest_call
         + scenario.terms.abandoned_hold
         + scenario.terms.lease * 4
-        + Duration::from_secs(60)
+        // Learned rates may be low at first, and a permit may change hands.
+        + Duration::from_secs(90)
 }

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 pub struct Report {
     /// Seeds run.
     pub seeds: u64,
-    /// The first seed with a violation.
-    pub first_bad_seed: Option<u64>,
+    /// Seeds with violations, at most ten of them.
+    pub bad_seeds: Vec<u64>,
     /// Best possible time ÷ time taken.
     pub utilisation: f64,
     /// What must never happen, and did.
@@ -51,9 +51,11 @@ impl Report {
         self.utilisation = mean(self.utilisation, other.utilisation);
         self.fairness = mean(self.fairness, other.fairness);
         self.seeds += 1;
-        if other.violations > 0 && self.first_bad_seed.is_none() {
-            self.first_bad_seed = Some(seed);
-            self.first_violation.clone_from(&other.first_violation);
+        if other.violations > 0 && self.bad_seeds.len() < 10 {
+            if self.bad_seeds.is_empty() {
+                self.first_violation.clone_from(&other.first_violation);
+            }
+            self.bad_seeds.push(seed);
         }
         self.violations += other.violations;
         self.excused += other.excused;
@@ -81,7 +83,7 @@ impl Report {
             "utilisation": self.utilisation, "violations": self.violations, "fairness": self.fairness,
             "virtual_seconds": self.virtual_seconds, "best_possible_seconds": self.best_possible_seconds,
             "events": self.events, "faults": self.faults, "faults_by_kind": self.kinds, "seeds": self.seeds,
-            "first_bad_seed": self.first_bad_seed, "first_violation": self.first_violation,
+            "bad_seeds": self.bad_seeds, "first_violation": self.first_violation,
             "excused": self.excused, "breaches": self.breaches, "served": self.served, "refused": self.refused,
         })
     }

@@ -154,7 +154,7 @@ impl Scenario {
             pace: Pace::default(),
         };
         // Those somebody waits for are few.
-        let fewest = Duration::from_secs_f64(5.0 / drawn.rate().max(0.01));
+        let fewest = Duration::from_secs_f64(20.0 / drawn.rate().max(0.01));
         let fewest = u64::try_from(fewest.as_micros()).unwrap_or(u64::MAX);
         Self {
             newcomers_every: drawn.newcomers_every.max(fewest),

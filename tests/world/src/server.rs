@@ -96,7 +96,7 @@ pub struct ServerKey {
     /// What we were told: more than that is a violation.
     told: Count,
     /// What we were told before, while the change may not have reached everybody.
-    before: Option<(KeyLimits, u64)>,
+    before: Vec<(KeyLimits, u64)>,
     limits: KeyLimits,
     /// What really is allowed, if it is less: more is refused.
     hidden: Option<Count>,
@@ -111,7 +111,7 @@ impl ServerKey {
     pub fn new(told: &KeyLimits, hidden: Option<&KeyLimits>) -> Self {
         Self {
             told: Count::new(told),
-            before: None,
+            before: Vec::new(),
             limits: told.clone(),
             hidden: hidden.map(Count::new),
             served: 0,
@@ -121,7 +121,8 @@ impl ServerKey {
 
     /// Other limits are told; until `settles` the old ones may be used.
     pub fn change(&mut self, limits: &KeyLimits, settles: u64) {
-        self.before = Some((std::mem::replace(&mut self.limits, limits.clone()), settles));
+        let before = std::mem::replace(&mut self.limits, limits.clone());
+        self.before.push((before, settles));
         self.told.set(limits);
     }
 
@@ -135,15 +136,16 @@ impl ServerKey {
     /// A call comes in and is served. What is wrong with that, if anything.
     pub fn enter(&mut self, now: u64) -> Option<String> {
         let mut wrong = self.told.full(now);
-        if let Some((before, settles)) = &self.before {
-            if now >= *settles {
-                self.before = None;
-            } else if wrong.is_some() {
-                let now_limits = self.limits.clone();
-                self.told.set(before);
-                wrong = self.told.full(now);
-                self.told.set(&now_limits);
+        self.before.retain(|(_, settles)| now < *settles);
+        for (before, _) in &self.before {
+            if wrong.is_none() {
+                break;
             }
+            self.told.set(before);
+            wrong = self.told.full(now);
+        }
+        if !self.before.is_empty() {
+            self.told.set(&self.limits);
         }
         self.told.enter(now);
         if let Some(hidden) = &mut self.hidden {

@@ -125,6 +125,7 @@ struct Tenant {
     drawn: Vec<u64>,
     wanted: u64,
     done: u64,
+    last_done: u64,
     /// When all was done.
     done_at: u64,
     keys: Vec<usize>,
@@ -152,6 +153,8 @@ pub struct World {
     queue: BinaryHeap<Reverse<(u64, u64, Event)>>,
     events: u64,
     excused_until: u64,
+    /// If no call is done before, something starves.
+    starves_at: u64,
     finished: usize,
     /// Calls done, of two operations that ran side by side.
     side_by_side: [u64; 2],
@@ -203,6 +206,7 @@ impl World {
                 operations,
                 wanted: scenario.operations.iter().sum(),
                 done: 0,
+                last_done: 0,
                 done_at: 0,
                 keys: own,
                 rooms,
@@ -225,6 +229,7 @@ impl World {
             queue: BinaryHeap::new(),
             events: 0,
             excused_until: 0,
+            starves_at: 0,
             finished: 0,
             side_by_side: [0; 2],
             report: Report::default(),
@@ -253,13 +258,13 @@ impl World {
 
     /// Runs it to its end.
     pub fn run(mut self) -> Report {
-        let last_chance = self.deadline();
+        self.starves_at = self.scenario.faults_until + self.patience();
         while let Some(Reverse((at, _, event))) = self.queue.pop() {
             self.now = at;
             if self.is_over() {
                 break;
             }
-            if at > last_chance {
+            if at > self.starves_at && self.scenario.until == 0 {
                 self.starved();
                 break;
             }
@@ -318,19 +323,9 @@ impl World {
         self.violation(what);
     }
 
-    fn deadline(&self) -> u64 {
-        if self.scenario.until > 0 {
-            return u64::MAX;
-        }
-        let calls = self
-            .tenants
-            .iter()
-            .map(|tenant| tenant.wanted)
-            .max()
-            .unwrap_or_default();
-        let best = number(calls) / self.scenario.rate().max(0.001);
-        let longest = longest_wait(&self.scenario) + Duration::from_secs_f64(best * 4.0);
-        self.scenario.faults_until + u64::try_from(longest.as_micros()).unwrap_or(u64::MAX / 2)
+    /// So long may pass without a call of a tenant that has work.
+    fn patience(&self) -> u64 {
+        u64::try_from(longest_wait(&self.scenario).as_micros()).unwrap_or(u64::MAX / 2)
     }
 
     fn is_over(&self) -> bool {
@@ -580,6 +575,23 @@ impl World {
         self.look_soon(replica, tenant);
     }
 
+    /// What has waited here for long is given back, and goes to some other replica.
+    fn hand_back(&mut self, replica: usize, room: usize) {
+        let state = &mut self.replicas[replica].rooms[room];
+        let tenant = state.tenant;
+        let before = state.since.len();
+        while let Some(since) = state.since.front().copied()
+            && since + 20 * SECOND < self.now
+        {
+            state.since.pop_front();
+            state.chooser.withdrawn(&0, 1);
+            self.tenants[tenant as usize].newcomers.push_back(self.now);
+        }
+        if self.replicas[replica].rooms[room].since.len() < before {
+            self.offer(tenant);
+        }
+    }
+
     /// Starts what may start.
     fn pump(&mut self, replica: usize, room: usize) {
         let now = self.now;
@@ -592,6 +604,7 @@ impl World {
             let tenant = self.replicas[replica].rooms[room].tenant;
             self.offer(tenant);
         }
+        self.hand_back(replica, room);
         self.fetch(replica, room);
         let accounts = self.replicas[replica].rooms[room].charges.len();
         let first = self.replicas[replica].rooms[room].first;
@@ -929,6 +942,7 @@ impl World {
     fn done(&mut self, call: &Call) {
         let tenant = &mut self.tenants[call.tenant as usize];
         tenant.done += 1;
+        tenant.last_done = self.now;
         let open = tenant
             .operations
             .iter()
@@ -945,6 +959,12 @@ impl World {
             tenant.done_at = self.now;
             self.finished += 1;
         }
+        let unfinished = self.tenants.iter().filter(|tenant| tenant.done_at == 0);
+        let longest_ago = unfinished
+            .map(|tenant| tenant.last_done)
+            .min()
+            .unwrap_or(self.now);
+        self.starves_at = longest_ago.max(self.scenario.faults_until) + self.patience();
     }
 
     fn pushed_back(&mut self, call: &Call, local: Duration) {

@@ -442,6 +442,7 @@ impl KeyState {
                     interactive,
                     bulk: bulk + u64::from(lease.peak),
                     useful: lease.bound || lease.peak > 0,
+                    working: lease.peak > 0,
                     has: u64::from(held(lease, place, &self.leases)),
                     ..Want::default()
                 }
@@ -518,6 +519,7 @@ impl KeyState {
                             interactive,
                             bulk: bulk + u64::from(counted),
                             useful: !idle && (bound || lease.peak > 0),
+                            working: lease.peak > 0,
                             has: u64::from(has),
                             ..Want::default()
                         }

@@ -16,6 +16,8 @@ pub(super) struct Want {
     pub(super) claim: u64,
     /// Whether it can make use of any: it does, or lacks some.
     pub(super) useful: bool,
+    /// Whether it does make use of some.
+    pub(super) working: bool,
     /// Decides between equals: another for each key.
     pub(super) lot: u64,
     /// The same, but alike for all keys: who gets a first unit of one gets it of all, or could use none.
@@ -78,7 +80,8 @@ fn first(capacity: u64, wants: &[Want], parts: &mut [u64]) -> u64 {
     if order.len() as u64 > capacity {
         order.sort_unstable_by_key(|index| {
             let want = &wants[*index];
-            std::cmp::Reverse((want.interactive > 0, want.claim, want.first))
+            // Handing over costs a second: who works keeps on.
+            std::cmp::Reverse((want.claim, want.interactive > 0, want.working, want.first))
         });
     }
     let mut left = capacity;
