@@ -1079,11 +1079,19 @@ impl World {
         if self.now < self.authority.out_until {
             return;
         }
-        for ask in renewal.asks.iter().filter(|ask| !ask.pushbacks.is_empty()) {
-            if let Some(key) = self.authority.key(&ask.key)
-                && self.keys[key].block_read_at == u64::MAX
+        for ask in &renewal.asks {
+            // Only if it tells of the latest wish; an earlier one may come late.
+            let until = ask
+                .pushbacks
+                .iter()
+                .filter_map(|pushback| pushback.wait)
+                .max();
+            if let Some(until) = until
+                && let Some(key) = self.authority.key(&ask.key)
+                && self.now + u64::try_from(until.as_micros()).unwrap_or(0)
+                    >= self.keys[key].blocked_until
             {
-                self.keys[key].block_read_at = self.now;
+                self.keys[key].block_read_at = self.keys[key].block_read_at.min(self.now);
             }
         }
         let terms = self.scenario.terms;

@@ -211,6 +211,11 @@ impl Lease {
         now < self.starts_until
     }
 
+    /// Whether it can make use of the key: it does, or waits for something of it.
+    pub(super) fn is_useful(&self) -> bool {
+        self.peak > 0 || self.bound || self.windows.iter().any(|window| window.bound)
+    }
+
     /// Slots that may be in use at the server.
     pub(super) fn slots_in_use(&self, now: Moment, terms: &Terms) -> u32 {
         let settles = terms.surely(terms.longest_call + terms.surely(terms.abandoned_hold));

@@ -441,7 +441,7 @@ impl KeyState {
                 Want {
                     interactive,
                     bulk: bulk + u64::from(lease.peak),
-                    useful: lease.bound || lease.peak > 0,
+                    useful: lease.is_useful(),
                     working: lease.peak > 0,
                     has: u64::from(held(lease, place, &self.leases)),
                     ..Want::default()
@@ -518,7 +518,7 @@ impl KeyState {
                         Want {
                             interactive,
                             bulk: bulk + u64::from(counted),
-                            useful: !idle && (bound || lease.peak > 0),
+                            useful: !idle && lease.is_useful(),
                             working: lease.peak > 0,
                             has: u64::from(has),
                             ..Want::default()

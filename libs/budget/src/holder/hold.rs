@@ -78,8 +78,8 @@ pub(super) struct Hold {
     blocked_until: Moment,
     why: Why,
     waiting: Waiting,
-    /// Whether calls had to wait for slots: a bit for each of the last renewals.
-    bound: u8,
+    /// When calls last had to wait for slots.
+    bound_at: Moment,
     /// The most in flight since then.
     peak: [u32; 2],
     /// The most that waited since the last renewal, and since the one before.
@@ -106,7 +106,7 @@ impl Hold {
             blocked_until: Moment::ZERO,
             why: Why::Enough,
             waiting: Waiting::default(),
-            bound: 0,
+            bound_at: Moment::ZERO,
             peak: [0; 2],
             wanted: [Waiting::default(); 2],
             idle: IDLE_RENEWALS,
@@ -150,41 +150,46 @@ impl Hold {
 
     pub(super) fn look(&mut self, lane: Lane, calls: u32, now: Moment) -> Look {
         if now >= self.start_until {
-            self.bound |= 1;
+            self.bound_at = now;
             return Look::OnGrant;
         }
         self.forget(now);
         if now < self.blocked_until {
             return Look::At(self.blocked_until);
         }
-        if let Some(slots) = self.slots {
-            if self.in_flight + calls > slots {
-                self.bound |= 1;
-                if calls > slots {
-                    return Look::OnGrant;
-                }
-                // All that holds us may be abandoned calls, whose end nobody reports.
-                return self
-                    .abandoned
-                    .front()
-                    .map_or(Look::OnRelease, |abandoned| Look::At(abandoned.until));
-            }
-        }
+        // Each limit is asked, whatever the first says: what is lacking is asked for together.
+        let windows = self.windows.free_at(lane, calls, now);
+        let slots = self.slots_free(calls, now);
         let out_of_calls = |chunk: &ChunkUse| chunk.used + u64::from(calls) > chunk.allowed;
-        if self.chunks.iter().any(out_of_calls) {
+        let out_of_time = self.time_allowed.is_some_and(|allowed| {
+            let running = self.running(now).max(self.cost * self.in_flight);
+            self.time_spent + running + self.cost * calls > allowed
+        });
+        if self.chunks.iter().any(out_of_calls) || out_of_time {
             return Look::OnGrant;
         }
-        if let Some(allowed) = self.time_allowed {
-            let running = self.running(now).max(self.cost * self.in_flight);
-            if self.time_spent + running + self.cost * calls > allowed {
-                return Look::OnGrant;
-            }
+        match (slots, windows) {
+            (Look::OnGrant, _) | (_, None) => Look::OnGrant,
+            (Look::Go, Some(at)) if at > now => Look::At(at),
+            (Look::At(until), Some(at)) => Look::At(at.max(until)),
+            (slots, Some(_)) => slots,
         }
-        match self.windows.free_at(lane, calls, now) {
-            None => Look::OnGrant,
-            Some(at) if at > now => Look::At(at),
-            Some(_) => Look::Go,
+    }
+
+    fn slots_free(&mut self, calls: u32, now: Moment) -> Look {
+        let Some(slots) = self.slots else {
+            return Look::Go;
+        };
+        if self.in_flight + calls <= slots {
+            return Look::Go;
         }
+        self.bound_at = now;
+        if calls > slots {
+            return Look::OnGrant;
+        }
+        // All that holds us may be abandoned calls, whose end nobody reports.
+        let abandoned = self.abandoned.front();
+        abandoned.map_or(Look::OnRelease, |abandoned| Look::At(abandoned.until))
     }
 
     pub(super) fn start(&mut self, lane: Lane, calls: u32, terms: &Terms, now: Moment) -> u64 {
@@ -275,8 +280,10 @@ impl Hold {
         self.told = std::mem::take(&mut self.untold);
         let pushbacks = self.told.pushbacks.iter();
         let held = now < self.start_until;
-        let (bound, peak) = (self.bound & BOUND_FOR != 0, self.peak[0].max(self.peak[1]));
-        self.bound <<= 1;
+        let (bound, peak) = (
+            now < self.bound_at + BOUND_FOR,
+            self.peak[0].max(self.peak[1]),
+        );
         self.peak = [self.in_flight, self.peak[0]];
         Some(Ask {
             bound,

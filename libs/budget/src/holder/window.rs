@@ -15,8 +15,8 @@ use crate::{
 /// So much of the bulk lane may start at once: what its even pace yields in this time.
 const BULK_AT_ONCE: Duration = Duration::from_secs(1);
 
-/// For so many renewals a replica is taken as waiting for something that it lacked: long enough to get together all that a call needs.
-pub(super) const BOUND_FOR: u8 = 0b1111;
+/// For so long a replica is taken as waiting for something that it lacked: long enough to get together all that a call needs.
+pub(super) const BOUND_FOR: Duration = Duration::from_secs(4);
 
 /// Some calls that started together.
 #[derive(Debug, Clone, Copy)]
@@ -80,8 +80,8 @@ struct Share {
     counted: u32,
     /// When the even pace of the bulk lane reaches the next call.
     paced: Moment,
-    /// Whether calls had to wait because of it: a bit for each of the last renewals, see [`BOUND_FOR`].
-    bound: u8,
+    /// When calls last had to wait because of it.
+    bound_at: Moment,
 }
 
 impl Share {
@@ -113,12 +113,13 @@ pub(super) struct Windows {
 impl Windows {
     /// When `calls` may start, at the earliest; `None` if the shares are too small for so many.
     pub(super) fn free_at(&mut self, lane: Lane, calls: u32, now: Moment) -> Option<Moment> {
-        let mut at = now;
+        let mut at = Some(now);
         for share in &mut self.shares {
             share.forget(&self.history, now);
             if calls > share.share {
-                share.bound |= 1;
-                return None;
+                share.bound_at = now;
+                at = None;
+                continue;
             }
             let mut at_share = now;
             let mut over = (share.counted + calls).saturating_sub(share.share);
@@ -134,10 +135,12 @@ impl Windows {
                 let ahead = BULK_AT_ONCE.saturating_sub(share.pace());
                 at_share = at_share.max(share.paced.saturating_sub(ahead));
             }
-            share.bound |= u8::from(at_share > now);
-            at = at.max(at_share);
+            if at_share > now {
+                share.bound_at = now;
+            }
+            at = at.map(|at| at.max(at_share));
         }
-        Some(at)
+        at
     }
 
     /// The largest number of calls that can start together.
@@ -199,7 +202,7 @@ impl Windows {
                     .map(|started| started.calls)
                     .sum(),
                 paced: Moment::ZERO,
-                bound: 1,
+                bound_at: Moment::ZERO,
             });
         }
     }
@@ -234,8 +237,7 @@ impl Windows {
                 leaving[index] += started.calls;
             }
             // Those that left out of turn are still counted here, behind one that has not: say the same in both numbers.
-            let bound = share.bound & BOUND_FOR != 0;
-            share.bound <<= 1;
+            let bound = now < share.bound_at + BOUND_FOR;
             WindowUse {
                 bound,
                 length: share.length,
