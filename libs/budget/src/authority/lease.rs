@@ -88,6 +88,15 @@ impl WindowLease {
             .saturating_sub(self.leaving[..gone].iter().sum())
     }
 
+    /// Of the calls it reported, those that surely still counted when it could start no more.
+    fn alive_at_end(&self, terms: &Terms) -> u32 {
+        let bucket = terms.counted(self.length) / u32::try_from(BUCKETS).unwrap_or(1);
+        // Both by the replica's own clock, from when it sent the report.
+        let gone = terms.lease.as_micros().div_ceil(bucket.as_micros().max(1));
+        let gone = usize::try_from(gone).unwrap_or(BUCKETS).min(BUCKETS);
+        self.leaving[gone..].iter().sum()
+    }
+
     fn in_use(&self, lease: &Lease, now: Moment, terms: &Terms) -> u32 {
         let alive = self.alive(lease.asked_at, now, terms);
         let share = self.held.max(self.granted);
@@ -96,9 +105,8 @@ impl WindowLease {
         }
         let last = lease.starts_until + terms.surely(terms.counted(self.length)) + EDGE;
         // It may have filled its share with calls nobody told us about, and these count a whole window longer.
-        let at_end = self.alive(lease.asked_at, lease.starts_until, terms);
         let unknown = if now < last {
-            share.saturating_sub(at_end)
+            share.saturating_sub(self.alive_at_end(terms))
         } else {
             0
         };
