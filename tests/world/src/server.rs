@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use calgrant_budget::KeyLimits;
+use calgrant_budget::{KeyLimits, message::Overload};
 
 /// Calls in one window, exactly.
 #[derive(Debug, Clone, Default)]
@@ -126,11 +126,15 @@ impl ServerKey {
         self.told.set(limits);
     }
 
-    /// Whether the hidden limit refuses the call.
-    pub fn refuses(&mut self, now: u64) -> bool {
-        self.hidden
-            .as_mut()
-            .is_some_and(|hidden| hidden.full(now).is_some())
+    /// Whether the hidden limit refuses the call, and what the server calls it.
+    pub fn refuses(&mut self, now: u64) -> Option<Overload> {
+        let hidden = self.hidden.as_mut()?;
+        let full = hidden.full(now)?;
+        Some(if full.contains("in flight") {
+            Overload::Concurrency
+        } else {
+            Overload::Unknown
+        })
     }
 
     /// A call comes in and is served. What is wrong with that, if anything.

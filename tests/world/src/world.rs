@@ -805,7 +805,7 @@ impl World {
         let charged = [keys[call.account], *keys.last().unwrap_or(&0)];
         let refused = charged.iter().any(|key| {
             let key = &mut self.keys[*key];
-            now < key.refusing_until || key.server.refuses(now)
+            now < key.refusing_until || key.server.refuses(now).is_some()
         });
         let back = self
             .chance
@@ -972,16 +972,21 @@ impl World {
         let now = self.now;
         // The server names the scope: the account's, unless it was the tenant's limit.
         let shared = *keys.last().unwrap_or(&0);
-        let refuses = |key: &mut Key| now < key.refusing_until + SECOND || key.server.refuses(now);
+        let refuses =
+            |key: &mut Key| now < key.refusing_until + SECOND || key.server.refuses(now).is_some();
         let scope = if refuses(&mut self.keys[shared]) || self.scenario.hidden_tenant.is_some() {
             shared
         } else {
             keys[call.account]
         };
+        let overload = self.keys[scope]
+            .server
+            .refuses(now)
+            .unwrap_or(Overload::Unknown);
         let wait = self.scenario.retry_after;
         let name = self.keys[scope].name.clone();
         let pushback = Pushback {
-            overload: Overload::Unknown,
+            overload,
             wait,
             cause: "ErrorServerBusy".to_owned(),
         };

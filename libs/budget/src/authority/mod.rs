@@ -519,6 +519,8 @@ impl KeyState {
                             interactive,
                             bulk: bulk + u64::from(counted),
                             useful: !idle && lease.is_useful(),
+                            // Who has twice the slots makes twice the calls.
+                            weight: u64::from(lease.granted.unwrap_or(1)),
                             working: lease.peak > 0,
                             has: u64::from(has),
                             ..Want::default()

@@ -14,6 +14,8 @@ pub(super) struct Want {
     pub(super) has: u64,
     /// Its claim to what can't be divided: the higher goes first.
     pub(super) claim: u64,
+    /// In proportion to this, what isn't enough is split. Zero counts as one.
+    pub(super) weight: u64,
     /// Whether it can make use of any: it does, or lacks some.
     pub(super) useful: bool,
     /// Whether it does make use of some.
@@ -93,35 +95,40 @@ fn first(capacity: u64, wants: &[Want], parts: &mut [u64]) -> u64 {
     capacity - left
 }
 
-/// Adds to each part what is asked, the smaller asks in full, the larger ones cut to the same size. Returns what was given.
+/// Adds to each part what is asked, the smaller asks in full, the larger ones cut in proportion to their weights. Returns what was given.
 fn fill(capacity: u64, asked: &[u64], wants: &[Want], parts: &mut [u64]) -> u64 {
+    let weight = |index: usize| wants[index].weight.max(1);
     let mut order: Vec<usize> = (0..asked.len()).filter(|index| asked[*index] > 0).collect();
-    order.sort_unstable_by_key(|index| asked[*index]);
+    order.sort_unstable_by_key(|index| asked[*index] * 1000 / weight(*index));
     let mut left = capacity;
+    let mut weights: u64 = order.iter().map(|index| weight(*index)).sum();
     let mut cut = order.len();
     for (done, index) in order.iter().enumerate() {
-        let even = left / (order.len() - done) as u64;
-        if asked[*index] > even {
+        if asked[*index] > left * weight(*index) / weights {
             cut = done;
             break;
         }
         parts[*index] += asked[*index];
         left -= asked[*index];
+        weights -= weight(*index);
     }
     let cut = &mut order[cut..];
     if !cut.is_empty() {
-        let even = left / cut.len() as u64;
-        let mut over = left % cut.len() as u64;
+        let all = left;
+        for index in cut.iter() {
+            let part = all * weight(*index) / weights;
+            parts[*index] += part;
+            left -= part;
+        }
         // Whole units: some get one more. Those with the better claim, then those who have it already.
         cut.sort_unstable_by_key(|index| {
             let want = &wants[*index];
-            std::cmp::Reverse((want.claim, want.has.min(parts[*index] + even + 1), want.lot))
+            std::cmp::Reverse((want.claim, want.has.min(parts[*index] + 1), want.lot))
         });
         for index in cut {
-            let more = u64::from(over > 0);
-            over -= more;
-            parts[*index] += even + more;
-            left -= even + more;
+            let more = u64::from(left > 0);
+            parts[*index] += more;
+            left -= more;
         }
     }
     capacity - left
