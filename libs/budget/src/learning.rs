@@ -20,10 +20,10 @@ const LONG_PROOF: Duration = Duration::from_secs(300);
 const FIRST_PATIENCE: Duration = Duration::from_secs(60);
 /// The longest time between probes.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(3600);
-/// Refusals so soon after a change belong to what was before it.
+/// Refusals so soon after the level was lowered belong to what was before.
 const SETTLES: Duration = Duration::from_secs(4);
 /// The search ends when so little is between what held and what failed, in percent.
-const NEAR_PERCENT: u64 = 3;
+const NEAR_PERCENT: u64 = 4;
 /// The first step of probes, in percent.
 const FIRST_STEP_PERCENT: u64 = 3;
 /// The largest step of probes, in percent.
@@ -56,8 +56,8 @@ pub struct Ceiling {
     pub patience: Duration,
     /// How far the next probe goes, in percent.
     pub step: u64,
-    /// When the level last changed.
-    pub changed_at: Moment,
+    /// When the level was last lowered.
+    pub lowered_at: Moment,
 }
 
 impl Ceiling {
@@ -70,13 +70,13 @@ impl Ceiling {
             held: Duration::ZERO,
             patience: FIRST_PATIENCE,
             step: FIRST_STEP_PERCENT,
-            changed_at: now,
+            lowered_at: now,
         }
     }
 
     /// Another refusal.
     fn refused(&mut self, smallest: u64, now: Moment) {
-        if now < self.changed_at + SETTLES {
+        if now < self.lowered_at + SETTLES {
             return;
         }
         let failed = self.level;
@@ -96,18 +96,11 @@ impl Ceiling {
         self.bad = failed.max(smallest + 1);
         self.step = FIRST_STEP_PERCENT;
         self.held = Duration::ZERO;
-        self.changed_at = now;
+        self.lowered_at = now;
     }
 
     /// So much was used for the last `passed`. Whether a level is still needed: not when it has reached `nominal`.
-    fn used(
-        &mut self,
-        used: u64,
-        passed: Duration,
-        smallest: u64,
-        nominal: Option<u64>,
-        now: Moment,
-    ) -> bool {
+    fn used(&mut self, used: u64, passed: Duration, smallest: u64, nominal: Option<u64>) -> bool {
         if used * 100 < self.level * USED_UP_PERCENT {
             return true;
         }
@@ -144,7 +137,6 @@ impl Ceiling {
         self.good = self.level;
         self.level = next.min(most);
         self.held = Duration::ZERO;
-        self.changed_at = now;
         true
     }
 }
@@ -351,18 +343,12 @@ impl Learned {
         }
         if let Some(ceiling) = &mut self.in_flight {
             let nominal = usage.most_in_flight.map(|most| u64::from(most) * SLOT);
-            if !ceiling.used(
-                u64::from(usage.in_flight) * SLOT,
-                passed,
-                SLOT,
-                nominal,
-                now,
-            ) {
+            if !ceiling.used(u64::from(usage.in_flight) * SLOT, passed, SLOT, nominal) {
                 self.in_flight = None;
             }
         }
         if let Some(ceiling) = &mut self.rate
-            && !ceiling.used(self.meter.rate(), passed, 1, usage.most_rate, now)
+            && !ceiling.used(self.meter.rate(), passed, 1, usage.most_rate)
         {
             self.rate = None;
         }
@@ -371,7 +357,7 @@ impl Learned {
     /// The clock was set.
     pub(crate) fn shift(&mut self, to: impl Fn(Moment) -> Moment) {
         for ceiling in [&mut self.in_flight, &mut self.rate].into_iter().flatten() {
-            ceiling.changed_at = to(ceiling.changed_at);
+            ceiling.lowered_at = to(ceiling.lowered_at);
         }
         for moment in [
             &mut self.slowness.looked_at,

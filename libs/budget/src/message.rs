@@ -64,6 +64,8 @@ pub struct WindowUse {
     pub length: Duration,
     /// The share the replica holds.
     pub held: u32,
+    /// Whether calls had to wait because of it.
+    pub bound: bool,
     /// Calls that may still count at the server.
     pub counted: u32,
     /// When those leave: so many in the first eighth of [`Terms::counted`](crate::Terms::counted), and so on.
@@ -99,8 +101,12 @@ pub struct Ask {
     pub waiting: Waiting,
     /// Slots the replica holds; `None` for any number.
     pub slots: Option<u32>,
+    /// Whether calls had to wait because of them.
+    pub bound: bool,
     /// Slots in use, those of abandoned calls included.
     pub in_flight: u32,
+    /// The most that were in use of late.
+    pub peak: u32,
     /// Of these, calls without a reply that the server may still work on.
     pub abandoned: u32,
     /// Its windows.

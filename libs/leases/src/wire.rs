@@ -73,6 +73,8 @@ fn ask_to_wire(ask: &Ask) -> pb::LeaseAsk {
         waiting_interactive: ask.waiting.interactive,
         waiting_bulk: ask.waiting.bulk,
         slots: ask.slots,
+        bound: ask.bound,
+        peak: ask.peak,
         in_flight: ask.in_flight,
         abandoned: ask.abandoned,
         windows: ask
@@ -83,6 +85,7 @@ fn ask_to_wire(ask: &Ask) -> pb::LeaseAsk {
                 held: window.held,
                 counted: window.counted,
                 leaving: window.leaving.to_vec(),
+                bound: window.bound,
             })
             .collect(),
         chunks: ask
@@ -114,6 +117,7 @@ fn ask(wire: pb::LeaseAsk) -> Result<Ask, BadInput> {
             held: window.held,
             counted: window.counted,
             leaving,
+            bound: window.bound,
         })
     });
     Ok(Ask {
@@ -123,6 +127,8 @@ fn ask(wire: pb::LeaseAsk) -> Result<Ask, BadInput> {
             bulk: wire.waiting_bulk,
         },
         slots: wire.slots,
+        bound: wire.bound,
+        peak: wire.peak,
         in_flight: wire.in_flight,
         abandoned: wire.abandoned,
         windows: windows.collect::<Result<_, BadInput>>()?,
@@ -321,6 +327,8 @@ mod tests {
                     bulk: 9,
                 },
                 slots: Some(0),
+                bound: true,
+                peak: 3,
                 in_flight: 3,
                 abandoned: 1,
                 windows: vec![WindowUse {
@@ -328,6 +336,7 @@ mod tests {
                     held: 4,
                     counted: 2,
                     leaving: [1, 0, 0, 1, 0, 0, 0, 0],
+                    bound: true,
                 }],
                 chunks: vec![ChunkUse {
                     length: Duration::from_secs(3600),

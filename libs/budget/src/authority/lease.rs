@@ -20,6 +20,8 @@ pub struct WindowLease {
     pub held: u32,
     /// The share it was granted then.
     pub granted: u32,
+    /// Whether calls had waited because of it.
+    pub bound: bool,
     /// Calls that counted then.
     pub counted: u32,
     /// When these leave.
@@ -54,8 +56,12 @@ pub struct Lease {
     pub held: Option<u32>,
     /// Slots it was granted then.
     pub granted: Option<u32>,
+    /// Whether calls had waited because of them.
+    pub bound: bool,
     /// Calls in flight then.
     pub in_flight: u32,
+    /// The most of late.
+    pub peak: u32,
     /// Of these, abandoned ones.
     pub abandoned: u32,
     /// Its parts of windows.
@@ -83,6 +89,15 @@ impl WindowLease {
             .saturating_sub(self.leaving[..gone].iter().sum())
     }
 
+    /// Of the calls it reported, those that surely still counted when it could start no more.
+    fn alive_at_end(&self, terms: &Terms) -> u32 {
+        let bucket = terms.counted(self.length) / u32::try_from(BUCKETS).unwrap_or(1);
+        // Both by the replica's own clock, from when it sent the report.
+        let gone = terms.lease.as_micros().div_ceil(bucket.as_micros().max(1));
+        let gone = usize::try_from(gone).unwrap_or(BUCKETS).min(BUCKETS);
+        self.leaving[gone..].iter().sum()
+    }
+
     fn in_use(&self, lease: &Lease, now: Moment, terms: &Terms) -> u32 {
         let alive = self.alive(lease.asked_at, now, terms);
         let share = self.held.max(self.granted);
@@ -91,9 +106,8 @@ impl WindowLease {
         }
         let last = lease.starts_until + terms.surely(terms.counted(self.length)) + EDGE;
         // It may have filled its share with calls nobody told us about, and these count a whole window longer.
-        let at_end = self.alive(lease.asked_at, lease.starts_until, terms);
         let unknown = if now < last {
-            share.saturating_sub(at_end)
+            share.saturating_sub(self.alive_at_end(terms))
         } else {
             0
         };
@@ -112,7 +126,9 @@ impl Lease {
             waiting: Waiting::default(),
             held: Some(0),
             granted: Some(0),
+            bound: false,
             in_flight: 0,
+            peak: 0,
             abandoned: 0,
             windows: Vec::new(),
             chunks: ask
@@ -147,7 +163,9 @@ impl Lease {
         };
         self.held = ask.slots;
         self.granted = Some(0);
+        self.bound = ask.bound;
         self.in_flight = ask.in_flight;
+        self.peak = ask.peak.max(ask.in_flight);
         self.abandoned = ask.abandoned;
         self.windows = ask
             .windows
@@ -156,6 +174,7 @@ impl Lease {
                 length: window.length,
                 held: window.held,
                 granted: 0,
+                bound: window.bound,
                 counted: window.counted,
                 leaving: window.leaving,
             })
@@ -199,6 +218,11 @@ impl Lease {
     /// Whether it may start calls.
     pub fn is_live(&self, now: Moment) -> bool {
         now < self.starts_until
+    }
+
+    /// Whether it can make use of the key: it does, or waits for something of it.
+    pub(super) fn is_useful(&self) -> bool {
+        self.peak > 0 || self.bound || self.windows.iter().any(|window| window.bound)
     }
 
     /// Slots that may be in use at the server.

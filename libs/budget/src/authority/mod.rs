@@ -129,6 +129,7 @@ impl KeyState {
         let nothing = stopped.is_some() || ask.gives_back;
         let slots = self.slots(&limits);
         let (granted, mut why) = self.slots_for(place, &slots, nothing, terms);
+        self.leases[place].granted = granted;
         let (windows, which) = self.windows_for(place, &limits, nothing, terms);
         why = which.or(why);
         let (chunks, which) = self.chunks_for(place, &limits, nothing, terms);
@@ -137,7 +138,6 @@ impl KeyState {
         why = which.or(why);
 
         let lease = &mut self.leases[place];
-        lease.granted = granted;
         if nothing {
             // Calls may still start under what the replica held when it asked.
             let held = ask.slots != Some(0);
@@ -407,7 +407,8 @@ impl KeyState {
                 }
             }
             let mut want = want(lease);
-            want.lot = lot(&self.name, &lease.replica);
+            want.lot = lot(&self.name.owner, &lease.replica);
+            want.first = lot("", &lease.replica);
             if want.has == 0 && now >= lease.turn_since + TURN {
                 // Who waits longest goes first.
                 want.claim = (now - lease.turn_since).as_secs();
@@ -436,11 +437,16 @@ impl KeyState {
             place,
             u64::from(most),
             |lease| u64::from(lease.slots_in_use(now, terms)),
-            |lease| Want {
-                interactive: u64::from(lease.waiting.interactive),
-                bulk: u64::from(lease.in_flight + lease.waiting.bulk),
-                has: u64::from(held(lease, place, &self.leases)),
-                ..Want::default()
+            |lease| {
+                let (interactive, bulk) = wanted(lease, lease.bound);
+                Want {
+                    interactive,
+                    bulk: bulk + u64::from(lease.peak),
+                    useful: lease.is_useful(),
+                    working: lease.peak > 0,
+                    has: u64::from(held(lease, place, &self.leases)),
+                    ..Want::default()
+                }
             },
         );
         let lease = &self.leases[place];
@@ -490,8 +496,12 @@ impl KeyState {
                     .windows
                     .iter()
                     .find(|window| window.length == length)
-                    .map_or((0, 0), |window| {
-                        (window.counted, window.held.max(window.granted))
+                    .map_or((0, 0, true), |window| {
+                        (
+                            window.counted,
+                            window.held.max(window.granted),
+                            window.bound,
+                        )
                     })
             };
             let part = if nothing {
@@ -502,15 +512,17 @@ impl KeyState {
                     u64::from(window.calls),
                     |lease| u64::from(lease.window_in_use(length, now, terms)),
                     |lease| {
-                        let (counted, has) = of(lease);
-                        let bulk = if lease.waiting.total() + lease.in_flight > 0 {
-                            counted + lease.waiting.bulk
-                        } else {
-                            0
-                        };
+                        let (counted, has, bound) = of(lease);
+                        // Without a slot it can make no use of it.
+                        let idle = lease.granted == Some(0) && lease.in_flight == 0;
+                        let (interactive, bulk) = wanted(lease, bound && !idle);
                         Want {
-                            interactive: u64::from(lease.waiting.interactive),
-                            bulk: u64::from(bulk),
+                            interactive,
+                            bulk: bulk + u64::from(counted),
+                            useful: !idle && lease.is_useful(),
+                            // Who has twice the slots makes twice the calls.
+                            weight: u64::from(lease.granted.unwrap_or(1)),
+                            working: lease.peak > 0,
                             has: u64::from(has),
                             ..Want::default()
                         }
@@ -540,6 +552,7 @@ impl KeyState {
                     length,
                     held: 0,
                     granted: window.calls,
+                    bound: true,
                     counted: 0,
                     leaving: Default::default(),
                 }),
@@ -578,6 +591,7 @@ impl KeyState {
                     |lease| Want {
                         interactive: u64::from(lease.waiting.interactive),
                         bulk: u64::from(lease.in_flight + lease.waiting.bulk),
+                        useful: true,
                         has: lease.chunk_unspent(length),
                         ..Want::default()
                     },
@@ -656,9 +670,21 @@ fn held(lease: &Lease, place: usize, leases: &[Lease]) -> u32 {
     slots.unwrap_or_default()
 }
 
+/// What waits for more of something: nothing, if it didn't have to wait because of that.
+fn wanted(lease: &Lease, bound: bool) -> (u64, u64) {
+    if bound {
+        (
+            u64::from(lease.waiting.interactive),
+            u64::from(lease.waiting.bulk),
+        )
+    } else {
+        (0, 0)
+    }
+}
+
 /// Decides between equals: for each key another replica, so that not always the same one has more.
-fn lot(key: &KeyName, replica: &str) -> u64 {
-    let bytes = key.owner.bytes().chain(replica.bytes());
+fn lot(owner: &str, replica: &str) -> u64 {
+    let bytes = owner.bytes().chain(replica.bytes());
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })

@@ -14,8 +14,16 @@ pub(super) struct Want {
     pub(super) has: u64,
     /// Its claim to what can't be divided: the higher goes first.
     pub(super) claim: u64,
-    /// Decides between equals.
+    /// In proportion to this, what isn't enough is split. Zero counts as one.
+    pub(super) weight: u64,
+    /// Whether it can make use of any: it does, or lacks some.
+    pub(super) useful: bool,
+    /// Whether it does make use of some.
+    pub(super) working: bool,
+    /// Decides between equals: another for each key.
     pub(super) lot: u64,
+    /// The same, but alike for all keys: who gets a first unit of one gets it of all, or could use none.
+    pub(super) first: u64,
 }
 
 /// Each one's part of `capacity`. Together never more.
@@ -28,10 +36,22 @@ pub(super) fn split(capacity: u64, wants: &[Want]) -> Vec<u64> {
         0
     };
     let mut left = capacity;
-    let interactive: Vec<u64> = wants.iter().map(|want| want.interactive).collect();
-    let for_interactive = left - kept;
+    left -= first(left, wants, &mut parts);
+    let interactive: Vec<u64> = wants
+        .iter()
+        .zip(&parts)
+        .map(|(want, part)| want.interactive.saturating_sub(*part))
+        .collect();
+    let for_interactive = left.saturating_sub(kept);
     left -= fill(for_interactive, &interactive, wants, &mut parts);
-    let bulk: Vec<u64> = wants.iter().map(|want| want.bulk).collect();
+    // A first unit counts for the interactive lane if that wants any.
+    let bulk: Vec<u64> = wants
+        .iter()
+        .map(|want| {
+            want.bulk
+                .saturating_sub(u64::from(want.interactive == 0 && want.useful))
+        })
+        .collect();
     left -= fill(left, &bulk, wants, &mut parts);
     let rest: Vec<u64> = wants
         .iter()
@@ -54,35 +74,61 @@ pub(super) fn split(capacity: u64, wants: &[Want]) -> Vec<u64> {
     parts
 }
 
-/// Adds to each part what is asked, the smaller asks in full, the larger ones cut to the same size. Returns what was given.
-fn fill(capacity: u64, asked: &[u64], wants: &[Want], parts: &mut [u64]) -> u64 {
-    let mut order: Vec<usize> = (0..asked.len()).filter(|index| asked[*index] > 0).collect();
-    order.sort_unstable_by_key(|index| asked[*index]);
+/// One unit for each who can use it. If there are too few, an account runs on fewer replicas.
+fn first(capacity: u64, wants: &[Want], parts: &mut [u64]) -> u64 {
+    let mut order: Vec<usize> = (0..wants.len())
+        .filter(|index| wants[*index].useful && wants[*index].interactive + wants[*index].bulk > 0)
+        .collect();
+    if order.len() as u64 > capacity {
+        order.sort_unstable_by_key(|index| {
+            let want = &wants[*index];
+            // Handing over costs a second: who works keeps on.
+            std::cmp::Reverse((want.claim, want.interactive > 0, want.working, want.first))
+        });
+    }
     let mut left = capacity;
+    for index in order {
+        let one = left.min(1);
+        parts[index] += one;
+        left -= one;
+    }
+    capacity - left
+}
+
+/// Adds to each part what is asked, the smaller asks in full, the larger ones cut in proportion to their weights. Returns what was given.
+fn fill(capacity: u64, asked: &[u64], wants: &[Want], parts: &mut [u64]) -> u64 {
+    let weight = |index: usize| wants[index].weight.max(1);
+    let mut order: Vec<usize> = (0..asked.len()).filter(|index| asked[*index] > 0).collect();
+    order.sort_unstable_by_key(|index| asked[*index] * 1000 / weight(*index));
+    let mut left = capacity;
+    let mut weights: u64 = order.iter().map(|index| weight(*index)).sum();
     let mut cut = order.len();
     for (done, index) in order.iter().enumerate() {
-        let even = left / (order.len() - done) as u64;
-        if asked[*index] > even {
+        if asked[*index] > left * weight(*index) / weights {
             cut = done;
             break;
         }
         parts[*index] += asked[*index];
         left -= asked[*index];
+        weights -= weight(*index);
     }
     let cut = &mut order[cut..];
     if !cut.is_empty() {
-        let even = left / cut.len() as u64;
-        let mut over = left % cut.len() as u64;
+        let all = left;
+        for index in cut.iter() {
+            let part = all * weight(*index) / weights;
+            parts[*index] += part;
+            left -= part;
+        }
         // Whole units: some get one more. Those with the better claim, then those who have it already.
         cut.sort_unstable_by_key(|index| {
             let want = &wants[*index];
-            std::cmp::Reverse((want.claim, want.has.min(parts[*index] + even + 1), want.lot))
+            std::cmp::Reverse((want.claim, want.has.min(parts[*index] + 1), want.lot))
         });
         for index in cut {
-            let more = u64::from(over > 0);
-            over -= more;
-            parts[*index] += even + more;
-            left -= even + more;
+            let more = u64::from(left > 0);
+            parts[*index] += more;
+            left -= more;
         }
     }
     capacity - left
@@ -140,7 +186,7 @@ mod tests {
             wants in prop::collection::vec((0u64..50, 0u64..50, 0u64..50, 0u64..3), 0..8),
         ) {
             let wants: Vec<Want> = wants.into_iter()
-                .map(|(interactive, bulk, has, claim)| Want { interactive, bulk, has, claim, lot: 0 }).collect();
+                .map(|(interactive, bulk, has, claim)| Want { interactive, bulk, has, claim, useful: interactive % 2 == 0, ..Want::default() }).collect();
             let parts = split(capacity, &wants);
             let asked: u64 = wants.iter().map(|want| want.interactive + want.bulk).sum();
             prop_assert!(parts.iter().sum::<u64>() <= capacity);

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::window::Windows;
+use super::window::{BOUND_FOR, Windows};
 use crate::{
     Moment, Terms,
     key::KeyName,
@@ -78,6 +78,10 @@ pub(super) struct Hold {
     blocked_until: Moment,
     why: Why,
     waiting: Waiting,
+    /// When calls last had to wait for slots.
+    bound_at: Moment,
+    /// The most in flight since then.
+    peak: [u32; 2],
     /// The most that waited since the last renewal, and since the one before.
     wanted: [Waiting; 2],
     idle: u8,
@@ -102,6 +106,8 @@ impl Hold {
             blocked_until: Moment::ZERO,
             why: Why::Enough,
             waiting: Waiting::default(),
+            bound_at: Moment::ZERO,
+            peak: [0; 2],
             wanted: [Waiting::default(); 2],
             idle: IDLE_RENEWALS,
             untold: Untold::default(),
@@ -144,43 +150,51 @@ impl Hold {
 
     pub(super) fn look(&mut self, lane: Lane, calls: u32, now: Moment) -> Look {
         if now >= self.start_until {
+            self.bound_at = now;
             return Look::OnGrant;
         }
         self.forget(now);
         if now < self.blocked_until {
             return Look::At(self.blocked_until);
         }
-        if let Some(slots) = self.slots {
-            if calls > slots {
-                return Look::OnGrant;
-            }
-            if self.in_flight + calls > slots {
-                // All that holds us may be abandoned calls, whose end nobody reports.
-                return self
-                    .abandoned
-                    .front()
-                    .map_or(Look::OnRelease, |abandoned| Look::At(abandoned.until));
-            }
-        }
+        // Each limit is asked, whatever the first says: what is lacking is asked for together.
+        let windows = self.windows.free_at(lane, calls, now);
+        let slots = self.slots_free(calls, now);
         let out_of_calls = |chunk: &ChunkUse| chunk.used + u64::from(calls) > chunk.allowed;
-        if self.chunks.iter().any(out_of_calls) {
+        let out_of_time = self.time_allowed.is_some_and(|allowed| {
+            let running = self.running(now).max(self.cost * self.in_flight);
+            self.time_spent + running + self.cost * calls > allowed
+        });
+        if self.chunks.iter().any(out_of_calls) || out_of_time {
             return Look::OnGrant;
         }
-        if let Some(allowed) = self.time_allowed {
-            let running = self.running(now).max(self.cost * self.in_flight);
-            if self.time_spent + running + self.cost * calls > allowed {
-                return Look::OnGrant;
-            }
+        match (slots, windows) {
+            (Look::OnGrant, _) | (_, None) => Look::OnGrant,
+            (Look::Go, Some(at)) if at > now => Look::At(at),
+            (Look::At(until), Some(at)) => Look::At(at.max(until)),
+            (slots, Some(_)) => slots,
         }
-        match self.windows.free_at(lane, calls, now) {
-            None => Look::OnGrant,
-            Some(at) if at > now => Look::At(at),
-            Some(_) => Look::Go,
+    }
+
+    fn slots_free(&mut self, calls: u32, now: Moment) -> Look {
+        let Some(slots) = self.slots else {
+            return Look::Go;
+        };
+        if self.in_flight + calls <= slots {
+            return Look::Go;
         }
+        self.bound_at = now;
+        if calls > slots {
+            return Look::OnGrant;
+        }
+        // All that holds us may be abandoned calls, whose end nobody reports.
+        let abandoned = self.abandoned.front();
+        abandoned.map_or(Look::OnRelease, |abandoned| Look::At(abandoned.until))
     }
 
     pub(super) fn start(&mut self, lane: Lane, calls: u32, terms: &Terms, now: Moment) -> u64 {
         self.in_flight += calls;
+        self.peak[0] = self.peak[0].max(self.in_flight);
         self.starts += now * calls;
         self.untold.started += calls;
         for chunk in &mut self.chunks {
@@ -266,7 +280,14 @@ impl Hold {
         self.told = std::mem::take(&mut self.untold);
         let pushbacks = self.told.pushbacks.iter();
         let held = now < self.start_until;
+        let (bound, peak) = (
+            now < self.bound_at + BOUND_FOR,
+            self.peak[0].max(self.peak[1]),
+        );
+        self.peak = [self.in_flight, self.peak[0]];
         Some(Ask {
+            bound,
+            peak,
             key: self.name.clone(),
             waiting,
             slots: if held { self.slots } else { Some(0) },

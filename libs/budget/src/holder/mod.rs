@@ -107,6 +107,8 @@ pub struct Holder {
     renewals: u64,
     /// The renewal whose answer is awaited, and when it was sent.
     sent: Option<(u64, Moment)>,
+    /// Whether that asks for anything.
+    asked: bool,
     renewed_at: Option<Moment>,
     clock: ClockRate,
     breaches: Breaches,
@@ -126,6 +128,7 @@ impl Holder {
             generation: 0,
             renewals: 0,
             sent: None,
+            asked: false,
             renewed_at: None,
             clock: ClockRate::new(terms.clock_ppm),
             breaches: Breaches::default(),
@@ -164,14 +167,18 @@ impl Holder {
 
     /// Why `calls` could not start now; `None` if they could. Starts nothing.
     pub fn look(&mut self, charge: &Charge, lane: Lane, calls: u32, now: Moment) -> Option<Answer> {
-        let (mut at, mut on_release) = (now, false);
+        // All are asked, whatever the first say: what is lacking is asked for together.
+        let (mut at, mut on_release, mut on_grant) = (now, false, false);
         for key in charge.keys() {
             match self.keys[key].look(lane, calls, now) {
                 Look::Go => {}
                 Look::At(moment) => at = at.max(moment),
                 Look::OnRelease => on_release = true,
-                Look::OnGrant => return Some(Answer::NoLease),
+                Look::OnGrant => on_grant = true,
             }
+        }
+        if on_grant {
+            return Some(Answer::NoLease);
         }
         if on_release {
             return Some(Answer::WaitForRelease);
@@ -277,20 +284,25 @@ impl Holder {
         self.sent = Some((self.renewals, now));
         self.renewed_at = Some(now);
         let terms = &self.terms;
+        let asks: Vec<_> = self
+            .keys
+            .iter_mut()
+            .filter_map(|hold| hold.report(terms, now))
+            .collect();
+        self.asked = !asks.is_empty();
         Renewal {
             replica: self.replica.clone(),
             number: self.renewals,
-            asks: self
-                .keys
-                .iter_mut()
-                .filter_map(|hold| hold.report(terms, now))
-                .collect(),
+            asks,
         }
     }
 
     /// The authority's answer. Whether it was taken: one that was overtaken is not.
     pub fn apply(&mut self, renewed: &Renewed, now: Moment) -> bool {
-        let Some((_, sent)) = self.sent.take_if(|(number, _)| *number == renewed.number) else {
+        // To a renewal that arrives a second time nothing is granted; the answer to the first one is still to come.
+        let overtaken = self.asked && renewed.grants.is_empty();
+        let awaited = |sent: &mut (u64, Moment)| sent.0 == renewed.number && !overtaken;
+        let Some((_, sent)) = self.sent.take_if(awaited) else {
             return false;
         };
         match renewed.clock {

@@ -13,7 +13,12 @@ use crate::{
 };
 
 /// So much of the bulk lane may start at once: what its even pace yields in this time.
-const BULK_AT_ONCE: Duration = Duration::from_secs(1);
+///
+/// Well below a second's worth: what starts at once leaves the window at once, and until then somebody who comes has to wait.
+const BULK_AT_ONCE: Duration = Duration::from_millis(250);
+
+/// For so long a replica is taken as waiting for something that it lacked: long enough to get together all that a call needs.
+pub(super) const BOUND_FOR: Duration = Duration::from_secs(4);
 
 /// Some calls that started together.
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +82,8 @@ struct Share {
     counted: u32,
     /// When the even pace of the bulk lane reaches the next call.
     paced: Moment,
+    /// When calls last had to wait because of it.
+    bound_at: Moment,
 }
 
 impl Share {
@@ -94,7 +101,8 @@ impl Share {
 
     /// One call's part of the window.
     fn pace(&self) -> Duration {
-        self.counts_for / self.share.max(1)
+        // A little faster than the window allows, to make up for a lost moment.
+        self.counts_for * 97 / 100 / self.share.max(1)
     }
 }
 
@@ -108,27 +116,34 @@ pub(super) struct Windows {
 impl Windows {
     /// When `calls` may start, at the earliest; `None` if the shares are too small for so many.
     pub(super) fn free_at(&mut self, lane: Lane, calls: u32, now: Moment) -> Option<Moment> {
-        let mut at = now;
+        let mut at = Some(now);
         for share in &mut self.shares {
             share.forget(&self.history, now);
             if calls > share.share {
-                return None;
+                share.bound_at = now;
+                at = None;
+                continue;
             }
+            let mut at_share = now;
             let mut over = (share.counted + calls).saturating_sub(share.share);
             for started in self.history.from(share.left) {
                 if over == 0 {
                     break;
                 }
-                at = at.max(started.counted_by + share.counts_for);
+                at_share = at_share.max(started.counted_by + share.counts_for);
                 over = over.saturating_sub(started.calls);
             }
             if lane == Lane::Bulk {
                 // With a pace slower than that, one at a time.
                 let ahead = BULK_AT_ONCE.saturating_sub(share.pace());
-                at = at.max(share.paced.saturating_sub(ahead));
+                at_share = at_share.max(share.paced.saturating_sub(ahead));
             }
+            if at_share > now {
+                share.bound_at = now;
+            }
+            at = at.map(|at| at.max(at_share));
         }
-        Some(at)
+        at
     }
 
     /// The largest number of calls that can start together.
@@ -190,6 +205,7 @@ impl Windows {
                     .map(|started| started.calls)
                     .sum(),
                 paced: Moment::ZERO,
+                bound_at: Moment::ZERO,
             });
         }
     }
@@ -224,7 +240,9 @@ impl Windows {
                 leaving[index] += started.calls;
             }
             // Those that left out of turn are still counted here, behind one that has not: say the same in both numbers.
+            let bound = now < share.bound_at + BOUND_FOR;
             WindowUse {
+                bound,
                 length: share.length,
                 held: if held { share.share } else { 0 },
                 counted: share.counted,
