@@ -160,6 +160,7 @@ impl Budgets {
             .map_err(|_| "status doesn't answer in time".to_owned())?
             .map_err(|status| status.message().to_owned())?;
         let renewed = wire::renewed(answer.into_inner()).map_err(|bad| bad.to_string())?;
+        debug!(?renewal, ?renewed, "renewed");
         self.apply(&renewed);
         Ok(())
     }

@@ -90,16 +90,16 @@ async fn rabbitmq_gone_in_the_middle() {
     house.to_broker.set_away(true);
     let seen = ended(&house.operation(&operation.id).await);
     // Accepting needs no broker.
-    let second = house.submit(group("staff@uni.example")).await;
+    let plan = RunDelegationRequest {
+        validate_only: true,
+        ..group("staff@uni.example")
+    };
+    let second = house.submit(plan).await;
     house.to_broker.set_away(false);
     house.until(&operation.id, |now| ended(now) > seen).await;
     ends_true(&house, &operation.id).await;
-    house
-        .done(RunDelegationRequest {
-            request_id: second.id,
-            ..group("staff@uni.example")
-        })
-        .await;
+    let planned = house.ended(&second.id).await;
+    assert_eq!(planned.state(), OperationState::Done);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -116,6 +116,24 @@ async fn each_service_stopped_and_started_in_the_middle() {
             .await;
         house.stop(service).await;
         house.restart(service).await;
+    }
+    ends_true(&house, &operation.id).await;
+}
+
+/// Windows are exact across a restart: what the old process used counts for the new one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_worker_keeps_to_the_windows() {
+    let mut setup = Setup::mailboxes(120);
+    setup.windows = vec![(40, 2000)];
+    setup.school.windows = vec![(40, 2)];
+    let mut house = House::start(setup).await;
+    let operation = house.submit(group(EVERYONE)).await;
+    for some in [20, 50, 80] {
+        house
+            .until(&operation.id, |operation| ended(operation) >= some)
+            .await;
+        house.stop(Service::Worker).await;
+        house.restart(Service::Worker).await;
     }
     ends_true(&house, &operation.id).await;
 }
