@@ -10,6 +10,7 @@ mod process;
 mod python;
 mod servers;
 mod signals;
+mod simulate;
 mod test;
 mod workspace;
 
@@ -36,6 +37,8 @@ enum Task {
     Check,
     /// Start private Postgres and RabbitMQ servers, print their addresses, stop them on Ctrl-C.
     Servers(servers::Args),
+    /// Run the budgets' code in a seeded world in virtual time, and print one line of JSON.
+    Simulate(simulate::Args),
 }
 
 fn main() -> ExitCode {
@@ -58,5 +61,6 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test(args) => test::run_all(&args),
         Task::Check => check::run_all(),
         Task::Servers(args) => servers::run(&args),
+        Task::Simulate(args) => simulate::run(&args),
     }
 }
