@@ -11,6 +11,7 @@ mod process;
 mod python;
 mod servers;
 mod signals;
+mod simulate;
 mod test;
 mod workspace;
 
@@ -39,6 +40,8 @@ enum Task {
     Bench(bench::Args),
     /// Start private Postgres and RabbitMQ servers, print their addresses, stop them on Ctrl-C.
     Servers(servers::Args),
+    /// Run the budgets' code in a seeded world in virtual time, and print one line of JSON.
+    Simulate(simulate::Args),
 }
 
 fn main() -> ExitCode {
@@ -62,5 +65,6 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Check => check::run_all(),
         Task::Bench(args) => bench::run_all(&args),
         Task::Servers(args) => servers::run(&args),
+        Task::Simulate(args) => simulate::run(&args),
     }
 }

@@ -28,7 +28,9 @@ const NEAR_PERCENT: u64 = 4;
 const FIRST_STEP_PERCENT: u64 = 3;
 /// The largest step of probes, in percent.
 const LARGEST_STEP_PERCENT: u64 = 50;
-/// A level counts as used up from so much of it on, in percent.
+/// A rate counts as used up from so much of it on, in percent.
+const RATE_USED_UP_PERCENT: u64 = 90;
+/// The same for slots.
 const USED_UP_PERCENT: u64 = 85;
 /// A wait, if the server named none; doubled while refusals go on.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -101,7 +103,13 @@ impl Ceiling {
 
     /// So much was used for the last `passed`. Whether a level is still needed: not when it has reached `nominal`.
     fn used(&mut self, used: u64, passed: Duration, smallest: u64, nominal: Option<u64>) -> bool {
-        if used * 100 < self.level * USED_UP_PERCENT {
+        let is_rate = smallest < SLOT;
+        let used_up = if is_rate {
+            RATE_USED_UP_PERCENT
+        } else {
+            USED_UP_PERCENT
+        };
+        if used * 100 < self.level * used_up {
             return true;
         }
         self.held += passed;
@@ -134,7 +142,13 @@ impl Ceiling {
             self.bad
                 .max(up(self.level + (self.level * self.step / 100).max(1)))
         };
-        self.good = self.level;
+        // Of a rate, only what was really made has proved itself; slots are seen at a moment, when some may just be free.
+        let proved = if is_rate {
+            self.level.min(used * 103 / 100)
+        } else {
+            self.level
+        };
+        self.good = self.good.max(proved);
         self.level = next.min(most);
         self.held = Duration::ZERO;
         true

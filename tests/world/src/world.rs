@@ -320,7 +320,7 @@ impl World {
                 );
             }
         }
-        self.violation(what);
+        self.violation(&what);
     }
 
     /// So long may pass without a call of a tenant that has work.
@@ -341,7 +341,7 @@ impl World {
             .push(Reverse((at.max(self.now), self.events, event)));
     }
 
-    fn violation(&mut self, what: String) {
+    fn violation(&mut self, what: &str) {
         if self.scenario.drift_ppm > 1000 || self.now < self.excused_until {
             self.report.excused += 1;
             return;
@@ -692,7 +692,7 @@ impl World {
                     key.name,
                     (now - key.stopped_since) / 1000
                 );
-                self.violation(what);
+                self.violation(&what);
             } else if now + 60_000 < key.blocked_until
                 && self.replicas[replica].read_at > key.block_read_at
             {
@@ -701,7 +701,7 @@ impl World {
                     key.name,
                     (key.blocked_until - now) / 1000
                 );
-                self.violation(what);
+                self.violation(&what);
             }
         }
         if lane == Lane::Interactive
@@ -829,7 +829,7 @@ impl World {
         for key in charged {
             if let Some(wrong) = self.keys[key].server.enter(now) {
                 let what = format!("{}: {wrong}", self.keys[key].name);
-                self.violation(what);
+                self.violation(&what);
             }
         }
         self.report.served += 1;
@@ -1193,7 +1193,7 @@ impl World {
     fn fairness(&mut self) -> f64 {
         let [a, b] = self.side_by_side;
         if a + b > 100 && a.abs_diff(b) * 4 > a + b {
-            self.violation(format!("two operations side by side got {a} and {b}"));
+            self.violation(&format!("two operations side by side got {a} and {b}"));
         }
         let rates: Vec<f64> = self
             .tenants
@@ -1248,7 +1248,7 @@ impl World {
             }
         }
         for what in left {
-            self.violation(what);
+            self.violation(&what);
         }
     }
 }

@@ -86,6 +86,7 @@ fn budgets_are_used_up() {
                     "windows",
                     limits(Some(50), &[window(120, 6), window(360, 20)]),
                 ),
+                ("6 s", limits(None, &[window(120, 6)])),
                 ("both", limits(Some(4), &[window(118, 6), window(390, 20)])),
             ] {
                 let used = utilisation(accounts, replicas, &account);
@@ -172,6 +173,7 @@ fn somebody_who_waits_goes_before_a_hundred_thousand() {
     for replicas in [1, 3] {
         let scenario = Scenario {
             newcomers_every: 2_300_000,
+            until: 1200 * SECOND,
             ..Scenario::calm(1, 4, replicas, limits(Some(4), &[window(30, 6)]))
         };
         let mut waits = World::new(scenario).run().interactive_waits;

@@ -407,6 +407,7 @@ impl KeyState {
                 }
             }
             let mut want = want(lease);
+            want.hopes = lease.waiting.total() > 0;
             want.lot = lot(&self.name.owner, &lease.replica);
             want.first = lot("", &lease.replica);
             if want.has == 0 && now >= lease.turn_since + TURN {
@@ -464,6 +465,17 @@ impl KeyState {
         (u32::try_from(part).ok(), why)
     }
 
+    /// Whether nearly all slots are used, so that they decide who makes how many calls.
+    fn slots_bind(&self, limits: &KeyLimits) -> bool {
+        let live = self.leases.iter().filter(|lease| lease.is_live(self.seen));
+        let used: u32 = live
+            .map(|lease| lease.peak.min(lease.granted.unwrap_or(0)))
+            .sum();
+        self.slots(limits)
+            .most
+            .is_some_and(|most| used * 5 >= most * 4)
+    }
+
     fn windows_for(
         &mut self,
         place: usize,
@@ -488,6 +500,7 @@ impl KeyState {
                 None => windows.push(window),
             }
         }
+        let slots_bind = self.slots_bind(limits);
         let mut why = None;
         for window in &mut windows {
             let length = window.length;
@@ -521,7 +534,11 @@ impl KeyState {
                             bulk: bulk + u64::from(counted),
                             useful: !idle && lease.is_useful(),
                             // Who has twice the slots makes twice the calls.
-                            weight: u64::from(lease.granted.unwrap_or(1)),
+                            weight: if slots_bind {
+                                u64::from(lease.granted.unwrap_or(1))
+                            } else {
+                                1
+                            },
                             working: lease.peak > 0,
                             has: u64::from(has),
                             ..Want::default()

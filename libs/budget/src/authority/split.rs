@@ -14,6 +14,8 @@ pub(super) struct Want {
     pub(super) has: u64,
     /// Its claim to what can't be divided: the higher goes first.
     pub(super) claim: u64,
+    /// Whether it has work, whatever it lacks.
+    pub(super) hopes: bool,
     /// In proportion to this, what isn't enough is split. Zero counts as one.
     pub(super) weight: u64,
     /// Whether it can make use of any: it does, or lacks some.
@@ -59,15 +61,13 @@ pub(super) fn split(capacity: u64, wants: &[Want]) -> Vec<u64> {
         .map(|(want, part)| (want.interactive + want.bulk).saturating_sub(*part))
         .collect();
     left -= fill(left, &rest, wants, &mut parts);
-    // Nobody asks for the rest. Whoever works may have it, but among several some stays for the next who comes.
-    let active = wants
-        .iter()
-        .filter(|want| want.interactive + want.bulk > 0)
-        .count() as u64;
-    let spare = if active > 1 { left / 2 } else { left };
-    let each = spare.checked_div(active).unwrap_or_default();
+    // Nobody asks for the rest. Whoever has work may have it, but among several some stays for the next who comes.
+    let active = |want: &Want| want.hopes || want.interactive + want.bulk > 0;
+    let count = wants.iter().filter(|want| active(want)).count() as u64;
+    let spare = if count > 1 { left / 2 } else { left };
+    let each = spare.checked_div(count).unwrap_or_default();
     for (part, want) in parts.iter_mut().zip(wants) {
-        if want.interactive + want.bulk > 0 {
+        if active(want) {
             *part += each;
         }
     }

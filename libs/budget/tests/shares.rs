@@ -1,0 +1,104 @@
+//! Several replicas and one authority, in any order of events: together they never have more than the budget.
+
+use std::time::Duration;
+
+use calgrant_budget::{
+    Answer, Charge, Holder, KeyLimits, KeyName, KeyState, Pace, Permit, Reading, Scope, Stand,
+    Terms, Window,
+    message::{Lane, Renewed, Waiting},
+};
+use proptest::prelude::*;
+
+const MOST: u32 = 5;
+const WINDOW: (u32, u64) = (9, 2000);
+
+struct Replica {
+    holder: Holder,
+    charge: Charge,
+    permits: Vec<Permit>,
+}
+
+/// What happens next, to which replica: after so many milliseconds.
+#[derive(Debug, Clone)]
+enum Step {
+    Ask,
+    Done,
+    Abandon,
+    Renew { lost: bool },
+    Pause(bool),
+}
+
+fn step() -> impl Strategy<Value = (usize, u64, Step)> {
+    let kind = prop_oneof![
+        6 => Just(Step::Ask),
+        4 => Just(Step::Done),
+        1 => Just(Step::Abandon),
+        3 => prop::bool::weighted(0.2).prop_map(|lost| Step::Renew { lost }),
+        1 => prop::bool::weighted(0.2).prop_map(Step::Pause),
+    ];
+    (0usize..3, 0u64..300, kind)
+}
+
+proptest! {
+    #[test]
+    fn together_never_more_than_the_budget(steps in prop::collection::vec(step(), 1..400)) {
+        let terms = Terms { abandoned_hold: Duration::from_secs(2), longest_call: Duration::from_secs(1), ..Terms::default() };
+        let key = KeyName::new(Scope::Account, "sa-1", "ews");
+        let limits = KeyLimits {
+            in_flight: Some(MOST),
+            windows: vec![Window { calls: WINDOW.0, length: Duration::from_millis(WINDOW.1) }],
+            ..KeyLimits::default()
+        };
+        let reading = |now| Reading { now: Duration::from_millis(now), era: 1 };
+        let mut state = KeyState::new(key.clone(), limits, reading(10_000));
+        let mut replicas: Vec<Replica> = (0..3).map(|index| {
+            let mut holder = Holder::new(format!("replica-{index}"), terms, Pace::default());
+            let charge = holder.charge(std::slice::from_ref(&key)).expect("one key");
+            Replica { holder, charge, permits: Vec::new() }
+        }).collect();
+        // What the server sees: arrivals, and ends of calls without a reply.
+        let (mut now, mut arrived, mut abandoned) = (10_000u64, Vec::<u64>::new(), Vec::<u64>::new());
+        let mut paused_since = None;
+        for (index, gap, step) in steps {
+            now += gap;
+            let local = Duration::from_millis(now);
+            abandoned.retain(|until| *until > now);
+            let replica = &mut replicas[index];
+            replica.holder.wait(&key, Waiting { interactive: 0, bulk: 9 });
+            match step {
+                Step::Ask => if let Answer::Go(permit) = replica.holder.ask(&replica.charge, Lane::Bulk, 1, local) {
+                    replica.holder.first_byte(permit, local);
+                    replica.permits.push(permit);
+                    arrived.push(now);
+                    let in_flight = replicas.iter().map(|replica| replica.permits.len()).sum::<usize>() + abandoned.len();
+                    prop_assert!(in_flight <= MOST as usize, "{in_flight} in flight");
+                    let recent = arrived.iter().filter(|at| **at + WINDOW.1 > now).count();
+                    prop_assert!(recent <= WINDOW.0 as usize, "{recent} in the window");
+                    if let Some(since) = paused_since {
+                        prop_assert!(now < since + 3010, "started {} ms after the pause", now - since);
+                    }
+                },
+                Step::Done => if let Some(permit) = replica.permits.pop() {
+                    replica.holder.done(permit, true, local);
+                },
+                Step::Abandon => if let Some(permit) = replica.permits.pop() {
+                    replica.holder.abandon(permit, local);
+                    abandoned.push(now + 2000);
+                },
+                Step::Renew { lost } => {
+                    let renewal = replica.holder.renew(local);
+                    let grants = renewal.asks.iter()
+                        .filter_map(|ask| state.grant(&renewal.replica, renewal.number, ask, &terms, reading(now)))
+                        .collect();
+                    if !lost {
+                        replica.holder.apply(&Renewed { number: renewal.number, clock: Some(local), grants }, local);
+                    }
+                }
+                Step::Pause(pause) => {
+                    state.operator.stand = if pause { Stand::Paused } else { Stand::Working };
+                    paused_since = pause.then(|| paused_since.unwrap_or(now));
+                }
+            }
+        }
+    }
+}
