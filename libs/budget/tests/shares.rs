@@ -102,3 +102,47 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_a_process_that_stops_gives_back_is_free_at_once() {
+    let (terms, now) = (Terms::default(), Duration::from_secs(100));
+    let key = KeyName::new(Scope::Account, "sa-1", "exchange");
+    let limits = KeyLimits {
+        in_flight: Some(MOST),
+        ..KeyLimits::default()
+    };
+    let at = Reading { now, era: 1 };
+    let mut state = KeyState::new(key.clone(), limits, at);
+    let mut renew = |holder: &mut Holder| {
+        let renewal = holder.renew(now);
+        let grants = renewal
+            .asks
+            .iter()
+            .filter_map(|ask| state.grant(&renewal.replica, renewal.number, ask, &terms, at));
+        let renewed = Renewed {
+            number: renewal.number,
+            clock: None,
+            grants: grants.collect(),
+        };
+        holder.apply(&renewed, now);
+    };
+    let waiting = Waiting {
+        interactive: 0,
+        bulk: 100,
+    };
+    let holder = |name: &str| {
+        let mut holder = Holder::new(name, terms, Pace::default());
+        assert!(holder.charge(std::slice::from_ref(&key)).is_some());
+        holder.wait(&key, waiting);
+        holder
+    };
+    let (mut old, mut new) = (holder("old"), holder("new"));
+    renew(&mut old);
+    assert_eq!(old.slots(&key), Some(MOST));
+    // Calls still waited for it when it was told to stop.
+    old.give_back();
+    renew(&mut old);
+    assert_eq!(old.slots(&key), Some(0));
+    renew(&mut new);
+    assert_eq!(new.slots(&key), Some(MOST));
+}

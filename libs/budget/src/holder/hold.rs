@@ -85,6 +85,8 @@ pub(super) struct Hold {
     /// The most that waited since the last renewal, and since the one before.
     wanted: [Waiting; 2],
     idle: u8,
+    /// The process stops: the next report gives everything back.
+    leaves: bool,
     untold: Untold,
     told: Untold,
 }
@@ -110,6 +112,7 @@ impl Hold {
             peak: [0; 2],
             wanted: [Waiting::default(); 2],
             idle: IDLE_RENEWALS,
+            leaves: false,
             untold: Untold::default(),
             told: Untold::default(),
         }
@@ -266,12 +269,14 @@ impl Hold {
         } else {
             self.idle = self.idle.saturating_add(1);
         }
-        let gives_back = self.idle >= IDLE_RENEWALS;
+        // Said even if nothing is held any more: the authority doesn't know yet.
+        let leaves = std::mem::take(&mut self.leaves);
+        let gives_back = leaves || self.idle >= IDLE_RENEWALS;
         // The last report was lost, or there was none.
         let lost = std::mem::take(&mut self.told);
         self.untold.add(lost);
         let held = now < self.start_until;
-        if gives_back && !held && self.untold.is_nothing() {
+        if gives_back && !leaves && !held && self.untold.is_nothing() {
             return None;
         }
         if gives_back {
@@ -353,6 +358,14 @@ impl Hold {
         self.start_until = Moment::ZERO;
         self.slots = Some(0);
         self.windows.give_back();
+    }
+
+    /// The same, for good: the next report says so, whatever waits.
+    pub(super) fn leave(&mut self) {
+        self.give_back();
+        self.waiting = Waiting::default();
+        self.wanted = [Waiting::default(); 2];
+        self.leaves = true;
     }
 
     /// Whether nothing of it is in use or counted, nor could become so.

@@ -323,7 +323,7 @@ impl Holder {
     pub fn give_back(&mut self) {
         self.sent = None;
         for hold in &mut self.keys {
-            hold.give_back();
+            hold.leave();
         }
     }
 
