@@ -11,11 +11,15 @@ use proptest::prelude::*;
 
 const MOST: u32 = 5;
 const WINDOW: (u32, u64) = (9, 2000);
+/// In milliseconds: how long a call is awaited, and how long after that its place is kept.
+const LONGEST: u64 = 1000;
+const HOLD: u64 = 2000;
 
 struct Replica {
     holder: Holder,
     charge: Charge,
-    permits: Vec<Permit>,
+    /// With the moments they were given.
+    permits: Vec<(Permit, u64)>,
 }
 
 /// What happens next, to which replica: after so many milliseconds.
@@ -42,7 +46,7 @@ fn step() -> impl Strategy<Value = (usize, u64, Step)> {
 proptest! {
     #[test]
     fn together_never_more_than_the_budget(steps in prop::collection::vec(step(), 1..400)) {
-        let terms = Terms { abandoned_hold: Duration::from_secs(2), longest_call: Duration::from_secs(1), ..Terms::default() };
+        let terms = Terms { abandoned_hold: Duration::from_millis(HOLD), longest_call: Duration::from_millis(LONGEST), ..Terms::default() };
         let key = KeyName::new(Scope::Account, "sa-1", "ews");
         let limits = KeyLimits {
             in_flight: Some(MOST),
@@ -62,13 +66,22 @@ proptest! {
         for (index, gap, step) in steps {
             now += gap;
             let local = Duration::from_millis(now);
+            // No call is awaited for longer than was agreed.
+            for replica in &mut replicas {
+                let (late, awaited) = replica.permits.drain(..).partition(|(_, since)| since + LONGEST <= now);
+                replica.permits = awaited;
+                for (permit, since) in late {
+                    replica.holder.abandon(permit, Duration::from_millis(since + LONGEST));
+                    abandoned.push(since + LONGEST + HOLD);
+                }
+            }
             abandoned.retain(|until| *until > now);
             let replica = &mut replicas[index];
             replica.holder.wait(&key, Waiting { interactive: 0, bulk: 9 });
             match step {
                 Step::Ask => if let Answer::Go(permit) = replica.holder.ask(&replica.charge, Lane::Bulk, 1, local) {
                     replica.holder.first_byte(permit, local);
-                    replica.permits.push(permit);
+                    replica.permits.push((permit, now));
                     arrived.push(now);
                     let in_flight = replicas.iter().map(|replica| replica.permits.len()).sum::<usize>() + abandoned.len();
                     prop_assert!(in_flight <= MOST as usize, "{in_flight} in flight");
@@ -78,12 +91,12 @@ proptest! {
                         prop_assert!(now < since + 3010, "started {} ms after the pause", now - since);
                     }
                 },
-                Step::Done => if let Some(permit) = replica.permits.pop() {
+                Step::Done => if let Some((permit, _)) = replica.permits.pop() {
                     replica.holder.done(permit, true, local);
                 },
-                Step::Abandon => if let Some(permit) = replica.permits.pop() {
+                Step::Abandon => if let Some((permit, _)) = replica.permits.pop() {
                     replica.holder.abandon(permit, local);
-                    abandoned.push(now + 2000);
+                    abandoned.push(now + HOLD);
                 },
                 Step::Renew { lost } => {
                     let renewal = replica.holder.renew(local);
