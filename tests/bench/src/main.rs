@@ -3,8 +3,10 @@
 //! Started by `cargo xtask bench …`, which builds everything in release and starts the servers. The last line on stdout is
 //! one JSON object with the figures, where asked for; everything else is said on stderr.
 
+mod budgets;
 mod processes;
 mod scale;
+mod school;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -24,6 +26,8 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// Budgets: how much of what is allowed is used, and that no more is.
+    Budgets(budgets::Args),
     /// Large operations: how soon they are accepted, how fast they run, how much memory they take.
     Scale(scale::Args),
 }
@@ -33,6 +37,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     calgrant_runtime::tls::install_crypto();
     let args = Args::parse();
     let figures = match &args.what {
+        What::Budgets(what) => budgets::run(&args.program, what).await?,
         What::Scale(what) => scale::run(&args.program, what).await?,
     };
     eprintln!("{figures:#}");
@@ -40,4 +45,9 @@ async fn main() -> anyhow::Result<ExitCode> {
         println!("{figures}");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// To two digits.
+fn rounded(number: f64) -> f64 {
+    (number * 100.0).round() / 100.0
 }

@@ -30,6 +30,7 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(crate) struct Processes {
     folder: PathBuf,
     program: PathBuf,
+    settings: Vec<(&'static str, &'static str)>,
     running: HashMap<String, Child>,
     ports: HashMap<String, u16>,
     http: reqwest::Client,
@@ -40,11 +41,21 @@ pub(crate) struct Processes {
 impl Processes {
     /// The simulator with this scenario, then status, api and worker.
     pub(crate) async fn start(program: &Path, scenario: &str) -> anyhow::Result<Self> {
+        Self::start_with(program, scenario, &[]).await
+    }
+
+    /// The same, with more settings in the environment of the services.
+    pub(crate) async fn start_with(
+        program: &Path,
+        scenario: &str,
+        settings: &[(&'static str, &'static str)],
+    ) -> anyhow::Result<Self> {
         let folder = std::env::temp_dir().join(format!("calgrant-bench-{}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
         let mut set = Self {
             folder,
             program: program.to_owned(),
+            settings: settings.to_vec(),
             running: HashMap::new(),
             ports: HashMap::new(),
             http: reqwest::Client::new(),
@@ -82,7 +93,8 @@ impl Processes {
             )
             .env("DATABASE_URL", self.database.url())
             .env("AMQP_URL", self.vhost.url())
-            .env("CALGRANT_LOG", "warn");
+            .env("CALGRANT_LOG", "warn")
+            .envs(self.settings.iter().copied());
         if kind != "status" {
             command.env(format!("CALGRANT_{upper}_STATUS_URL"), status);
         }
@@ -182,6 +194,21 @@ impl Processes {
             .text()
             .await?;
         Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    /// Tells the simulator to do something, such as `mark`.
+    pub(crate) async fn post(&self, path: &str) -> anyhow::Result<()> {
+        let url = format!("{}/_simulator/{path}", self.url("simulator"));
+        self.http.post(url).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// Kills a process.
+    pub(crate) fn kill(&mut self, name: &str) -> anyhow::Result<()> {
+        let child = self.running.get_mut(name).context("no such process")?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
     }
 
     /// The most memory a process ever took, in KiB.

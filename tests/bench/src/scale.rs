@@ -4,25 +4,29 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context, ensure};
 use calgrant_contract::pb::{
-    fleet::v1::{
-        AccountSpec, Purpose, SecretRef, SiteSpec, TenantSpec, WritePath, account_spec::Credential,
-        secret_ref::At,
-    },
+    fleet::v1::WritePath,
     provisioning::v1::{
-        DelegationSpec, OperationState, RunDelegationRequest, Selector, SiteKind, Trustee,
-        UploadMailboxListRequest, provisioning_service_client::ProvisioningServiceClient,
-        run_delegation_request::What, selector::By,
+        CancelOperationRequest, Counts, OperationState, OutcomeCount, UploadMailboxListRequest,
+        provisioning_service_client::ProvisioningServiceClient, selector::By,
     },
 };
 use calgrant_runtime::clock;
 use serde_json::{Value, json};
 use tonic::{Code, transport::Channel};
 
-use crate::processes::Processes;
+use crate::{
+    processes::Processes,
+    rounded,
+    school::{self, Accounts, EVERYONE, TENANT, request},
+};
 
-const TENANT: &str = "uni";
-const EVERYONE: &str = "staff-and-students@uni.example";
-const TRUSTEE: &str = "timetable-delegates@uni.example";
+/// Two accounts that take as many calls as the simulator lets them.
+const ACCOUNTS: Accounts = Accounts {
+    count: 2,
+    max_in_flight: 10,
+    windows: &[],
+    write_path: WritePath::InvokeCommand,
+};
 /// Small submissions while the large one is being worked on.
 const SMALL: usize = 200;
 const LINES: usize = 100_000;
@@ -44,6 +48,7 @@ pub(crate) struct Args {
 /// Both runs, and what the larger one took in memory for each of the smaller one's bytes.
 pub(crate) async fn run(program: &Path, args: &Args) -> anyhow::Result<Value> {
     let limit = Duration::from_secs(60 * args.limit_minutes);
+    let cancelled = cancelled(program, args.few, limit).await?;
     let few = one(program, args.few, limit).await?;
     let many = one(program, args.many, limit).await?;
     let ratio = |name: &str| {
@@ -51,16 +56,66 @@ pub(crate) async fn run(program: &Path, args: &Args) -> anyhow::Result<Value> {
         rounded(kib(&many) / kib(&few))
     };
     let ratios = json!({"api": ratio("api"), "status": ratio("status"), "worker": ratio("worker")});
-    Ok(json!({"few": few, "many": many, "peak_memory_ratio": ratios}))
+    Ok(json!({"cancelled": cancelled, "few": few, "many": many, "peak_memory_ratio": ratios}))
+}
+
+/// How an operation ends that is cancelled half-way.
+async fn cancelled(program: &Path, mailboxes: usize, limit: Duration) -> anyhow::Result<Value> {
+    eprintln!("bench: {mailboxes} mailboxes, cancelled half-way");
+    let set = Processes::start(program, &school::scenario(mailboxes, &ACCOUNTS, "")).await?;
+    set.apply(school::tenant(&set, &ACCOUNTS)?).await?;
+    let client = ProvisioningServiceClient::new(set.api()?);
+    let everyone = request(By::Group(EVERYONE.to_owned()));
+    let id = client
+        .clone()
+        .run_delegation(everyone)
+        .await?
+        .into_inner()
+        .id;
+    let half = u64::try_from(mailboxes / 2)?;
+    set.operation(&id, limit, |operation| {
+        let counts = operation.counts.clone().unwrap_or_default();
+        counts.accepted - counts.outstanding >= half
+    })
+    .await?;
+    let asked = clock::instant();
+    client
+        .clone()
+        .cancel_operation(CancelOperationRequest { id: id.clone() })
+        .await?;
+    let ended = set
+        .operation(&id, limit, |operation| operation.end_time.is_some())
+        .await?;
+    let seconds = (clock::instant() - asked).as_secs_f64();
+    ensure!(ended.state() == OperationState::Cancelled, "{ended:?}");
+    let counts = ended.counts.unwrap_or_default();
+    let sum: u64 = counts.outcomes.iter().map(|count| count.count).sum();
+    ensure!(
+        counts.outstanding == 0 && counts.accepted == sum,
+        "{counts:?}"
+    );
+    let report = set.simulator("report").await?;
+    Ok(json!({
+        "ended_after_seconds": rounded(seconds),
+        "outcomes": words(&counts),
+        "writes": report["writes"],
+        "foreign_entries_changed": report["foreign_entries_changed"],
+    }))
+}
+
+/// Outcomes by their words.
+fn words(counts: &Counts) -> serde_json::Map<String, Value> {
+    let word = |count: &OutcomeCount| {
+        let word = count.outcome().as_str_name().trim_start_matches("OUTCOME_");
+        (word.to_lowercase(), Value::from(count.count))
+    };
+    counts.outcomes.iter().map(word).collect()
 }
 
 async fn one(program: &Path, mailboxes: usize, limit: Duration) -> anyhow::Result<Value> {
     eprintln!("bench: {mailboxes} mailboxes");
-    let scenario = format!(
-        "seed = 1\n[school]\nseed = 1\nmailboxes = {mailboxes}\ngrantors = 3\nread_lag_max_secs = 0\nprovision_delay_secs = 1\n"
-    );
-    let set = Processes::start(program, &scenario).await?;
-    set.apply(tenant(&set)?).await?;
+    let set = Processes::start(program, &school::scenario(mailboxes, &ACCOUNTS, "")).await?;
+    set.apply(school::tenant(&set, &ACCOUNTS)?).await?;
     let client = ProvisioningServiceClient::new(set.api()?);
 
     let watch = clock::instant();
@@ -108,19 +163,11 @@ async fn one(program: &Path, mailboxes: usize, limit: Duration) -> anyhow::Resul
     ensure!(ended.state() == OperationState::Done, "{ended:?}");
     let report = set.simulator("report").await?;
     let counts = ended.counts.unwrap_or_default();
-    let outcomes: serde_json::Map<_, _> = counts
-        .outcomes
-        .iter()
-        .map(|count| {
-            let word = count.outcome().as_str_name().trim_start_matches("OUTCOME_");
-            (word.to_lowercase(), Value::from(count.count))
-        })
-        .collect();
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
     let rate = counts.accepted as f64 / seconds;
     Ok(json!({
         "mailboxes": counts.accepted,
-        "outcomes": outcomes,
+        "outcomes": words(&counts),
         "seconds": rounded(seconds),
         "mailboxes_per_second": rounded(rate),
         "accepted_ms": millis(accepted),
@@ -153,73 +200,6 @@ async fn upload(
     Ok(stored.into_inner().id)
 }
 
-fn request(by: By) -> RunDelegationRequest {
-    RunDelegationRequest {
-        what: Some(What::Spec(DelegationSpec {
-            tenant: TENANT.to_owned(),
-            selector: Some(Selector { by: Some(by) }),
-            trustees: vec![Trustee {
-                site: SiteKind::Online.into(),
-                address: TRUSTEE.to_owned(),
-            }],
-            ..DelegationSpec::default()
-        })),
-        request_id: uuid::Uuid::new_v4().to_string(),
-        ..RunDelegationRequest::default()
-    }
-}
-
-fn tenant(set: &Processes) -> anyhow::Result<TenantSpec> {
-    let account = |name: String, purpose: Purpose, client_id: String, secret: String| AccountSpec {
-        name,
-        purposes: vec![purpose.into()],
-        client_id,
-        credential: Some(Credential::Secret(SecretRef {
-            at: Some(At::File(secret)),
-        })),
-        max_in_flight: 10,
-        workers: 20,
-        ..AccountSpec::default()
-    };
-    let reader = account(
-        "reader".to_owned(),
-        Purpose::Reader,
-        "aaaaaaaa-0000-0000-0000-000000000000".to_owned(),
-        set.write("reader", "reader-secret")?,
-    );
-    let mut accounts = vec![reader];
-    for number in 2..=3 {
-        let secret = set.write(&format!("sa-{number}"), &format!("grantor-secret-{number}"))?;
-        let client_id = format!("bbbbbbbb-0000-0000-0000-{number:012}");
-        accounts.push(account(
-            format!("sa-{number}"),
-            Purpose::Grantor,
-            client_id,
-            secret,
-        ));
-    }
-    let url = set.url("simulator");
-    Ok(TenantSpec {
-        name: TENANT.to_owned(),
-        sites: vec![SiteSpec {
-            kind: SiteKind::Online.into(),
-            directory_id: "11111111-2222-3333-4444-555555555555".to_owned(),
-            login_url: url.clone(),
-            graph_url: url.clone(),
-            admin_url: url,
-            write_path: WritePath::InvokeCommand.into(),
-            park_first_millis: 1000,
-            accounts,
-            ..SiteSpec::default()
-        }],
-        ..TenantSpec::default()
-    })
-}
-
 fn millis(duration: Duration) -> f64 {
     rounded(duration.as_secs_f64() * 1000.0)
-}
-
-fn rounded(number: f64) -> f64 {
-    (number * 100.0).round() / 100.0
 }

@@ -1,0 +1,121 @@
+//! The school that is delegated, and its tenant.
+
+use calgrant_contract::pb::{
+    fleet::v1::{
+        AccountSpec, CallWindow, Purpose, SecretRef, SiteSpec, TenantSpec, WritePath,
+        account_spec::Credential, secret_ref::At,
+    },
+    provisioning::v1::{
+        DelegationSpec, RunDelegationRequest, Selector, SiteKind, Trustee,
+        run_delegation_request::What, selector::By,
+    },
+};
+
+use crate::processes::Processes;
+
+pub(crate) const TENANT: &str = "uni";
+pub(crate) const EVERYONE: &str = "staff-and-students@uni.example";
+const TRUSTEE: &str = "timetable-delegates@uni.example";
+
+/// Grantor accounts, all alike.
+pub(crate) struct Accounts {
+    pub(crate) count: usize,
+    pub(crate) max_in_flight: u32,
+    /// Calls in so many seconds.
+    pub(crate) windows: &'static [(u32, u64)],
+    pub(crate) write_path: WritePath,
+}
+
+impl Accounts {
+    /// Client ids. The first grantor of a generated school has no secret.
+    pub(crate) fn client_ids(&self) -> impl Iterator<Item = (usize, String)> {
+        (2..self.count + 2).map(|number| (number, format!("bbbbbbbb-0000-0000-0000-{number:012}")))
+    }
+}
+
+/// The simulator's scenario: it enforces just what Calgrant is told.
+pub(crate) fn scenario(mailboxes: usize, accounts: &Accounts, dials: &str) -> String {
+    let windows: Vec<_> = accounts
+        .windows
+        .iter()
+        .map(|(calls, seconds)| format!("[{calls}, {seconds}]"))
+        .collect();
+    format!(
+        "seed = 1\n[school]\nseed = 1\nmailboxes = {mailboxes}\ngrantors = {}\nmax_in_flight = {}\nwindows = [{}]\n\
+         read_lag_max_secs = 0\nprovision_delay_secs = 1\n[dials]\n{dials}",
+        accounts.count + 1,
+        accounts.max_in_flight,
+        windows.join(", "),
+    )
+}
+
+/// A run for what `by` selects.
+pub(crate) fn request(by: By) -> RunDelegationRequest {
+    RunDelegationRequest {
+        what: Some(What::Spec(DelegationSpec {
+            tenant: TENANT.to_owned(),
+            selector: Some(Selector { by: Some(by) }),
+            trustees: vec![Trustee {
+                site: SiteKind::Online.into(),
+                address: TRUSTEE.to_owned(),
+            }],
+            ..DelegationSpec::default()
+        })),
+        request_id: uuid::Uuid::new_v4().to_string(),
+        ..RunDelegationRequest::default()
+    }
+}
+
+/// The tenant as it is applied; secrets are files of the set.
+pub(crate) fn tenant(set: &Processes, accounts: &Accounts) -> anyhow::Result<TenantSpec> {
+    let account = |name: String, purpose: Purpose, client_id: String, secret: String| AccountSpec {
+        name,
+        purposes: vec![purpose.into()],
+        client_id,
+        credential: Some(Credential::Secret(SecretRef {
+            at: Some(At::File(secret)),
+        })),
+        max_in_flight: accounts.max_in_flight,
+        windows: accounts
+            .windows
+            .iter()
+            .map(|(calls, seconds)| CallWindow {
+                calls: *calls,
+                millis: 1000 * seconds,
+            })
+            .collect(),
+        workers: accounts.max_in_flight,
+    };
+    let reader = account(
+        "reader".to_owned(),
+        Purpose::Reader,
+        "aaaaaaaa-0000-0000-0000-000000000000".to_owned(),
+        set.write("reader", "reader-secret")?,
+    );
+    let mut all = vec![reader];
+    for (number, client_id) in accounts.client_ids() {
+        let secret = set.write(&format!("sa-{number}"), &format!("grantor-secret-{number}"))?;
+        all.push(account(
+            format!("sa-{number}"),
+            Purpose::Grantor,
+            client_id,
+            secret,
+        ));
+    }
+    let url = set.url("simulator");
+    Ok(TenantSpec {
+        name: TENANT.to_owned(),
+        sites: vec![SiteSpec {
+            kind: SiteKind::Online.into(),
+            directory_id: "11111111-2222-3333-4444-555555555555".to_owned(),
+            login_url: url.clone(),
+            graph_url: url.clone(),
+            admin_url: url,
+            write_path: accounts.write_path.into(),
+            park_first_millis: 1000,
+            accounts: all,
+            ..SiteSpec::default()
+        }],
+        ..TenantSpec::default()
+    })
+}
