@@ -141,7 +141,7 @@ CREATE TABLE mailbox_list (
 );
 
 CREATE TABLE mailbox_list_name (
-    list_id uuid NOT NULL REFERENCES mailbox_list ON DELETE CASCADE,
+    list_id uuid NOT NULL, -- of a mailbox_list; no constraint, which would be looked up for every name
     first_line int NOT NULL,
     address text NOT NULL,
     lines int[] NOT NULL,
