@@ -112,14 +112,14 @@ impl Fleet {
     }
 
     /// The place, if there is such an account.
-    async fn place(
-        &self,
-        tenant: &str,
-        site: i32,
-        account: &str,
-    ) -> Result<Place, Status> {
-        let place = changes::place(tenant, site, account).map_err(|bad| refusal::bad_input(&bad))?;
-        let stored = self.store.tenant(&place.tenant).await.map_err(refuse::store)?;
+    async fn place(&self, tenant: &str, site: i32, account: &str) -> Result<Place, Status> {
+        let place =
+            changes::place(tenant, site, account).map_err(|bad| refusal::bad_input(&bad))?;
+        let stored = self
+            .store
+            .tenant(&place.tenant)
+            .await
+            .map_err(refuse::store)?;
         let Some(stored) = stored else {
             let why = "there is no such tenant; calgrant apply makes it";
             return Err(refusal::not_found("tenant", place.tenant.as_str(), why));
@@ -130,7 +130,11 @@ impl Fleet {
         };
         let mut accounts = site.accounts.iter();
         if !accounts.any(|account| account.name == place.account) {
-            let names: Vec<_> = site.accounts.iter().map(|account| account.name.as_str()).collect();
+            let names: Vec<_> = site
+                .accounts
+                .iter()
+                .map(|account| account.name.as_str())
+                .collect();
             let why = format!("the site has no such account; it has {}", names.join(", "));
             return Err(refusal::not_found("account", place.account.as_str(), &why));
         }

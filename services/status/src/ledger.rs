@@ -11,8 +11,8 @@ use calgrant_contract::{
     refusal,
 };
 use calgrant_domain::{
-    AccountName, Address, BadInput, Begin, DelegationId, JobId, ListId, MailboxId, OperationFailure,
-    OperationId, SiteKind, TenantName, name::Caller,
+    AccountName, Address, BadInput, Begin, DelegationId, JobId, ListId, MailboxId,
+    OperationFailure, OperationId, SiteKind, TenantName, name::Caller,
 };
 use calgrant_runtime::clock;
 use calgrant_store::{

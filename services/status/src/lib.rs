@@ -8,8 +8,8 @@
 //! ```
 
 pub mod config;
-mod fleet;
 mod estimates;
+mod fleet;
 mod leases;
 mod ledger;
 mod limits;

@@ -61,7 +61,9 @@ pub(crate) fn scale(request: &pb::ScaleAccountRequest) -> Result<AccountChange, 
 }
 
 /// Reads a budget.
-pub(crate) fn budget(request: &pb::SetAccountBudgetRequest) -> Result<AccountChange, Vec<BadInput>> {
+pub(crate) fn budget(
+    request: &pb::SetAccountBudgetRequest,
+) -> Result<AccountChange, Vec<BadInput>> {
     let mut faults = Vec::new();
     if let Some(most) = request.max_in_flight
         && !(1..=MOST_IN_FLIGHT).contains(&most)
@@ -81,7 +83,11 @@ pub(crate) fn budget(request: &pb::SetAccountBudgetRequest) -> Result<AccountCha
             let why = "at least 1 call in more than 0 seconds and up to a day, such as 100/10; to stop an account, pause it";
             faults.push(BadInput::new(field, said, why));
         } else if windows.iter().any(|other| other.length == length) {
-            faults.push(BadInput::new(field, said, "another window has the same length: leave one of them out"));
+            faults.push(BadInput::new(
+                field,
+                said,
+                "another window has the same length: leave one of them out",
+            ));
         } else {
             windows.push(CallWindow {
                 calls: window.calls,
@@ -189,7 +195,10 @@ mod tests {
             ]
         );
         let nothing = pb::SetAccountBudgetRequest::default();
-        assert_eq!(fields(budget(&nothing).unwrap_err()), [said("max_in_flight", "")]);
+        assert_eq!(
+            fields(budget(&nothing).unwrap_err()),
+            [said("max_in_flight", "")]
+        );
         for workers in [0, 1001] {
             let request = pb::ScaleAccountRequest {
                 workers,
@@ -209,7 +218,10 @@ mod tests {
             ..pb::SetAccountBudgetRequest::default()
         };
         let change = budget(&request).unwrap();
-        assert_eq!((change.in_flight, change.windows, change.workers), (Some(3), None, None));
+        assert_eq!(
+            (change.in_flight, change.windows, change.workers),
+            (Some(3), None, None)
+        );
         let request = pb::SetAccountBudgetRequest {
             clear_windows: true,
             ..pb::SetAccountBudgetRequest::default()

@@ -103,7 +103,6 @@ pub(crate) fn course(
     }
 }
 
-
 /// What the limits alone say: on several sites each does its part.
 fn by_limits(ground: &Ground<'_>, calls: u64) -> (Option<Duration>, Option<KeyName>) {
     let sites = u64::try_from(ground.trees.len()).unwrap_or(1).max(1);

@@ -56,7 +56,9 @@ pub(crate) async fn run(store: Store, terms: Terms, stop: CancellationToken) {
             Ok(scene) => {
                 *measured.lock().unwrap_or_else(PoisonError::into_inner) = measure(&scene);
             }
-            Err(cause) => warn!(error = %cause, "couldn't measure what budgets can feed; trying again"),
+            Err(cause) => {
+                warn!(error = %cause, "couldn't measure what budgets can feed; trying again")
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
@@ -75,7 +77,10 @@ fn measure(scene: &Scene) -> Measured {
             ];
             Sample { value, labels }
         };
-        let leases = site.accounts.iter().map(|account| u64::from(account.key.leases));
+        let leases = site
+            .accounts
+            .iter()
+            .map(|account| u64::from(account.key.leases));
         measured.leases.push(of(leases.sum()));
         measured.ready.push(of(site.ready()));
         let workers = feedable(&site, &scene.terms, scene.at());

@@ -23,7 +23,9 @@ pub(crate) async fn tell(store: &Store, now: OffsetDateTime) -> Result<u64, Stor
     for name in names {
         tenants.extend(store.tenant(name).await?.map(|stored| stored.spec));
     }
-    store.hold_up(&sites(&tenants, &stopped, &refused), now).await
+    store
+        .hold_up(&sites(&tenants, &stopped, &refused), now)
+        .await
 }
 
 /// The sites of which every grantor is stopped or refused.
@@ -71,7 +73,10 @@ pub(crate) fn said(name: &str, standing: Standing<'_>) -> Option<String> {
         Standing::Working => None,
         Standing::Refused(pause) => {
             let words: String = pause.reason.chars().take(WORDS).collect();
-            Some(format!("{name} is refused: {}", words.trim_end_matches('.')))
+            Some(format!(
+                "{name} is refused: {}",
+                words.trim_end_matches('.')
+            ))
         }
         Standing::Stopped(stopped) => {
             let what = match stopped.stand {

@@ -99,7 +99,12 @@ pub(crate) fn look(
         call_takes: Some(state.learned.slowness.of_late).filter(|took| !took.is_zero()),
         limits: KeyLimits {
             in_flight: most,
-            windows: limits.windows.iter().copied().chain(learned_window).collect(),
+            windows: limits
+                .windows
+                .iter()
+                .copied()
+                .chain(learned_window)
+                .collect(),
             reserve_percent: 0,
             ..limits
         },
@@ -345,10 +350,7 @@ pub(crate) mod tests {
         };
         state.grant("a", 1, &used, &terms, AT).unwrap();
         let seen = look(&state, None, &terms, at(0));
-        assert_eq!(
-            (seen.windows[0].left, &seen.why),
-            (0, &Why::Window(length))
-        );
+        assert_eq!((seen.windows[0].left, &seen.why), (0, &Why::Window(length)));
         assert_eq!(look(&state, None, &terms, at(2)).windows[0].left, 40);
         assert_eq!(look(&state, None, &terms, at(60)).windows[0].left, 100);
     }

@@ -120,9 +120,12 @@ fn narrow(site: &SiteView<'_>, jobs: u64) -> (&'static str, String) {
     });
     let held = counts.filter(|(_, why)| *why != "enough");
     let why = held
-        .fold((0, "enough"), |best, next| {
-            if next.0 > best.0 { next } else { best }
-        })
+        .fold(
+            (0, "enough"),
+            |best, next| {
+                if next.0 > best.0 { next } else { best }
+            },
+        )
         .1;
     (why, format!("{jobs} jobs wait; {}", words.join(", ")))
 }
@@ -164,7 +167,9 @@ fn bound(key: &KeyView) -> String {
     let most = key.most.map_or_else(String::new, |most| most.to_string());
     match &key.why {
         Why::Enough => "has all it asks for".to_owned(),
-        Why::InFlight => format!("has all of its {most} calls under way (calgrant accounts budget set --in-flight)"),
+        Why::InFlight => format!(
+            "has all of its {most} calls under way (calgrant accounts budget set --in-flight)"
+        ),
         Why::Workers => format!("is set to {most} workers (calgrant accounts scale)"),
         Why::Window(length) => {
             let window = key.windows.iter().find(|window| window.length == *length);
@@ -180,7 +185,11 @@ fn bound(key: &KeyView) -> String {
             let learned = match (key.learned, window) {
                 (Some(most), _) => format!("{most} calls at once"),
                 (None, Some(window)) => {
-                    format!("{} calls in {} s", window.calls, window.length.as_secs_f64())
+                    format!(
+                        "{} calls in {} s",
+                        window.calls,
+                        window.length.as_secs_f64()
+                    )
                 }
                 (None, None) => "what it does".to_owned(),
             };
@@ -189,14 +198,20 @@ fn bound(key: &KeyView) -> String {
         Why::Blocked { cause } => {
             let until = key.blocked.as_ref().map(|(until, _)| *until);
             let until = until
-                .and_then(|until| (OffsetDateTime::UNIX_EPOCH + until).replace_nanosecond(0).ok())
+                .and_then(|until| {
+                    (OffsetDateTime::UNIX_EPOCH + until)
+                        .replace_nanosecond(0)
+                        .ok()
+                })
                 .and_then(|until| until.format(&Rfc3339).ok())
                 .unwrap_or_default();
             format!("must wait until {until}, says the server: {cause}")
         }
         Why::Paused => "is paused".to_owned(),
         Why::Draining => "is drained".to_owned(),
-        Why::Silent => "waits until the calls of a worker that fell silent are surely over".to_owned(),
+        Why::Silent => {
+            "waits until the calls of a worker that fell silent are surely over".to_owned()
+        }
         Why::Quarantine => "waits a few seconds, because the database's clock was set".to_owned(),
     }
 }

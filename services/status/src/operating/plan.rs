@@ -44,9 +44,7 @@ pub(crate) fn plan(
         call_takes: measured.unwrap_or(UNMEASURED),
     };
     let root = tree(site, now);
-    let found = root
-        .as_ref()
-        .and_then(|root| estimate(root, &work, terms));
+    let found = root.as_ref().and_then(|root| estimate(root, &work, terms));
     let needed = match (&root, by) {
         (Some(root), Some(by)) => Some(needed(root, &work, by, terms)),
         _ => None,

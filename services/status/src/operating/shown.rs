@@ -61,16 +61,18 @@ fn account(
             .max()
             .map(of_moment),
         ready_jobs: backlog.map_or(0, |backlog| backlog.ready),
-        oldest_ready_time: backlog
-            .and_then(|backlog| backlog.oldest)
-            .map(timestamp),
+        oldest_ready_time: backlog.and_then(|backlog| backlog.oldest).map(timestamp),
         no_worker: grantor.is_some_and(|grantor| grantor.no_worker),
         notes: notes(spec, grantor),
         keys: keys.iter().map(|key| key_use(key)).collect(),
         ..pb::Account::default()
     };
     let is_empty = own.iter().all(|key| key.is_empty());
-    with_standing(base, scene.standing(tenant, site.kind, &spec.name), is_empty)
+    with_standing(
+        base,
+        scene.standing(tenant, site.kind, &spec.name),
+        is_empty,
+    )
 }
 
 /// Adds who stopped it. `is_empty`: nothing of it is under way.
@@ -123,7 +125,11 @@ fn notes(spec: &AccountSpec, grantor: Option<&AccountView<'_>>) -> Vec<String> {
             "its budget allows {configured} calls in flight, fewer than its {workers} workers: calgrant accounts budget set {name} --in-flight …"
         ));
     }
-    if let Some(learned) = grantor.key.learned.filter(|learned| *learned < workers.min(configured)) {
+    if let Some(learned) = grantor
+        .key
+        .learned
+        .filter(|learned| *learned < workers.min(configured))
+    {
         notes.push(format!(
             "the server was found to take {learned} calls at once, fewer than its {workers} workers"
         ));

@@ -101,9 +101,7 @@ pub(crate) fn site<'a>(
         tenant,
         kind: site.kind,
         accounts: accounts.collect(),
-        key: scene
-            .keys
-            .get(&keys::of_site(tenant, site, keys::EXCHANGE)),
+        key: scene.keys.get(&keys::of_site(tenant, site, keys::EXCHANGE)),
         backlog,
     }
 }
