@@ -56,11 +56,11 @@ impl Estimates {
             return Ok(None);
         }
         let now = clock::instant();
-        let ended = view.ended_at.is_some();
+        // How it ended, or that it waits for somebody, is told as it is.
+        let exact = view.ended_at.is_some() || !view.waiting_for.is_empty();
         if let Some((at, sequence, known)) = self.known().get(&view.id)
             && now.saturating_duration_since(*at) < FRESH
-            // How it ended is told as it is.
-            && (!ended || *sequence == view.sequence)
+            && (!exact || *sequence == view.sequence)
         {
             return Ok(Some(known.clone()));
         }

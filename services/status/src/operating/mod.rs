@@ -13,3 +13,5 @@ pub(crate) mod plan;
 pub(crate) mod scene;
 pub(crate) mod shown;
 pub(crate) mod site_view;
+#[cfg(test)]
+mod tests;
