@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -30,12 +30,15 @@ const PAST: Duration = Duration::from_secs(300);
 /// Most estimates kept.
 const KEPT: usize = 1000;
 
+/// When each was found, for which change of its operation.
+type Known = HashMap<OperationId, (Instant, u64, pb::Estimate)>;
+
 /// Estimates of operations. Clones share what they found.
 #[derive(Debug, Clone)]
 pub(crate) struct Estimates {
     store: Store,
     terms: Terms,
-    known: Arc<Mutex<HashMap<OperationId, (Instant, u64, pb::Estimate)>>>,
+    known: Arc<Mutex<Known>>,
 }
 
 impl Estimates {
@@ -73,9 +76,7 @@ impl Estimates {
         Ok(Some(found))
     }
 
-    fn known(
-        &self,
-    ) -> std::sync::MutexGuard<'_, HashMap<OperationId, (Instant, u64, pb::Estimate)>> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,5 +1,7 @@
 //! The operator's hand on accounts, while an operation runs.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't ask has failed")]
+
 use std::time::Duration;
 
 use calgrant_contract::pb::{
