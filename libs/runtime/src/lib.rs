@@ -1,6 +1,7 @@
 //! What every service needs and none should write twice.
 //!
 //! * [`clock`]: the only reader of clocks and of chance.
+//! * [`metrics`]: what is measured, for those who look at it over OTLP.
 //! * [`settings`]: a file's section, then the environment, and what is wrong with them.
 //! * [`telemetry`]: the log on standard error; traces, logs and metrics over OTLP when asked for.
 //! * [`shutdown`]: signals, and the tasks that stopping waits for.
@@ -10,6 +11,7 @@
 
 pub mod clock;
 pub mod grpc;
+pub mod metrics;
 pub mod settings;
 pub mod shutdown;
 pub mod telemetry;

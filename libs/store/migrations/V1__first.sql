@@ -97,6 +97,7 @@ CREATE TABLE operation (
     unconfirmed bigint NOT NULL DEFAULT 0,
     merged_lines bigint NOT NULL DEFAULT 0,
     excluded bigint NOT NULL DEFAULT 0,
+    calls bigint NOT NULL DEFAULT 0, -- made to Exchange, by all its jobs
     failure text NOT NULL DEFAULT '',
     failure_text text NOT NULL DEFAULT '',
     waiting_for text NOT NULL DEFAULT '',

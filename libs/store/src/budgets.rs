@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use time::OffsetDateTime;
+use tokio_postgres::Row;
 
 use crate::{
     Store, StoreError,
@@ -66,13 +67,8 @@ impl Store {
                     keys[at].leases.insert(row.try_get("replica")?, row.try_get("state")?);
                 }
             }
-            let clock = rows(&transaction, "SELECT clock_timestamp() AS now, pg_postmaster_start_time() AS started, era FROM budget_era", &[]).await?;
-            let clock = clock.first().ok_or(StoreError::NotFound("era of budgets"))?;
-            let clock = DatabaseClock {
-                now: clock.try_get("now")?,
-                started: clock.try_get("started")?,
-                era: clock.try_get("era")?,
-            };
+            let clock = rows(&transaction, CLOCK, &[]).await?;
+            let clock = read_clock(clock.first())?;
             let before = keys.clone();
             let answer = {
                 let mut decide = decide.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -85,15 +81,20 @@ impl Store {
         .await
     }
 
-    /// Every key of which something is known, without locking anything.
+    /// What is known of these keys, by name, and what time it is; nothing is locked. Keys that nobody has used are left out.
     ///
     /// # Errors
     /// Postgres is away.
-    pub async fn budget_keys(&self) -> Result<Vec<StoredKey>, StoreError> {
+    pub async fn budget_keys(
+        &self,
+        names: &[String],
+    ) -> Result<(Vec<StoredKey>, DatabaseClock), StoreError> {
         let connection = self.connection().await?;
         let found = connection
-            .query("SELECT k.name, k.state, l.replica, l.state AS lease FROM budget_key k LEFT JOIN budget_lease l ON l.key = k.name ORDER BY k.name", &[])
+            .query("SELECT k.name, k.state, l.replica, l.state AS lease FROM budget_key k LEFT JOIN budget_lease l ON l.key = k.name WHERE k.name = ANY($1) ORDER BY k.name", &[&names])
             .await?;
+        let clock = connection.query(CLOCK, &[]).await?;
+        let clock = read_clock(clock.first())?;
         let mut keys: Vec<StoredKey> = Vec::new();
         for row in &found {
             let name: String = row.try_get("name")?;
@@ -111,7 +112,7 @@ impl Store {
                 last.leases.insert(replica, row.try_get("lease")?);
             }
         }
-        Ok(keys)
+        Ok((keys, clock))
     }
 
     /// The database's clock was set: whoever grants leases must know.
@@ -125,6 +126,18 @@ impl Store {
             .await?;
         Ok(())
     }
+}
+
+const CLOCK: &str =
+    "SELECT clock_timestamp() AS now, pg_postmaster_start_time() AS started, era FROM budget_era";
+
+fn read_clock(row: Option<&Row>) -> Result<DatabaseClock, StoreError> {
+    let row = row.ok_or(StoreError::NotFound("era of budgets"))?;
+    Ok(DatabaseClock {
+        now: row.try_get("now")?,
+        started: row.try_get("started")?,
+        era: row.try_get("era")?,
+    })
 }
 
 /// Stores what differs from before.

@@ -2,6 +2,9 @@
 
 use calgrant_domain::{Counts, OperationId, OperationState, Outcome};
 
+use time::OffsetDateTime;
+use tokio_postgres::Row;
+
 use crate::{
     Store, StoreError,
     row::{count, parsed},
@@ -35,18 +38,10 @@ impl Store {
         let rows = self.connection().await?.query("SELECT sequence, state, counts, waiting_for FROM operation_event WHERE operation_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3", &[&id.as_uuid(), &after, &limit]).await?;
         let mut events = Vec::with_capacity(rows.len());
         for row in rows {
-            let numbers: Vec<i64> = row.try_get("counts")?;
-            let mut numbers = numbers
-                .into_iter()
-                .map(|number| u64::try_from(number).unwrap_or(0));
-            let mut counts = Counts::accepting(numbers.next().unwrap_or(0));
-            for (outcome, number) in Outcome::ALL.iter().zip(numbers) {
-                counts.add(*outcome, number);
-            }
             events.push(Event {
                 sequence: count(&row, "sequence")?,
                 state: parsed(&row, "state")?,
-                counts,
+                counts: counts(&row)?,
                 waiting_for: row.try_get("waiting_for")?,
             });
         }
@@ -57,4 +52,37 @@ impl Store {
             _ => Ok(events),
         }
     }
+
+    /// How far an operation had come after `since`, every two seconds, as long as changes are kept. In order.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn course(
+        &self,
+        id: OperationId,
+        since: OffsetDateTime,
+    ) -> Result<Vec<(OffsetDateTime, Counts)>, StoreError> {
+        let sql = "SELECT DISTINCT ON (floor(extract(epoch FROM at) / 2)) at, counts FROM operation_event WHERE operation_id = $1 AND at > $2
+            ORDER BY floor(extract(epoch FROM at) / 2), sequence";
+        let connection = self.connection().await?;
+        let statement = connection.prepare_cached(sql).await?;
+        let rows = connection
+            .query(&statement, &[&id.as_uuid(), &since])
+            .await?;
+        rows.iter()
+            .map(|row| Ok((row.try_get("at")?, counts(row)?)))
+            .collect()
+    }
+}
+
+fn counts(row: &Row) -> Result<Counts, StoreError> {
+    let numbers: Vec<i64> = row.try_get("counts")?;
+    let mut numbers = numbers
+        .into_iter()
+        .map(|number| u64::try_from(number).unwrap_or(0));
+    let mut counts = Counts::accepting(numbers.next().unwrap_or(0));
+    for (outcome, number) in Outcome::ALL.iter().zip(numbers) {
+        counts.add(*outcome, number);
+    }
+    Ok(counts)
 }

@@ -3,13 +3,16 @@
 
 mod access;
 mod accounts;
+mod backlog;
 mod begins;
 mod budgets;
 mod cancelled;
 mod cancelling;
+mod changing;
 mod delegations;
 mod error;
 mod events;
+mod held_up;
 mod jobs;
 mod listing;
 mod lists;
@@ -27,10 +30,13 @@ mod tls;
 
 pub use access::Access;
 pub use accounts::Pause;
+pub use backlog::Backlog;
 pub use budgets::{DatabaseClock, StoredKey};
+pub use changing::AccountChange;
 pub use delegations::StoredDelegation;
 pub use error::StoreError;
 pub use events::Event;
+pub use held_up::HeldUp;
 pub use jobs::JobView;
 pub use listing::Claim;
 pub use lists::{ListName, Repeat};

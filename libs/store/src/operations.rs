@@ -89,10 +89,12 @@ pub struct OperationView {
     pub excluded: u64,
     /// Jobs that wait for a mailbox.
     pub parked: u64,
+    /// Calls made to Exchange.
+    pub calls: u64,
 }
 
 const COLUMNS: &str = "id, tenant, delegation_id, state, lane, validate_only, accepted, added, updated, unchanged, left_higher, refused, failed, cancelled, unconfirmed,
-    failure, failure_text, waiting_for, requested_by, ticket, created_at, ended_at, sequence, merged_lines, excluded,
+    failure, failure_text, waiting_for, requested_by, ticket, created_at, ended_at, sequence, merged_lines, excluded, calls,
     CASE WHEN ended_at IS NULL THEN (SELECT count(*) FROM job WHERE operation_id = operation.id AND state = 'ready' AND waiting = 'parked') ELSE 0 END AS parked";
 
 impl Store {
@@ -184,5 +186,6 @@ fn view(row: &Row) -> Result<OperationView, StoreError> {
         merged_lines: count(row, "merged_lines")?,
         excluded: count(row, "excluded")?,
         parked: count(row, "parked")?,
+        calls: count(row, "calls")?,
     })
 }

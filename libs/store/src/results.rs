@@ -19,8 +19,8 @@ use tokio_postgres::Row;
 use crate::{
     Store, StoreError,
     error::retrying,
-    pool::rows,
-    row::{before, duration, parsed, small},
+    pool::{rows, run},
+    row::{before, duration, long, parsed, small},
     settled,
     standing::{lock, save},
 };
@@ -127,6 +127,9 @@ impl Store {
         jobs.retain(|_, job| job.changed);
         let mut touched: BTreeMap<OperationId, BTreeMap<Outcome, u64>> = BTreeMap::new();
         for job in jobs.values() {
+            if let Some(standing) = standings.get_mut(&job.operation) {
+                standing.calls += u64::from(job.calls);
+            }
             if let Some(end) = &job.ended {
                 *touched
                     .entry(job.operation)
@@ -138,6 +141,13 @@ impl Store {
         settled::store_jobs(&transaction, &jobs, now).await?;
         settled::store_calendars(&transaction, &calendars).await?;
         settled::store_access(&transaction, &jobs).await?;
+        // What ended nothing is no change that anybody watches; its calls are counted all the same.
+        let quiet: Vec<_> = standings
+            .iter()
+            .filter(|(id, _)| !touched.contains_key(id))
+            .map(|(id, standing)| (id.as_uuid(), long(standing.calls)))
+            .collect();
+        count_calls(&transaction, &quiet).await?;
         standings.retain(|id, _| touched.contains_key(id));
         for (id, standing) in &mut standings {
             for (outcome, more) in touched.get(id).into_iter().flatten() {
@@ -148,6 +158,21 @@ impl Store {
         transaction.commit().await?;
         Ok(applied)
     }
+}
+
+/// Stores how many calls operations made that are locked.
+async fn count_calls(
+    transaction: &Transaction<'_>,
+    calls: &[(uuid::Uuid, i64)],
+) -> Result<(), StoreError> {
+    if calls.is_empty() {
+        return Ok(());
+    }
+    let (ids, calls): (Vec<_>, Vec<_>) = calls.iter().copied().unzip();
+    let sql = "UPDATE operation SET calls = page.calls FROM unnest($1::uuid[], $2::bigint[]) AS page (id, calls)
+        WHERE operation.id = page.id AND operation.calls <> page.calls";
+    run(transaction, sql, &[&ids, &calls]).await?;
+    Ok(())
 }
 
 /// Locks the jobs, in the order of their ids whatever order the results are in.

@@ -30,6 +30,7 @@ pub(crate) struct Standing {
     pub(crate) waiting_for: String,
     pub(crate) merged_lines: u64,
     pub(crate) excluded: u64,
+    pub(crate) calls: u64,
     pub(crate) ended_at: Option<OffsetDateTime>,
     pub(crate) listing_owner: Option<String>,
     pub(crate) listing_until: Option<OffsetDateTime>,
@@ -48,7 +49,7 @@ fn outcomes(each: impl Fn(&str) -> String) -> String {
 
 static LOCK: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT id, state, accepted, {}, sequence, failure, failure_text, waiting_for, merged_lines, excluded, ended_at,
+        "SELECT id, state, accepted, {}, sequence, failure, failure_text, waiting_for, merged_lines, excluded, calls, ended_at,
             listing_owner, listing_until, ending
          FROM operation WHERE id = ANY($1) ORDER BY id FOR UPDATE",
         outcomes(str::to_owned)
@@ -57,7 +58,7 @@ static LOCK: LazyLock<String> = LazyLock::new(|| {
 
 /// One statement, whatever the number of operations: their rows, and the event of each.
 static SAVE: LazyLock<String> = LazyLock::new(|| {
-    let first = 14;
+    let first = 15;
     let arrays: Vec<_> = (first..first + Outcome::ALL.len())
         .map(|number| format!("${number}::bigint[]"))
         .collect();
@@ -69,13 +70,14 @@ static SAVE: LazyLock<String> = LazyLock::new(|| {
     format!(
         "WITH page AS (
             SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bigint[],
-                $9::timestamptz[], $10::text[], $11::timestamptz[], $12::bool[], $13::bigint[], {})
+                $9::timestamptz[], $10::text[], $11::timestamptz[], $12::bool[], $13::bigint[], $14::bigint[], {})
             AS page (id, state, sequence, failure, failure_text, waiting_for, merged_lines, excluded, ended_at, listing_owner, listing_until,
-                ending, accepted, {names})
+                ending, accepted, calls, {names})
          ), saved AS (
             UPDATE operation SET state = page.state, sequence = page.sequence, failure = page.failure, failure_text = page.failure_text,
                 waiting_for = page.waiting_for, merged_lines = page.merged_lines, excluded = page.excluded, ended_at = page.ended_at,
-                listing_owner = page.listing_owner, listing_until = page.listing_until, ending = page.ending, accepted = page.accepted, {set}
+                listing_owner = page.listing_owner, listing_until = page.listing_until, ending = page.ending, accepted = page.accepted,
+                calls = page.calls, {set}
             FROM page WHERE operation.id = page.id
          )
          INSERT INTO operation_event (operation_id, sequence, at, state, counts, waiting_for)
@@ -147,13 +149,14 @@ pub(crate) async fn save(
     let until = each(&all, |standing| standing.listing_until);
     let ending = each(&all, |standing| standing.ending);
     let accepted = each(&all, |standing| long(standing.counts.accepted));
+    let calls = each(&all, |standing| long(standing.calls));
     let counts: Vec<Vec<i64>> = Outcome::ALL
         .iter()
         .map(|outcome| each(&all, |standing| long(standing.counts.of(*outcome))))
         .collect();
     let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![
         &ids, &states, &sequences, &failures, &texts, &waiting, &merged, &excluded, &ends, &owners,
-        &until, &ending, &accepted,
+        &until, &ending, &accepted, &calls,
     ];
     parameters.extend(counts.iter().map(|count| count as &(dyn ToSql + Sync)));
     parameters.push(&now);
@@ -201,6 +204,7 @@ fn read(row: &Row) -> Result<Standing, StoreError> {
         waiting_for: row.try_get("waiting_for")?,
         merged_lines: count(row, "merged_lines")?,
         excluded: count(row, "excluded")?,
+        calls: count(row, "calls")?,
         ended_at: row.try_get("ended_at")?,
         listing_owner: row.try_get("listing_owner")?,
         listing_until: row.try_get("listing_until")?,

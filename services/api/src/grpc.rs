@@ -135,6 +135,12 @@ impl FleetService for Front {
         fleet.list_tenants(fleet::ListTenantsRequest) -> fleet::ListTenantsResponse;
         fleet.list_sites(fleet::ListSitesRequest) -> fleet::ListSitesResponse;
         fleet.list_accounts(fleet::ListAccountsRequest) -> fleet::ListAccountsResponse;
+        fleet.scale_account(fleet::ScaleAccountRequest) -> fleet::Account;
+        fleet.set_account_budget(fleet::SetAccountBudgetRequest) -> fleet::Account;
+        fleet.pause_account(fleet::PauseAccountRequest) -> fleet::Account;
+        fleet.drain_account(fleet::DrainAccountRequest) -> fleet::Account;
         fleet.resume_account(fleet::ResumeAccountRequest) -> fleet::Account;
+        fleet.explain_pace(fleet::ExplainPaceRequest) -> fleet::ExplainPaceResponse;
+        fleet.plan_capacity(fleet::PlanCapacityRequest) -> fleet::PlanCapacityResponse;
     }
 }

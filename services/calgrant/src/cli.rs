@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     access, accounts, apply, delegate, exit, front::Front, mailboxes, operations, output::Output,
-    services,
+    plan, services,
 };
 
 /// Gives a calendar product's service accounts the right to work in people's Exchange calendars.
@@ -37,7 +37,7 @@ enum Command {
     /// Runs status: the system of record.
     Status(ServiceArgs),
     /// Runs a worker.
-    Worker(ServiceArgs),
+    Worker(WorkerArgs),
     /// Runs the Exchange simulator, for demos and tests.
     Simulator(SimulatorArgs),
     /// Prints the queues of RabbitMQ.
@@ -53,9 +53,11 @@ enum Command {
     Mailboxes(mailboxes::MailboxesArgs),
     /// What is known of mailboxes.
     Access(access::AccessArgs),
-    /// Service accounts: list, resume.
+    /// Service accounts: what they do, and the operator's hand on them.
     #[command(subcommand)]
     Accounts(accounts::AccountsCommand),
+    /// How long so many mailboxes take on a tenant's accounts, and how many accounts would be enough.
+    Plan(plan::PlanArgs),
 }
 
 /// What every service takes.
@@ -64,6 +66,16 @@ pub(crate) struct ServiceArgs {
     /// A TOML file with a section per service: `api`, `status`, `worker`.
     #[arg(long, env = "CALGRANT_CONFIG")]
     pub(crate) config: Option<PathBuf>,
+}
+
+/// What a worker takes.
+#[derive(Debug, Args)]
+pub(crate) struct WorkerArgs {
+    #[command(flatten)]
+    pub(crate) service: ServiceArgs,
+    /// Serves only this tenant, site or account, such as uni, uni/online or uni/online/sa-1, and reads no other's secrets. May be repeated.
+    #[arg(long, value_name = "TENANT[/SITE[/ACCOUNT]]")]
+    pub(crate) only: Vec<String>,
 }
 
 /// What the simulator takes.
@@ -106,7 +118,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Up(args) => services::up(args.config.as_deref()).await,
         Command::Api(args) => services::api(args.config.as_deref()).await,
         Command::Status(args) => services::status(args.config.as_deref()).await,
-        Command::Worker(args) => services::worker(args.config.as_deref()).await,
+        Command::Worker(args) => services::worker(args).await,
         Command::Simulator(args) => services::simulator(args).await,
         Command::Topology => {
             print!("{}", calgrant_bus::topology::describe());
@@ -118,5 +130,6 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Mailboxes(args) => mailboxes::run(front()?, args).await,
         Command::Access(args) => access::run(front()?, args).await,
         Command::Accounts(command) => accounts::run(front()?, command).await,
+        Command::Plan(args) => plan::run(front()?, args).await,
     }
 }

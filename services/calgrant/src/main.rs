@@ -10,9 +10,11 @@ mod front;
 mod mailboxes;
 mod operations;
 mod output;
+mod plan;
 mod progress;
 mod services;
 mod tenant_file;
+mod windows;
 
 use std::process::ExitCode;
 

@@ -57,6 +57,10 @@ const COLUMNS: &[(&str, usize)] = &[
     ("created", 20),
     ("failure", 20),
     ("waiting_for", 20),
+    ("calls_needed", 12),
+    ("calls_left", 10),
+    ("remaining_seconds", 17),
+    ("estimated_end", 20),
 ];
 
 /// Runs the command.
@@ -132,6 +136,23 @@ pub(crate) fn say(operation: &Operation) {
         progress::state(operation),
         progress::counts(operation)
     );
+    if let Some(estimate) = &operation.estimate
+        && operation.validate_only
+    {
+        let takes = estimate.remaining_seconds.map_or_else(
+            || "; how long that takes can't be said".to_owned(),
+            |seconds| format!(", about {}", progress::span(seconds)),
+        );
+        let bound = if estimate.bound_by.is_empty() {
+            String::new()
+        } else {
+            format!(", bound by {}", estimate.bound_by)
+        };
+        eprintln!(
+            "carrying it out needs {} calls{takes}{bound}",
+            estimate.calls_needed
+        );
+    }
     if !operation.failure.is_empty() {
         eprintln!("{}: {}", operation.failure, operation.failure_text);
     }
@@ -146,6 +167,7 @@ pub(crate) fn when(at: Option<&calgrant_contract::pb::Timestamp>) -> String {
 
 fn cells(operation: &Operation) -> Vec<Value> {
     let all = operation.counts.clone().unwrap_or_default();
+    let estimate = operation.estimate.as_ref();
     vec![
         operation.id.as_str().into(),
         operation.tenant.as_str().into(),
@@ -165,5 +187,11 @@ fn cells(operation: &Operation) -> Vec<Value> {
         when(operation.create_time.as_ref()).into(),
         operation.failure.as_str().into(),
         operation.waiting_for.as_str().into(),
+        estimate.map(|estimate| estimate.calls_needed).into(),
+        estimate.map(|estimate| estimate.calls_left).into(),
+        estimate
+            .and_then(|estimate| estimate.remaining_seconds)
+            .into(),
+        when(estimate.and_then(|estimate| estimate.estimated_end_time.as_ref())).into(),
     ]
 }

@@ -139,6 +139,17 @@ pub(crate) async fn watch(front: &Front, id: &str) -> anyhow::Result<Operation> 
     }
 }
 
+/// Seconds for people.
+pub(crate) fn span(seconds: f64) -> String {
+    let whole = Duration::try_from_secs_f64(seconds.max(0.0).round()).unwrap_or(Duration::MAX);
+    let whole = whole.as_secs();
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
 struct Show {
     bar: Option<ProgressBar>,
     line_at: Option<Instant>,
@@ -147,9 +158,8 @@ struct Show {
 impl Show {
     fn new() -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style =
-                ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} ETA {eta}  {msg}")
-                    .unwrap_or_else(|_| ProgressStyle::default_bar());
+            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec}  {msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
             ProgressBar::new(0).with_style(style)
         });
         Self { bar, line_at: None }
@@ -168,8 +178,14 @@ impl Show {
         } else {
             String::new()
         };
+        let estimate = operation.estimate.as_ref();
+        let left = estimate
+            .filter(|_| !is_final(operation))
+            .and_then(|estimate| Some((estimate.calls_left, estimate.remaining_seconds?)))
+            .map(|(calls, seconds)| format!("; about {} left ({calls} calls)", span(seconds)))
+            .unwrap_or_default();
         let text = format!(
-            "{}: {}{parked}{waiting}",
+            "{}: {}{parked}{waiting}{left}",
             state(operation),
             counts(operation)
         );

@@ -6,7 +6,7 @@ use calgrant_runtime::{settings::Fault, shutdown, telemetry};
 use calgrant_simulator::{Scenario, SchoolOptions};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::SimulatorArgs;
+use crate::cli::{SimulatorArgs, WorkerArgs};
 
 fn checked<C>(loaded: Result<C, Vec<Fault>>) -> anyhow::Result<C> {
     loaded.map_err(|faults| {
@@ -47,8 +47,9 @@ pub(crate) async fn status(file: Option<&Path>) -> anyhow::Result<ExitCode> {
 }
 
 /// `calgrant worker`.
-pub(crate) async fn worker(file: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let config = checked(calgrant_worker::Config::load(file))?;
+pub(crate) async fn worker(args: &WorkerArgs) -> anyhow::Result<ExitCode> {
+    let file = args.service.config.as_deref();
+    let config = checked(calgrant_worker::Config::load_only(file, &args.only))?;
     service("worker", async |stop| {
         calgrant_worker::run(config, stop).await
     })

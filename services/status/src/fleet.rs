@@ -2,18 +2,32 @@
 
 use std::collections::BTreeMap;
 
+use calgrant_budget::{Terms, estimate::Accounts};
 use calgrant_contract::{fleet, pb::fleet::v1 as pb, refusal, words};
-use calgrant_domain::{TenantName, TenantSpec};
+use calgrant_domain::{AccountStand, BadInput, TenantName, TenantSpec};
 use calgrant_runtime::clock;
-use calgrant_store::{Pause, Store, StoredTenant};
+use calgrant_store::{AccountChange, Stopped, Store, StoredTenant};
 use tonic::{Request, Response, Status};
+use tracing::warn;
 
-use crate::{provisioning::timestamp, queries::site, refuse};
+use crate::{
+    operating::{
+        changes::{self, Place},
+        held_up, pace, plan,
+        scene::Scene,
+        shown,
+        site_view::sites,
+    },
+    provisioning::{caller, timestamp},
+    queries::site,
+    refuse,
+};
 
 /// `FleetService`.
 #[derive(Debug, Clone)]
 pub(crate) struct Fleet {
     pub(crate) store: Store,
+    pub(crate) terms: Terms,
 }
 
 /// Every setting of a tenant by its path, for comparing.
@@ -77,46 +91,115 @@ impl Fleet {
             .map_err(refuse::store)
     }
 
-    async fn accounts(&self, tenant: &str) -> Result<Vec<pb::Account>, Status> {
-        let pauses = self.store.pauses().await.map_err(refuse::store)?;
-        let mut out = Vec::new();
-        for stored in self
-            .all()
-            .await?
-            .iter()
-            .filter(|stored| tenant.is_empty() || stored.spec.name.as_str() == tenant)
-        {
-            for site in &stored.spec.sites {
-                for account in &site.accounts {
-                    let pause = pauses.iter().find(|pause| {
-                        pause.tenant == stored.spec.name
-                            && pause.site == site.kind
-                            && pause.account == account.name
-                    });
-                    let base = pb::Account {
-                        tenant: stored.spec.name.to_string(),
-                        site: words::site_kind_to_wire(site.kind),
-                        spec: Some(fleet::account_to_wire(account)),
-                        ..pb::Account::default()
-                    };
-                    out.push(paused(base, pause));
-                }
-            }
+    /// What concerns one tenant, or all if the name is empty.
+    async fn scene(&self, tenant: &str) -> Result<Scene, Status> {
+        let tenant: Option<TenantName> = if tenant.is_empty() {
+            None
+        } else {
+            Some(tenant.parse().map_err(refuse::field("tenant"))?)
+        };
+        let scene = Scene::load(&self.store, self.terms, tenant.as_ref(), clock::now())
+            .await
+            .map_err(refuse::store)?;
+        match tenant {
+            Some(name) if scene.tenants.is_empty() => Err(refusal::not_found(
+                "tenant",
+                name.as_str(),
+                "there is no such tenant; calgrant apply makes it",
+            )),
+            _ => Ok(scene),
         }
-        Ok(out)
     }
-}
 
-/// An account with its state.
-pub(crate) fn paused(account: pb::Account, pause: Option<&Pause>) -> pb::Account {
-    match pause {
-        None => account,
-        Some(pause) => pb::Account {
-            paused: true,
-            pause_reason: pause.reason.clone(),
-            pause_time: Some(timestamp(pause.paused_at)),
-            ..account
-        },
+    /// The place, if there is such an account.
+    async fn place(&self, tenant: &str, site: i32, account: &str) -> Result<Place, Status> {
+        let place =
+            changes::place(tenant, site, account).map_err(|bad| refusal::bad_input(&bad))?;
+        let stored = self
+            .store
+            .tenant(&place.tenant)
+            .await
+            .map_err(refuse::store)?;
+        let Some(stored) = stored else {
+            let why = "there is no such tenant; calgrant apply makes it";
+            return Err(refusal::not_found("tenant", place.tenant.as_str(), why));
+        };
+        let Some(site) = stored.spec.site(place.site) else {
+            let why = "the tenant has no such site";
+            return Err(refusal::not_found("site", place.site.as_str(), why));
+        };
+        let mut accounts = site.accounts.iter();
+        if !accounts.any(|account| account.name == place.account) {
+            let names: Vec<_> = site
+                .accounts
+                .iter()
+                .map(|account| account.name.as_str())
+                .collect();
+            let why = format!("the site has no such account; it has {}", names.join(", "));
+            return Err(refusal::not_found("account", place.account.as_str(), &why));
+        }
+        Ok(place)
+    }
+
+    /// An account as it now is.
+    async fn shown(&self, place: &Place) -> Result<Response<pb::Account>, Status> {
+        let scene = self.scene(place.tenant.as_str()).await?;
+        let mut accounts = shown::accounts(&scene).into_iter();
+        let of_place = |account: &pb::Account| {
+            let spec = account.spec.as_ref();
+            account.site == words::site_kind_to_wire(place.site)
+                && spec.is_some_and(|spec| spec.name == place.account.as_str())
+        };
+        accounts.find(of_place).map(Response::new).ok_or_else(|| {
+            let why = "the account was taken away meanwhile";
+            refusal::not_found("account", place.account.as_str(), why)
+        })
+    }
+
+    async fn change(
+        &self,
+        place: &Place,
+        change: &AccountChange,
+    ) -> Result<Response<pb::Account>, Status> {
+        let etag = uuid::Uuid::new_v4().simple().to_string();
+        self.store
+            .change_account(
+                &place.tenant,
+                place.site,
+                &place.account,
+                change,
+                &etag,
+                clock::now(),
+            )
+            .await
+            .map_err(refuse::store)?;
+        self.shown(place).await
+    }
+
+    async fn stand(
+        &self,
+        place: Place,
+        stand: AccountStand,
+        reason: &str,
+        changed_by: String,
+    ) -> Result<Response<pb::Account>, Status> {
+        let reason = changes::reason(reason).map_err(|bad| refusal::bad_input(&bad))?;
+        let now = clock::now();
+        let wanted = Stopped {
+            tenant: place.tenant.clone(),
+            site: place.site,
+            account: place.account.clone(),
+            stand,
+            reason,
+            changed_by,
+            changed_at: now,
+        };
+        self.store.stand(&wanted).await.map_err(refuse::store)?;
+        // Operations say at once what they wait for. If this fails, it is done a little later.
+        if let Err(cause) = held_up::tell(&self.store, now).await {
+            warn!(error = %cause, "couldn't say what operations wait for; trying again soon");
+        }
+        self.shown(&place).await
     }
 }
 
@@ -226,42 +309,134 @@ impl pb::fleet_service_server::FleetService for Fleet {
         &self,
         request: Request<pb::ListAccountsRequest>,
     ) -> Result<Response<pb::ListAccountsResponse>, Status> {
+        let scene = self.scene(&request.into_inner().tenant).await?;
         Ok(Response::new(pb::ListAccountsResponse {
-            accounts: self.accounts(&request.into_inner().tenant).await?,
+            accounts: shown::accounts(&scene),
         }))
+    }
+
+    async fn scale_account(
+        &self,
+        request: Request<pb::ScaleAccountRequest>,
+    ) -> Result<Response<pb::Account>, Status> {
+        let request = request.into_inner();
+        let change = changes::scale(&request).map_err(|bad| refusal::bad_input(&bad))?;
+        let place = self
+            .place(&request.tenant, request.site, &request.account)
+            .await?;
+        self.change(&place, &change).await
+    }
+
+    async fn set_account_budget(
+        &self,
+        request: Request<pb::SetAccountBudgetRequest>,
+    ) -> Result<Response<pb::Account>, Status> {
+        let request = request.into_inner();
+        let change = changes::budget(&request).map_err(|bad| refusal::bad_input(&bad))?;
+        let place = self
+            .place(&request.tenant, request.site, &request.account)
+            .await?;
+        self.change(&place, &change).await
+    }
+
+    async fn pause_account(
+        &self,
+        request: Request<pb::PauseAccountRequest>,
+    ) -> Result<Response<pb::Account>, Status> {
+        let by = caller(&request)?;
+        let request = request.into_inner();
+        let place = self
+            .place(&request.tenant, request.site, &request.account)
+            .await?;
+        self.stand(place, AccountStand::Paused, &request.reason, by)
+            .await
+    }
+
+    async fn drain_account(
+        &self,
+        request: Request<pb::DrainAccountRequest>,
+    ) -> Result<Response<pb::Account>, Status> {
+        let by = caller(&request)?;
+        let request = request.into_inner();
+        let place = self
+            .place(&request.tenant, request.site, &request.account)
+            .await?;
+        self.stand(place, AccountStand::Draining, &request.reason, by)
+            .await
     }
 
     async fn resume_account(
         &self,
         request: Request<pb::ResumeAccountRequest>,
     ) -> Result<Response<pb::Account>, Status> {
+        let by = caller(&request)?;
+        let request = request.into_inner();
+        let place = self
+            .place(&request.tenant, request.site, &request.account)
+            .await?;
+        self.stand(place, AccountStand::Working, "", by).await
+    }
+
+    async fn explain_pace(
+        &self,
+        request: Request<pb::ExplainPaceRequest>,
+    ) -> Result<Response<pb::ExplainPaceResponse>, Status> {
+        let scene = self.scene(&request.into_inner().tenant).await?;
+        let explained = sites(&scene).map(|site| {
+            let pace = pace::explain(&site, &scene.terms, scene.at());
+            pb::PaceExplanation {
+                tenant: site.tenant.to_string(),
+                site: words::site_kind_to_wire(site.kind),
+                why: pace.why.to_owned(),
+                text: pace.text,
+                ready_jobs: pace.ready,
+                calls_per_second: pace.rate,
+                feedable_workers: pace.feedable,
+            }
+        });
+        Ok(Response::new(pb::ExplainPaceResponse {
+            sites: explained.collect(),
+        }))
+    }
+
+    async fn plan_capacity(
+        &self,
+        request: Request<pb::PlanCapacityRequest>,
+    ) -> Result<Response<pb::PlanCapacityResponse>, Status> {
         let request = request.into_inner();
         let kind = site(request.site)?;
-        self.store
-            .pause(
-                &request.tenant,
-                kind.as_str(),
-                &request.account,
-                None,
-                clock::now(),
-            )
-            .await
-            .map_err(refuse::store)?;
-        let accounts = self.accounts(&request.tenant).await?;
-        let found = accounts.into_iter().find(|account| {
-            account.site == request.site
-                && account
-                    .spec
-                    .as_ref()
-                    .is_some_and(|spec| spec.name == request.account)
-        });
-        found.map(Response::new).ok_or_else(|| {
-            refusal::not_found(
-                "account",
-                &request.account,
-                "the tenant has no such account at this site",
-            )
-        })
+        let scene = self.scene(&request.tenant).await?;
+        let (mailboxes, by) =
+            changes::planned(&request, scene.now).map_err(|bad| refusal::bad_input(&bad))?;
+        if request.tenant.is_empty() {
+            let missing = BadInput::missing("tenant", "say whose accounts are to be used");
+            return Err(refusal::bad_input(&[missing]));
+        }
+        let Some(site) = sites(&scene).find(|site| site.kind == kind) else {
+            let why = "the tenant has no such site";
+            return Err(refusal::not_found("site", kind.as_str(), why));
+        };
+        let plan = plan::plan(&site, mailboxes, by, &scene.terms, scene.at());
+        let (accounts_needed, useless_because) = match &plan.needed {
+            None => (None, String::new()),
+            Some(Accounts::Needed(needed)) => (Some(*needed), String::new()),
+            Some(Accounts::Useless { because }) => (None, because.to_string()),
+        };
+        Ok(Response::new(pb::PlanCapacityResponse {
+            calls_needed: plan.calls,
+            seconds: plan.takes.map(|takes| takes.as_secs_f64()),
+            end_time: plan.takes.and_then(|takes| shown::later(scene.now, takes)),
+            bound_by: plan
+                .bound_by
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            accounts: plan.accounts,
+            accounts_needed,
+            useless_because,
+            text: plan::text(&plan, mailboxes),
+            seconds_per_call: plan.call_takes.as_secs_f64(),
+        }))
     }
 }
 

@@ -18,6 +18,7 @@ use calgrant_domain::BadInput;
 use calgrant_leases::wire;
 use calgrant_runtime::clock;
 use calgrant_store::{DatabaseClock, Store, StoredKey};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tonic::{Request, Response, Status};
 use tracing::{error, warn};
@@ -151,9 +152,16 @@ fn decide(
         };
         let (limit, operator) = limits.get(&ask.key).cloned().unwrap_or_else(unknown);
         let mut state = read(key, ask, &limit, terms, at);
+        let last = match ask.pushbacks.last() {
+            Some(pushback) => Some(LastPushback {
+                at: at.now,
+                cause: pushback.cause.clone(),
+            }),
+            None => key.state.as_ref().and_then(last_pushback),
+        };
         (state.limits, state.operator) = (limit, operator);
         grants.extend(state.grant(&renewal.replica, renewal.number, ask, terms, at));
-        if let Err(cause) = write(state, key) {
+        if let Err(cause) = write(state, last.as_ref(), key) {
             // Nothing can be granted that can't be remembered.
             error!(%cause, key = key.name, "a budget key can't be stored");
             grants.retain(|grant| grant.key != ask.key);
@@ -200,9 +208,33 @@ pub(crate) fn state(key: &StoredKey, stored: &Value) -> Result<KeyState, serde_j
     Ok(state)
 }
 
-fn write(mut state: KeyState, key: &mut StoredKey) -> Result<(), serde_json::Error> {
+/// What the server said last when it wanted fewer calls. Stored beside the state, for people: nothing is decided by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LastPushback {
+    /// When, as the length since 1970.
+    pub(crate) at: Duration,
+    /// Its words.
+    pub(crate) cause: String,
+}
+
+const LAST_PUSHBACK: &str = "last_pushback";
+
+/// Of a stored key's state.
+pub(crate) fn last_pushback(stored: &Value) -> Option<LastPushback> {
+    serde_json::from_value(stored.get(LAST_PUSHBACK)?.clone()).ok()
+}
+
+fn write(
+    mut state: KeyState,
+    last: Option<&LastPushback>,
+    key: &mut StoredKey,
+) -> Result<(), serde_json::Error> {
     let leases = std::mem::take(&mut state.leases);
-    key.state = Some(serde_json::to_value(state)?);
+    let mut stored = serde_json::to_value(state)?;
+    if let (Some(last), Some(fields)) = (last, stored.as_object_mut()) {
+        fields.insert(LAST_PUSHBACK.to_owned(), serde_json::to_value(last)?);
+    }
+    key.state = Some(stored);
     key.leases = leases
         .into_iter()
         .map(|lease| Ok((lease.replica.clone(), serde_json::to_value(lease)?)))
@@ -212,19 +244,20 @@ fn write(mut state: KeyState, key: &mut StoredKey) -> Result<(), serde_json::Err
 
 /// The database's time as the length since 1970.
 pub(crate) fn moment(database: DatabaseClock) -> Duration {
-    micros(database.now)
+    since_epoch(database.now)
 }
 
 /// The database's clock, as the authority reads it.
 pub(crate) fn reading(database: DatabaseClock) -> Reading {
-    let started = u64::try_from(micros(database.started).as_micros()).unwrap_or(0);
+    let started = u64::try_from(since_epoch(database.started).as_micros()).unwrap_or(0);
     Reading {
         now: moment(database),
         era: started.wrapping_add(u64::try_from(database.era).unwrap_or(0)),
     }
 }
 
-fn micros(at: time::OffsetDateTime) -> Duration {
+/// A time of day as the length since 1970, to the microsecond.
+pub(crate) fn since_epoch(at: time::OffsetDateTime) -> Duration {
     let nanos = at.unix_timestamp_nanos().max(0);
     Duration::from_micros(u64::try_from(nanos / 1000).unwrap_or(0))
 }

@@ -11,15 +11,20 @@ use calgrant_contract::{
     refusal,
 };
 use calgrant_domain::{
-    Address, BadInput, Begin, DelegationId, JobId, ListId, MailboxId, OperationFailure,
-    OperationId, TenantName, name::Caller,
+    AccountName, Address, BadInput, Begin, DelegationId, JobId, ListId, MailboxId,
+    OperationFailure, OperationId, SiteKind, TenantName, name::Caller,
 };
 use calgrant_runtime::clock;
-use calgrant_store::{Accepted, NewOperation, Page, Store, StoreError, StoredDelegation};
+use calgrant_store::{
+    Accepted, NewOperation, Page, Pause, Stopped, Store, StoreError, StoredDelegation,
+};
 use futures::StreamExt;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{fleet::paused, provisioning, refuse};
+use crate::{
+    operating::{scene::Standing, shown::with_standing},
+    provisioning, refuse,
+};
 
 /// How long messages of a cancelled operation may stay on the broker: as long as jobs are awaited, and a little more.
 const ON_BROKER: Duration = Duration::from_secs(1200);
@@ -42,6 +47,24 @@ fn job_ids(raw: &[Vec<u8>]) -> Result<Vec<JobId>, Status> {
         .map(|id| uuid("jobs", id).map(JobId::from_uuid))
         .collect::<Result<_, _>>()
         .map_err(refuse::field("jobs"))
+}
+
+/// An account by its name alone.
+fn bare(
+    tenant: &TenantName,
+    site: SiteKind,
+    account: &AccountName,
+) -> calgrant_contract::pb::fleet::v1::Account {
+    let spec = calgrant_contract::pb::fleet::v1::AccountSpec {
+        name: account.to_string(),
+        ..Default::default()
+    };
+    calgrant_contract::pb::fleet::v1::Account {
+        tenant: tenant.to_string(),
+        site: calgrant_contract::words::site_kind_to_wire(site),
+        spec: Some(spec),
+        ..Default::default()
+    }
 }
 
 /// An error of a stream that is being stored.
@@ -439,27 +462,22 @@ impl pb::ledger_service_server::LedgerService for Ledger {
             .await
             .map_err(refuse::store)?;
         let pauses = self.store.pauses().await.map_err(refuse::store)?;
-        let account = |pause: &calgrant_store::Pause| {
-            let spec = calgrant_contract::pb::fleet::v1::AccountSpec {
-                name: pause.account.to_string(),
-                ..Default::default()
-            };
-            paused(
-                calgrant_contract::pb::fleet::v1::Account {
-                    tenant: pause.tenant.to_string(),
-                    site: calgrant_contract::words::site_kind_to_wire(pause.site),
-                    spec: Some(spec),
-                    ..Default::default()
-                },
-                Some(pause),
-            )
+        let stopped = self.store.stopped().await.map_err(refuse::store)?;
+        let refused = |pause: &Pause| {
+            let account = bare(&pause.tenant, pause.site, &pause.account);
+            with_standing(account, Standing::Refused(pause), true)
+        };
+        let by_operator = |stopped: &Stopped| {
+            let account = bare(&stopped.tenant, stopped.site, &stopped.account);
+            with_standing(account, Standing::Stopped(stopped), true)
         };
         Ok(Response::new(pb::GetFleetResponse {
             tenants: tenants
                 .iter()
                 .map(|tenant| fleet::tenant_to_wire(&tenant.spec))
                 .collect(),
-            paused: pauses.iter().map(account).collect(),
+            paused: pauses.iter().map(refused).collect(),
+            stopped: stopped.iter().map(by_operator).collect(),
             ..answer
         }))
     }

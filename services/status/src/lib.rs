@@ -8,10 +8,12 @@
 //! ```
 
 pub mod config;
+mod estimates;
 mod fleet;
 mod leases;
 mod ledger;
 mod limits;
+mod operating;
 mod pages;
 mod provisioning;
 mod queries;
@@ -39,6 +41,8 @@ use tonic::service::Routes;
 use tracing::{info, warn};
 
 pub use config::Config;
+
+use crate::{estimates::Estimates, operating::held_up};
 
 const SERVICES: &[&str] = &[
     "calgrant.provisioning.v1.ProvisioningService",
@@ -98,12 +102,14 @@ pub async fn run_on(
         .add_service(ProvisioningServiceServer::new(provisioning::Provisioning {
             store: store.clone(),
             tasks: tasks.clone(),
+            estimates: Estimates::new(store.clone(), config.terms),
         }))
         .add_service(StatusServiceServer::new(queries::Queries {
             store: store.clone(),
         }))
         .add_service(FleetServiceServer::new(fleet::Fleet {
             store: store.clone(),
+            terms: config.terms,
         }))
         .add_service(health_service)
         .add_service(described().build_v1()?)
@@ -128,6 +134,10 @@ pub async fn run_on(
         "results",
         results::run(store.clone(), bus.clone(), stop.clone()),
     );
+    tasks.spawn(
+        "gauges",
+        operating::gauges::run(store.clone(), config.terms, stop.clone()),
+    );
     tasks.spawn("sweep", sweep(store, stop.clone()));
     health.ready(SERVICES, true).await;
 
@@ -139,7 +149,8 @@ pub async fn run_on(
     Ok(())
 }
 
-/// Makes overdue jobs ready again, and goes on with endings of operations that were interrupted, now and then.
+/// Makes overdue jobs ready again, goes on with endings of operations that were interrupted, and says what operations wait for, now
+/// and then.
 async fn sweep(store: Store, stop: CancellationToken) {
     loop {
         match store.take_back_overdue(OVERDUE, clock::now()).await {
@@ -157,6 +168,9 @@ async fn sweep(store: Store, stop: CancellationToken) {
                 "the jobs of cancelled operations that hadn't begun are ended"
             ),
             Err(cause) => warn!(error = %cause, "couldn't end what was cancelled; trying again"),
+        }
+        if let Err(cause) = held_up::tell(&store, clock::now()).await {
+            warn!(error = %cause, "couldn't say what operations wait for; trying again");
         }
         tokio::select! {
             () = tokio::time::sleep(SWEEP) => {}

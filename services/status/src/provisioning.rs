@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{pages::Page, refuse};
+use crate::{estimates::Estimates, pages::Page, refuse};
 
 /// How often a watcher looks for changes.
 const LOOK: Duration = Duration::from_millis(200);
@@ -26,6 +26,7 @@ const LOOK: Duration = Duration::from_millis(200);
 pub(crate) struct Provisioning {
     pub(crate) store: Store,
     pub(crate) tasks: calgrant_runtime::shutdown::Tasks,
+    pub(crate) estimates: Estimates,
 }
 
 /// Who asks, from the metadata.
@@ -82,6 +83,7 @@ pub(crate) fn operation(view: &OperationView) -> pb::Operation {
         merged_lines: view.merged_lines,
         excluded: view.excluded,
         parked: view.parked,
+        estimate: None,
     }
 }
 
@@ -143,9 +145,14 @@ pub(crate) async fn check(store: &Store, spec: &DelegationSpec, field: &str) -> 
 impl Provisioning {
     async fn view(&self, id: OperationId) -> Result<pb::Operation, Status> {
         let found = self.store.operation(id).await.map_err(refuse::store)?;
-        found
-            .map(|view| operation(&view))
-            .ok_or_else(|| refusal::not_found("id", &id.to_string(), "there is no such operation"))
+        let Some(view) = found else {
+            let why = "there is no such operation";
+            return Err(refusal::not_found("id", &id.to_string(), why));
+        };
+        Ok(pb::Operation {
+            estimate: self.estimates.of(&view).await.map_err(refuse::store)?,
+            ..operation(&view)
+        })
     }
 
     async fn watch(

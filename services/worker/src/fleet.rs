@@ -3,8 +3,8 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use calgrant_budget::Terms;
-use calgrant_contract::pb::ledger::v1::GetFleetResponse;
-use calgrant_domain::{BadInput, OperationId, TenantSpec};
+use calgrant_contract::pb::{fleet::v1::Account, ledger::v1::GetFleetResponse};
+use calgrant_domain::{AccountSpec, BadInput, OperationId, TenantSpec};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -20,12 +20,24 @@ pub struct Fleet {
     pub version: String,
     /// Every tenant.
     pub tenants: Vec<TenantSpec>,
-    /// Accounts that status holds for paused.
+    /// Accounts that the server refuses, as status knows.
     pub paused: HashSet<AccountKey>,
+    /// Accounts that an operator stopped.
+    pub stopped: HashSet<AccountKey>,
     /// Operations cancelled of late: their jobs are looked at before anything is asked of Exchange.
     pub cancelled: HashSet<OperationId>,
     /// On which leases are granted.
     pub terms: Terms,
+}
+
+impl Fleet {
+    /// An account as it is set now.
+    pub fn account(&self, key: &AccountKey) -> Option<&AccountSpec> {
+        let mut tenants = self.tenants.iter();
+        let tenant = tenants.find(|tenant| tenant.name == key.tenant)?;
+        let mut accounts = tenant.site(key.site)?.accounts.iter();
+        accounts.find(|account| account.name == key.account)
+    }
 }
 
 /// Follows the fleet until `stop`.
@@ -49,6 +61,7 @@ pub async fn follow(
                     info!(
                         tenants = read.tenants.len(),
                         paused = read.paused.len(),
+                        stopped = read.stopped.len(),
                         "the fleet changed"
                     );
                     fleet.send_replace(Arc::new(read));
@@ -85,19 +98,22 @@ fn read(answer: GetFleetResponse) -> Result<Fleet, BadInput> {
             .tenants
             .push(calgrant_contract::fleet::tenant(tenant).map_err(first)?);
     }
-    for account in answer.paused {
-        let site = calgrant_contract::fleet::site_kind("site", account.site)?;
-        let name = account
-            .spec
-            .ok_or_else(|| BadInput::missing("spec", "a paused account has a name"))?
-            .name;
-        fleet.paused.insert(AccountKey {
-            tenant: account.tenant.parse()?,
-            site,
-            account: name.parse()?,
-        });
-    }
+    let keys = |accounts: Vec<Account>| accounts.into_iter().map(key).collect::<Result<_, _>>();
+    fleet.paused = keys(answer.paused)?;
+    fleet.stopped = keys(answer.stopped)?;
     Ok(fleet)
+}
+
+fn key(account: Account) -> Result<AccountKey, BadInput> {
+    let name = account
+        .spec
+        .ok_or_else(|| BadInput::missing("spec", "an account has a name"))?
+        .name;
+    Ok(AccountKey {
+        tenant: account.tenant.parse()?,
+        site: calgrant_contract::fleet::site_kind("site", account.site)?,
+        account: name.parse()?,
+    })
 }
 
 fn cancelled(answer: &GetFleetResponse) -> HashSet<OperationId> {

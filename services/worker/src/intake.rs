@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use calgrant_bus::{Bus, Consumer, Delivery, Queue};
 use calgrant_contract::{bus::JobResult, pb};
-use calgrant_domain::{Job, Lane, Purpose, SiteKind, TenantSpec};
+use calgrant_domain::{AccountSpec, Job, Lane, Purpose, SiteKind, SiteSpec, TenantSpec};
 use calgrant_leases::{Budgets, keys};
 use calgrant_runtime::{clock, shutdown::Tasks, waiting};
 use prost::Message as _;
@@ -15,7 +15,8 @@ use tracing::{error, info, warn};
 use crate::{
     fleet::Fleet,
     ledger::{AccountKey, StatusLedger},
-    pool::{Held, Pool, Shared, report},
+    only::Only,
+    pool::{Held, Pool, Shared, in_hand, report},
     shelf::Shelf,
 };
 
@@ -26,9 +27,51 @@ const DRAIN: Duration = Duration::from_secs(25);
 
 type Shelves = HashMap<SiteKind, Arc<Shelf<Held>>>;
 
-/// Serves one tenant until `stop`.
+/// The deliveries that a tenant's pools may hold: enough for what is in hand and for the next round after it, and no more.
+#[must_use]
+pub fn prefetch(tenant: &TenantSpec, only: &Only) -> u16 {
+    let workers: u32 = accounts(tenant, only)
+        .map(|(_, account)| account.workers)
+        .sum();
+    u16::try_from((4 * workers).clamp(20, 1000)).unwrap_or(1000)
+}
+
+/// Whether a tenant's queues can go on with those deliveries: what is in hand must have room.
+#[must_use]
+pub fn has_room(tenant: &TenantSpec, only: &Only, prefetch: u16) -> bool {
+    let in_hand: usize = accounts(tenant, only)
+        .map(|(_, account)| in_hand(account.workers))
+        .sum();
+    in_hand <= usize::from(prefetch) || prefetch >= 1000
+}
+
+/// The grantor accounts that are served here.
+fn accounts<'a>(
+    tenant: &'a TenantSpec,
+    only: &'a Only,
+) -> impl Iterator<Item = (&'a SiteSpec, &'a AccountSpec)> {
+    let online = tenant
+        .sites
+        .iter()
+        .filter(|site| site.kind == SiteKind::Online);
+    let all = online.flat_map(|site| site.accounts.iter().map(move |account| (site, account)));
+    all.filter(move |(site, account)| {
+        account.is(Purpose::Grantor) && only.serves(&key(tenant, site, account))
+    })
+}
+
+fn key(tenant: &TenantSpec, site: &SiteSpec, account: &AccountSpec) -> AccountKey {
+    AccountKey {
+        tenant: tenant.name.clone(),
+        site: site.kind,
+        account: account.name.clone(),
+    }
+}
+
+/// Serves one tenant, or those of its accounts that `only` names, until `stop`.
 pub async fn serve(
     tenant: TenantSpec,
+    only: Only,
     ledger: StatusLedger,
     bus: Bus,
     fleet: watch::Receiver<Arc<Fleet>>,
@@ -36,59 +79,47 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let tasks = Tasks::new(stop.clone());
+    let served: Vec<_> = accounts(&tenant, &only).collect();
+    if served.is_empty() {
+        // Whoever can serve it shall have its deliveries.
+        stop.cancelled().await;
+        return;
+    }
+    let pools_of = |kind: SiteKind| served.iter().filter(|(site, _)| site.kind == kind).count();
     let shelves: Arc<Shelves> = Arc::new(
         SiteKind::ALL
             .iter()
-            .map(|site| (*site, Arc::default()))
+            .map(|site| (*site, Arc::new(Shelf::new(pools_of(*site)))))
             .collect(),
     );
-    let mut pools = Vec::new();
-    for site in tenant
-        .sites
-        .iter()
-        .filter(|site| site.kind == SiteKind::Online)
-    {
-        for account in site
-            .accounts
-            .iter()
-            .filter(|account| account.is(Purpose::Grantor))
-        {
-            let key = AccountKey {
-                tenant: tenant.name.clone(),
-                site: site.kind,
-                account: account.name.clone(),
-            };
-            let shared = Shared {
-                shelf: Arc::clone(&shelves[&site.kind]),
-                ledger: ledger.clone(),
-                bus: bus.clone(),
-                fleet: fleet.clone(),
-                stop: stop.clone(),
-                tasks: tasks.clone(),
-            };
-            let charged = keys::of_account(&tenant.name, site, account, keys::EXCHANGE);
-            let Some(budget) = budgets.account(&charged) else {
-                error!(account = %account.name, "the account has no budget keys; it isn't used");
-                continue;
-            };
-            pools.push(Pool::new(
-                key,
-                site.clone(),
-                account.clone(),
-                budget,
-                shared,
-            ));
-        }
+    let mut pools = Vec::with_capacity(served.len());
+    let mut numbers: HashMap<SiteKind, usize> = HashMap::new();
+    for (site, account) in served {
+        let shared = Shared {
+            shelf: Arc::clone(&shelves[&site.kind]),
+            ledger: ledger.clone(),
+            bus: bus.clone(),
+            fleet: fleet.clone(),
+            stop: stop.clone(),
+            tasks: tasks.clone(),
+        };
+        let charged = keys::of_account(&tenant.name, site, account, keys::EXCHANGE);
+        let Some(budget) = budgets.account(&charged) else {
+            error!(account = %account.name, "the account has no budget keys; it isn't used");
+            continue;
+        };
+        let number = numbers.entry(site.kind).or_default();
+        pools.push(Pool::new(
+            key(&tenant, site, account),
+            *number,
+            site.clone(),
+            account.clone(),
+            budget,
+            shared,
+        ));
+        *number += 1;
     }
-    let workers: u32 = tenant
-        .sites
-        .iter()
-        .flat_map(|site| &site.accounts)
-        .filter(|account| account.is(Purpose::Grantor))
-        .map(|account| account.workers)
-        .sum();
-    // Enough for what is in hand and for the next round after it, and no more.
-    let prefetch = u16::try_from((4 * workers).clamp(20, 1000)).unwrap_or(1000);
+    let prefetch = prefetch(&tenant, &only);
     for pool in &pools {
         pool.start();
     }
@@ -109,7 +140,7 @@ pub async fn serve(
         "give back",
         give_back(bus.clone(), Arc::clone(&shelves), stop.clone()),
     );
-    info!(tenant = %tenant.name, accounts = pools.len(), workers, "serving {} with {} accounts", tenant.name, pools.len());
+    info!(tenant = %tenant.name, accounts = pools.len(), prefetch, "serving {} with {} accounts", tenant.name, pools.len());
     stop.cancelled().await;
     let left = tasks.drain(DRAIN).await;
     if left > 0 {
@@ -183,8 +214,14 @@ async fn give_back(bus: Bus, shelves: Arc<Shelves>, stop: CancellationToken) {
             () = tokio::time::sleep(Duration::from_secs(5)) => {}
         }
         for shelf in shelves.values() {
+            // What no pool here can take is left to workers elsewhere, without delay.
+            let hold = if shelf.is_idle() {
+                Duration::ZERO
+            } else {
+                HOLD
+            };
             let returned = shelf
-                .expired(clock::instant(), HOLD)
+                .expired(clock::instant(), hold)
                 .into_iter()
                 .map(|held| {
                     let result = JobResult {

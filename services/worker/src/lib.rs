@@ -14,6 +14,7 @@ pub mod config;
 pub mod fleet;
 pub mod intake;
 pub mod ledger;
+pub mod only;
 pub mod pool;
 pub mod round;
 pub mod shelf;
@@ -23,9 +24,14 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use anyhow::anyhow;
 use calgrant_bus::Bus;
 use calgrant_contract::pb::ledger::v1::lease_service_client::LeaseServiceClient;
-use calgrant_domain::{TenantName, TenantSpec};
+use calgrant_domain::{Limits, TenantName, TenantSpec};
 use calgrant_leases::Budgets;
-use calgrant_runtime::{clock, grpc, shutdown::Tasks, waiting};
+use calgrant_runtime::{
+    clock, grpc,
+    metrics::{self, Sample},
+    shutdown::Tasks,
+    waiting,
+};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -34,7 +40,10 @@ use tracing::info;
 
 pub use config::Config;
 
-use crate::{fleet::Fleet, ledger::StatusLedger};
+use crate::{fleet::Fleet, ledger::StatusLedger, only::Only};
+
+/// A tenant as it was started, the deliveries it may hold, and what stops it.
+type Running = (TenantSpec, u16, CancellationToken);
 
 /// Longest wait for calls in flight at the end.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -93,7 +102,8 @@ pub async fn run_on(
         "leases",
         budgets.clone().renew(leases.clone(), renewing.clone()),
     );
-    supervise(&tasks, &ledger, &bus, fleet, &budgets, &stop).await;
+    count_breaches(&budgets);
+    supervise(&tasks, &ledger, &bus, fleet, &budgets, &config.only, &stop).await;
 
     health.ready(&[], false).await;
     let left = tasks.drain(DRAIN).await;
@@ -105,23 +115,57 @@ pub async fn run_on(
     Ok(())
 }
 
-/// Starts a tenant when it appears, starts it anew when it changes, and stops it when it goes.
+/// Shows how often exactness was at risk in this process.
+fn count_breaches(budgets: &Budgets) {
+    let budgets = budgets.clone();
+    metrics::counter(
+        "calgrant.lease.breaches",
+        "{breach}",
+        "How often this process went out of the bounds on which budgets are exact: calls that left late (stall), clocks that differ (clock).",
+        move || {
+            let breaches = budgets.breaches();
+            let of = |value, kind: &str| Sample {
+                value,
+                labels: vec![("kind", kind.to_owned())],
+            };
+            vec![of(breaches.stalls, "stall"), of(breaches.clock, "clock")]
+        },
+    );
+}
+
+/// The tenant without what pools and leases follow while they run.
+fn lasting(tenant: &TenantSpec) -> TenantSpec {
+    let mut lasting = tenant.clone();
+    for account in lasting.sites.iter_mut().flat_map(|site| &mut site.accounts) {
+        account.workers = 0;
+        account.limits = Limits {
+            in_flight: 0,
+            windows: Vec::new(),
+        };
+    }
+    lasting
+}
+
+/// Starts a tenant when it appears, starts it anew when it changes, and stops it when it goes. Changed budgets and numbers of workers
+/// are followed without starting anew, unless many more workers need more deliveries.
 async fn supervise(
     tasks: &Tasks,
     ledger: &StatusLedger,
     bus: &Bus,
     mut fleet: watch::Receiver<Arc<Fleet>>,
     budgets: &Budgets,
+    only: &Only,
     stop: &CancellationToken,
 ) {
-    let mut running: HashMap<TenantName, (TenantSpec, CancellationToken)> = HashMap::new();
+    let mut running: HashMap<TenantName, Running> = HashMap::new();
     loop {
         let now = Arc::clone(&fleet.borrow_and_update());
-        running.retain(|name, (spec, token)| {
-            let same = now
-                .tenants
-                .iter()
-                .any(|tenant| tenant.name == *name && tenant == spec);
+        running.retain(|name, (spec, prefetch, token)| {
+            let same = now.tenants.iter().any(|tenant| {
+                tenant.name == *name
+                    && lasting(tenant) == *spec
+                    && intake::has_room(tenant, only, *prefetch)
+            });
             if !same {
                 token.cancel();
             }
@@ -134,6 +178,7 @@ async fn supervise(
                     "tenant",
                     intake::serve(
                         tenant.clone(),
+                        only.clone(),
                         ledger.clone(),
                         bus.clone(),
                         fleet.clone(),
@@ -141,7 +186,8 @@ async fn supervise(
                         token.clone(),
                     ),
                 );
-                (tenant.clone(), token)
+                let prefetch = intake::prefetch(tenant, only);
+                (lasting(tenant), prefetch, token)
             });
         }
         tokio::select! {

@@ -1,6 +1,12 @@
 //! The workers of one account: they take what waits at their site, under this account's budget alone.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use calgrant_bus::{Bus, Delivery, Message, Publisher, Queue};
 use calgrant_contract::{bus::JobResult, pb};
@@ -49,13 +55,19 @@ pub struct Shared {
 /// The workers of one account in this process.
 pub struct Pool {
     key: AccountKey,
+    /// Its number among the pools of the shelf.
+    number: usize,
     site: SiteSpec,
     account: AccountSpec,
     budget: Account,
     /// Mailboxes in hand: more than may be called for at the same time, so that permits are never waited for by nobody.
     in_hand: Arc<Semaphore>,
+    /// Mailboxes worked on at the same moment: an operator may change it at any time.
+    workers: AtomicU32,
     shared: Shared,
     state: watch::Sender<State>,
+    /// Whether an operator stopped the account.
+    stopped: watch::Sender<bool>,
 }
 
 /// A round that may begin.
@@ -80,6 +92,7 @@ impl Pool {
     /// A pool that is not running yet.
     pub fn new(
         key: AccountKey,
+        number: usize,
         site: SiteSpec,
         account: AccountSpec,
         budget: Account,
@@ -90,7 +103,11 @@ impl Pool {
             recorded_in: None,
         });
         let in_hand = Arc::new(Semaphore::new(in_hand(account.workers)));
+        let stopped = shared.fleet.borrow().stopped.contains(&key);
         Arc::new(Self {
+            number,
+            workers: AtomicU32::new(account.workers),
+            stopped: watch::Sender::new(stopped),
             key,
             site,
             account,
@@ -105,8 +122,54 @@ impl Pool {
     pub fn start(self: &Arc<Self>) {
         let tasks = &self.shared.tasks;
         tasks.spawn("account", Arc::clone(self).keep_usable());
-        for _ in 0..in_hand(self.account.workers) {
-            tasks.spawn("worker", Arc::clone(self).work());
+        tasks.spawn("setting", Arc::clone(self).follow());
+        self.add_workers(in_hand(self.account.workers));
+    }
+
+    fn add_workers(self: &Arc<Self>, more: usize) {
+        for _ in 0..more {
+            self.shared.tasks.spawn("worker", Arc::clone(self).work());
+        }
+    }
+
+    /// Follows what an operator sets: whether the account is used, and how many workers it has.
+    async fn follow(self: Arc<Self>) {
+        let mut fleet = self.shared.fleet.clone();
+        let mut started = in_hand(self.account.workers);
+        let mut allowed = started;
+        loop {
+            let (stopped, workers) = {
+                let fleet = fleet.borrow_and_update();
+                let workers = fleet.account(&self.key).map(|account| account.workers);
+                (fleet.stopped.contains(&self.key), workers)
+            };
+            if *self.stopped.borrow() != stopped {
+                info!(account = %self.key.account, tenant = %self.key.tenant, stopped, "an operator {} account {}", if stopped { "stopped" } else { "resumed" }, self.key.account);
+                self.stopped.send_replace(stopped);
+            }
+            if let Some(workers) = workers.filter(|now| *now != self.workers.load(Relaxed)) {
+                info!(account = %self.key.account, tenant = %self.key.tenant, workers, "account {} has {workers} workers now", self.key.account);
+                self.workers.store(workers, Relaxed);
+                let wanted = in_hand(workers);
+                self.add_workers(wanted.saturating_sub(started));
+                started = started.max(wanted);
+                if wanted > allowed {
+                    self.in_hand.add_permits(wanted - allowed);
+                } else if let Ok(fewer) = u32::try_from(allowed - wanted) {
+                    let in_hand = Arc::clone(&self.in_hand);
+                    // As mailboxes are done: it stands in line with those that want more.
+                    self.shared.tasks.spawn("fewer workers", async move {
+                        if let Ok(taken) = in_hand.acquire_many_owned(fewer).await {
+                            taken.forget();
+                        }
+                    });
+                }
+                allowed = wanted;
+            }
+            tokio::select! {
+                () = self.shared.stop.cancelled() => return,
+                changed = fleet.changed() => if changed.is_err() { return },
+            }
         }
     }
 
@@ -114,7 +177,7 @@ impl Pool {
     fn round_size(&self, calendars: &dyn Calendars) -> usize {
         calendars
             .round_size()
-            .min(self.account.workers as usize)
+            .min(self.workers.load(Relaxed) as usize)
             .max(1)
     }
 
@@ -135,6 +198,7 @@ impl Pool {
                 budget: &self.budget,
                 lane: of_budget(turn.lane),
                 longest_call,
+                stopped: self.stopped.subscribe(),
                 ledger: &self.shared.ledger,
                 account: self.account.name.as_str(),
             };
@@ -163,26 +227,37 @@ impl Pool {
     /// Waits until the account is usable, something is there to do, the budget open and the publisher free; then takes a round.
     async fn next(&self) -> Turn {
         loop {
-            let mut state = self.state.subscribe();
+            let (mut state, mut stopped) = (self.state.subscribe(), self.stopped.subscribe());
             let calendars = working(&mut state).await;
+            // An operator's word is no fault of the credential: the account stays as it is, and others take what lies here.
+            if stopped.wait_for(|stopped| !stopped).await.is_err() {
+                std::future::pending::<()>().await;
+            }
             let most = self.round_size(&*calendars);
             let wanted = u32::try_from(most).unwrap_or(1);
             let ready = async {
                 let in_hand = Arc::clone(&self.in_hand).acquire_many_owned(wanted).await;
-                let lane = self.shared.shelf.ready().await;
-                self.budget.open(of_budget(lane), wanted).await;
+                let lane = self.shared.shelf.ready(self.number).await;
+                tokio::select! {
+                    () = self.budget.open(of_budget(lane), wanted) => {}
+                    // Others took it: nothing more is asked of the budget.
+                    () = self.shared.shelf.emptied() => return None,
+                }
                 while !self.shared.bus.is_up() {
                     tokio::time::sleep(Duration::from_millis(200)).await;
                 }
-                (in_hand, lane)
+                Some((in_hand, lane))
             };
-            let (in_hand, lane) = tokio::select! {
+            let ready = tokio::select! {
                 ready = ready => ready,
                 // Paused meanwhile, or connected anew, by a colleague.
                 _ = state.changed() => continue,
+                _ = stopped.changed() => continue,
             };
             // Never closed.
-            let Ok(in_hand) = in_hand else { continue };
+            let Some((Ok(in_hand), lane)) = ready else {
+                continue;
+            };
             let held = self.shared.shelf.take(most);
             if !held.is_empty() {
                 return Turn {
@@ -287,7 +362,7 @@ impl Pool {
 }
 
 /// How many mailboxes an account with so many workers has in hand: while one is begun or reported, another's call is under way.
-fn in_hand(workers: u32) -> usize {
+pub(crate) fn in_hand(workers: u32) -> usize {
     2 * workers as usize + 2
 }
 

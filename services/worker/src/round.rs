@@ -17,6 +17,7 @@ use calgrant_exchange::{
 };
 use calgrant_leases::Account;
 use calgrant_runtime::clock;
+use tokio::sync::watch;
 
 /// A begin that took longer may be outrun by somebody else's change: read again before writing.
 const BEGIN_STALE: Duration = Duration::from_millis(250);
@@ -45,6 +46,8 @@ pub struct Tools<'a> {
     pub lane: Lane,
     /// How long a call is awaited.
     pub longest_call: Duration,
+    /// Whether an operator stopped the account: then no permit is waited for.
+    pub stopped: watch::Receiver<bool>,
     /// Where writes are ordered.
     pub ledger: &'a dyn Ledger,
     /// Its name, for the record.
@@ -378,7 +381,14 @@ impl Round<'_> {
         let all = |error: CallError| calls.iter().map(|_| Err(error.clone())).collect();
         let count = u32::try_from(calls.len()).unwrap_or(u32::MAX);
         let permits = tools.budget.permits(tools.lane, count);
-        let Ok(permits) = tokio::time::timeout(HOLD, permits).await else {
+        let mut stopped = tools.stopped.clone();
+        let permits = tokio::select! {
+            permits = permits => Some(permits),
+            () = tokio::time::sleep(HOLD) => None,
+            // Others finish what has begun.
+            Ok(_) = stopped.wait_for(|stopped| *stopped) => None,
+        };
+        let Some(permits) = permits else {
             let (scope, after) = (Scope::Account, NO_PERMIT);
             let meaning = Meaning::WaitUntil { scope, after };
             return all(CallError::new(

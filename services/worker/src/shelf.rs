@@ -14,7 +14,9 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub struct Shelf<T> {
     waiting: Mutex<Waiting<T>>,
-    arrived: Notify,
+    /// One for each pool: what one pool can't take just now, another can.
+    arrived: Vec<Notify>,
+    emptied: Notify,
 }
 
 #[derive(Debug)]
@@ -23,19 +25,26 @@ struct Waiting<T> {
     items: HashMap<OperationId, VecDeque<(Instant, T)>>,
 }
 
-impl<T> Default for Shelf<T> {
-    fn default() -> Self {
+impl<T> Shelf<T> {
+    /// An empty one, for so many pools.
+    #[must_use]
+    pub fn new(pools: usize) -> Self {
         Self {
             waiting: Mutex::new(Waiting {
                 chooser: Chooser::default(),
                 items: HashMap::new(),
             }),
-            arrived: Notify::new(),
+            arrived: std::iter::repeat_with(Notify::new).take(pools).collect(),
+            emptied: Notify::new(),
         }
     }
-}
 
-impl<T> Shelf<T> {
+    /// Whether no pool takes anything from it.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.arrived.is_empty()
+    }
+
     /// Puts something of an operation down that arrived at `now`.
     pub fn put(&self, lane: Lane, operation: OperationId, now: Instant, item: T) {
         let mut waiting = self.waiting();
@@ -46,16 +55,30 @@ impl<T> Shelf<T> {
             .or_default()
             .push_back((now, item));
         drop(waiting);
-        self.arrived.notify_one();
+        self.ring();
     }
 
-    /// Waits until something is there; answers the lane whose turn it is. One of those who wait is woken for it.
-    pub async fn ready(&self) -> Lane {
+    /// Waits until something is there; answers the lane whose turn it is. Of each pool, one of those who wait is woken for it.
+    pub async fn ready(&self, pool: usize) -> Lane {
         loop {
             if let Some((_, lane)) = self.waiting().chooser.next(|_| true) {
                 return of_domain(lane);
             }
-            self.arrived.notified().await;
+            match self.arrived.get(pool) {
+                Some(arrived) => arrived.notified().await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Waits until nothing is there any more.
+    pub async fn emptied(&self) {
+        let emptied = self.emptied.notified();
+        tokio::pin!(emptied);
+        // Registered before looking, so that what happens in between isn't missed.
+        emptied.as_mut().enable();
+        if self.waiting().chooser.waiting().total() > 0 {
+            emptied.await;
         }
     }
 
@@ -74,10 +97,20 @@ impl<T> Shelf<T> {
             waiting.chooser.started(&operation, 1);
             out.extend(waiting.pop(operation));
         }
-        if waiting.chooser.waiting().total() > 0 {
-            self.arrived.notify_one();
+        let left = waiting.chooser.waiting().total();
+        drop(waiting);
+        if left > 0 {
+            self.ring();
+        } else {
+            self.emptied.notify_waiters();
         }
         out
+    }
+
+    fn ring(&self) {
+        for arrived in &self.arrived {
+            arrived.notify_one();
+        }
     }
 
     /// Takes what has lain here for longer than `limit`.
@@ -95,6 +128,11 @@ impl<T> Shelf<T> {
                 waiting.chooser.withdrawn(&operation, 1);
                 out.extend(waiting.pop(operation));
             }
+        }
+        let left = waiting.chooser.waiting().total();
+        drop(waiting);
+        if left == 0 {
+            self.emptied.notify_waiters();
         }
         out
     }
@@ -140,24 +178,43 @@ mod tests {
 
     #[tokio::test]
     async fn interactive_first_and_old_ones_come_back() {
-        let shelf = Shelf::default();
+        let shelf = Shelf::new(1);
         let start = calgrant_runtime::clock::instant();
         shelf.put(Lane::Bulk, operation(1), start, 1);
         shelf.put(Lane::Bulk, operation(1), start + Duration::from_secs(50), 2);
         shelf.put(Lane::Interactive, operation(2), start, 3);
-        assert_eq!(shelf.ready().await, Lane::Interactive);
+        assert_eq!(shelf.ready(0).await, Lane::Interactive);
         assert_eq!(shelf.take(9), [3], "lanes don't mix");
         assert_eq!(
             shelf.expired(start + Duration::from_secs(60), Duration::from_secs(60)),
             [1]
         );
-        assert_eq!(shelf.ready().await, Lane::Bulk);
+        assert_eq!(shelf.ready(0).await, Lane::Bulk);
         assert_eq!(shelf.take(9), [2]);
+    }
+
+    #[tokio::test]
+    async fn what_one_pool_leaves_another_is_woken_for() {
+        let shelf = Shelf::new(2);
+        let mut first = std::pin::pin!(shelf.ready(0));
+        let mut second = std::pin::pin!(shelf.ready(1));
+        assert!(
+            futures::poll!(&mut first).is_pending() && futures::poll!(&mut second).is_pending()
+        );
+        let mut emptied = std::pin::pin!(shelf.emptied());
+        assert!(futures::poll!(&mut emptied).is_ready(), "nothing is there");
+        let now = calgrant_runtime::clock::instant();
+        shelf.put(Lane::Bulk, operation(1), now, 1);
+        assert!(futures::poll!(&mut first).is_ready() && futures::poll!(&mut second).is_ready());
+        let mut emptied = std::pin::pin!(shelf.emptied());
+        assert!(futures::poll!(&mut emptied).is_pending());
+        assert_eq!(shelf.take(1), [1]);
+        assert!(futures::poll!(&mut emptied).is_ready());
     }
 
     #[test]
     fn operations_take_turns() {
-        let shelf = Shelf::default();
+        let shelf = Shelf::new(1);
         let now = calgrant_runtime::clock::instant();
         for item in 0..6 {
             shelf.put(Lane::Bulk, operation(1), now, ("large", item));

@@ -169,6 +169,8 @@ async fn done(server: &Server, job: Job) -> (Reading, u32, u32) {
         budget: &budget,
         lane: Lane::Bulk,
         longest_call: Duration::from_secs(30),
+        // Nobody stops it.
+        stopped: tokio::sync::watch::channel(false).1,
         ledger: &Consents,
         account: "sa-1",
     };

@@ -300,6 +300,7 @@ impl House {
         let (stop, stopped) = (CancellationToken::new(), CancellationToken::new());
         self.stops.insert(service, (stop.clone(), stopped.clone()));
         let listen = self.ports[&service];
+        let only = self.setup.only.clone();
         let status_url = format!("http://{}", self.ports[&Service::Status]);
         let amqp_url = self.to_broker.before(self.vhost.url());
         let database_url = self.to_database.before(self.database.url());
@@ -328,6 +329,7 @@ impl House {
                 }
                 Service::Worker => {
                     let config = calgrant_worker::Config {
+                        only,
                         listen,
                         status_url,
                         amqp_url,

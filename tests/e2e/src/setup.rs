@@ -10,6 +10,7 @@ use calgrant_contract::pb::{
     provisioning::v1::SiteKind,
 };
 use calgrant_simulator::{DEMO_CERTIFICATE_PEM, DEMO_KEY_PEM, SchoolOptions, TENANT_ID};
+use calgrant_worker::only::Only;
 
 /// The tenant of a house.
 pub const TENANT: &str = "uni";
@@ -29,6 +30,8 @@ pub struct Setup {
     pub windows: Vec<(u32, u64)>,
     /// First wait for a mailbox that isn't ready.
     pub park_first_millis: u64,
+    /// What the worker serves.
+    pub only: Only,
     /// Whether Postgres and RabbitMQ are away at the start.
     pub servers_away: bool,
 }
@@ -47,6 +50,7 @@ impl Default for Setup {
             max_in_flight: 8,
             windows: Vec::new(),
             park_first_millis: 500,
+            only: Only::default(),
             servers_away: false,
         }
     }

@@ -12,6 +12,7 @@ mod events;
 mod fleet;
 mod listing;
 mod lists;
+mod operating;
 mod ready;
 mod results;
 mod tls;

@@ -7,5 +7,6 @@
 
 mod commands;
 mod killing;
+mod operating;
 mod python;
 mod set;
