@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 
 use crate::{
     processes::Processes,
-    rounded,
     school::{self, Accounts, EVERYONE},
 };
 
@@ -204,7 +203,7 @@ fn usage(report: &Value, told: &Accounts) -> anyhow::Result<f64> {
             .context("allowed_calls")?;
     }
     ensure!(allowed > 0.0, "nothing was allowed");
-    Ok(rounded(1000.0 * admitted / allowed) / 1000.0)
+    Ok((10_000.0 * admitted / allowed).round() / 10_000.0)
 }
 
 fn refusals(report: &Value, told: &Accounts) -> u64 {
