@@ -223,6 +223,8 @@ async fn calls_are_few_and_known_by_any_name_afterwards() {
     house.school.post("mark").await;
     let done = house.done(group("staff@uni.example")).await;
     let counts = House::counts(&done);
+    // Four for a changed one (services/worker/tests/round.rs holds that exactly), and one more where a busy machine took
+    // so long to begin that the entry is read again before it is written.
     let calls = mailbox_calls(&house).await;
     let changed: u64 = ["added", "updated"]
         .iter()
@@ -230,7 +232,7 @@ async fn calls_are_few_and_known_by_any_name_afterwards() {
         .sum();
     let all: u64 = counts.values().sum();
     assert!(
-        calls <= 4 * changed + 2 * (all - changed),
+        calls <= 5 * changed + 2 * (all - changed),
         "{calls} for {counts:?}"
     );
     house.school.post("mark").await;
