@@ -322,7 +322,12 @@ impl House {
                         listen,
                         database_url,
                         database_ca_file: None,
-                        terms: Terms::default(),
+                        // The simulator is done with a call whose client is gone long before that.
+                        terms: Terms {
+                            longest_call: Duration::from_secs(10),
+                            abandoned_hold: Duration::from_secs(1),
+                            ..Terms::default()
+                        },
                         amqp_url,
                     };
                     calgrant_status::run_on(listener, config, stop).await
