@@ -45,6 +45,12 @@ async fn a_whole_school(write_path: WritePath) {
     .await;
     let by = By::Group(EVERYONE.to_owned());
     twice(&house, by, &format!("group={EVERYONE}")).await;
+    if write_path == WritePath::InvokeCommand {
+        let report = house.school.get("report").await["since_start"].clone();
+        let number = |name: &str| report[name].as_u64().unwrap_or_default();
+        let (round_trips, calls) = (number("round_trips"), number("calls_total"));
+        assert!(2 * round_trips < calls, "{round_trips} for {calls} calls");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -259,6 +259,7 @@ directory_id = "11111111-2222-3333-4444-555555555555"
 login_url = "{url}"
 graph_url = "{url}"
 admin_url = "{url}"
+write_path = "invoke_command"
 park_first_secs = 3
 
 [[site.account]]
