@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use calgrant_budget::{
-    KeyName, Scope, Window,
+    KeyName, Scope, Terms, Window,
     message::{
         Ask, BUCKETS, Chunk, ChunkUse, Grant, Overload, Pushback, Renewal, Renewed, TimeUse,
         Waiting, Why, WindowUse,
@@ -14,6 +14,16 @@ use calgrant_domain::BadInput;
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// On which terms status grants leases, as it says with the fleet.
+#[must_use]
+pub fn terms(fleet: &pb::GetFleetResponse) -> Terms {
+    Terms {
+        longest_call: Duration::from_millis(fleet.longest_call_millis),
+        abandoned_hold: Duration::from_millis(fleet.abandoned_hold_millis),
+        ..Terms::default()
+    }
 }
 
 /// Writes a key.

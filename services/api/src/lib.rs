@@ -18,7 +18,6 @@ pub mod upload;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::anyhow;
-use calgrant_budget::Terms;
 use calgrant_bus::Bus;
 use calgrant_contract::pb::{
     DESCRIPTORS,
@@ -30,7 +29,7 @@ use calgrant_contract::pb::{
     provisioning::v1::provisioning_service_server::ProvisioningServiceServer,
     status::v1::status_service_server::StatusServiceServer,
 };
-use calgrant_leases::Budgets;
+use calgrant_leases::{Budgets, wire};
 use calgrant_runtime::{clock, grpc as server, shutdown::Tasks, waiting};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -143,12 +142,7 @@ impl Planning {
             async move { ledger.get_fleet(GetFleetRequest::default()).await }
         });
         let Some(fleet) = asked.await else { return };
-        let fleet = fleet.into_inner();
-        let terms = Terms {
-            longest_call: Duration::from_millis(fleet.longest_call_millis),
-            abandoned_hold: Duration::from_millis(fleet.abandoned_hold_millis),
-            ..Terms::default()
-        };
+        let terms = wire::terms(fleet.get_ref());
         let process = uuid::Uuid::new_v4().simple();
         let budgets = Budgets::new(&process.to_string(), terms, clock::instant);
         tasks.spawn("leases", budgets.clone().renew(leases, stop.clone()));

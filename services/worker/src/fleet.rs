@@ -85,11 +85,7 @@ pub async fn follow(
 fn read(answer: GetFleetResponse) -> Result<Fleet, BadInput> {
     let mut fleet = Fleet {
         cancelled: cancelled(&answer),
-        terms: Terms {
-            longest_call: Duration::from_millis(answer.longest_call_millis),
-            abandoned_hold: Duration::from_millis(answer.abandoned_hold_millis),
-            ..Terms::default()
-        },
+        terms: calgrant_leases::wire::terms(&answer),
         version: answer.version,
         ..Fleet::default()
     };
