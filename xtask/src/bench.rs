@@ -24,25 +24,30 @@ pub(crate) struct Args {
 /// The exit code is that of the measurement.
 pub(crate) fn run_all(args: &Args) -> Result<ExitCode> {
     prepare()?;
+    let release = target().join("release");
     eprintln!("bench: building in release");
-    let built = run(&mut cargo([
-        "build",
-        "--release",
-        "--package",
-        "calgrant",
-        "--package",
-        "calgrant-bench",
-    ]))?;
-    ensure!(built.success(), "the build failed");
+    // What budgets cost is measured against an executable without any.
+    let unbudgeted = release.join("calgrant-unbudgeted");
+    if args.what.first().is_some_and(|what| what == "budgets") {
+        build(&[
+            "--package",
+            "calgrant-leases",
+            "--features",
+            "calgrant-leases/unbudgeted",
+        ])?;
+        std::fs::copy(release.join("calgrant"), &unbudgeted)?;
+    }
+    build(&["--package", "calgrant-bench"])?;
     let servers = Servers::start(Wanted {
         management: true,
         fsync: true,
     })?;
-    let release = target().join("release");
     let mut command = std::process::Command::new(release.join("calgrant-bench"));
     command
         .arg("--program")
         .arg(release.join("calgrant"))
+        .arg("--unbudgeted")
+        .arg(unbudgeted)
         .args(&args.what)
         .envs(
             servers
@@ -57,4 +62,12 @@ pub(crate) fn run_all(args: &Args) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// The executable in release, and what `more` says.
+fn build(more: &[&str]) -> Result<()> {
+    let mut command = cargo(["build", "--release", "--package", "calgrant"]);
+    let built = run(command.args(more))?;
+    ensure!(built.success(), "the build failed");
+    Ok(())
 }

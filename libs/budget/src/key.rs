@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::{fmt, time::Duration};
 
-use calgrant_domain::{CallWindow, Limits};
+use calgrant_domain::{CallWindow, Limits, SharedLimits};
 
 /// How wide a key reaches, narrow first. A call is charged to one key of each scope that has limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -98,15 +98,33 @@ pub struct KeyLimits {
 
 impl From<&Limits> for KeyLimits {
     fn from(limits: &Limits) -> Self {
-        let window = |window: &CallWindow| Window {
-            calls: window.calls,
-            length: window.length,
-        };
         Self {
             in_flight: Some(limits.in_flight),
             windows: limits.windows.iter().map(window).collect(),
+            server_time: limits.server_time.map(|time| ServerTime {
+                burst: time.burst,
+                recharge_per_hour: time.recharge_per_hour,
+                floor: time.floor,
+            }),
             ..Self::default()
         }
+    }
+}
+
+impl From<&SharedLimits> for KeyLimits {
+    fn from(limits: &SharedLimits) -> Self {
+        Self {
+            in_flight: limits.in_flight,
+            windows: limits.windows.iter().map(window).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+fn window(window: &CallWindow) -> Window {
+    Window {
+        calls: window.calls,
+        length: window.length,
     }
 }
 

@@ -21,8 +21,9 @@ pub mod message;
 pub use authority::{KeyState, Reading};
 pub use chooser::Chooser;
 pub use clock_watch::ClockWatch;
-pub use holder::{Answer, Breaches, Charge, Holder, Pace, Permit};
+pub use holder::{Answer, Charge, Holder, Pace, Permit};
 pub use key::{KeyLimits, KeyName, Operator, Scope, ServerTime, Stand, Terms, Window};
+pub use message::Breaches;
 
 /// A moment, as the time since any fixed start by a clock that never goes back.
 pub type Moment = std::time::Duration;

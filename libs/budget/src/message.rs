@@ -92,6 +92,28 @@ pub struct TimeUse {
     pub spent: Duration,
 }
 
+/// How often a replica went out of the bounds on which exactness rests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Breaches {
+    /// Calls whose first byte left later than a guard after their permit.
+    pub stalls: u64,
+    /// Stretches in which this clock and the authority's differed by more than allowed.
+    pub clock: u64,
+}
+
+impl Breaches {
+    /// Whether there was none.
+    pub fn is_none(self) -> bool {
+        self == Self::default()
+    }
+
+    /// Adds others.
+    pub fn add(&mut self, other: Self) {
+        self.stalls = self.stalls.saturating_add(other.stalls);
+        self.clock = self.clock.saturating_add(other.clock);
+    }
+}
+
 /// What a replica says about one key when it renews.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ask {
@@ -123,6 +145,8 @@ pub struct Ask {
     pub took: Duration,
     /// What the server said since the last renewal.
     pub pushbacks: Vec<Pushback>,
+    /// How often exactness was at risk since the last renewal.
+    pub breaches: Breaches,
     /// The replica gives the lease back: it starts nothing until it is granted something again.
     pub gives_back: bool,
 }

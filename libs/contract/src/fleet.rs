@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use calgrant_domain::{
-    AccountSpec, BadInput, CallWindow, Credential, Limits, SecretRef, SiteSpec, TenantSpec,
+    AccountSpec, BadInput, CallWindow, Credential, Limits, SecretRef, ServerTime, SharedLimits,
+    SiteSpec, TenantSpec,
 };
 
 use crate::{
@@ -114,6 +115,10 @@ fn site(wire: pb::SiteSpec) -> Result<SiteSpec, Vec<BadInput>> {
             Duration::from_millis(millis)
         }
     };
+    let shared = SharedLimits {
+        in_flight: (wire.max_in_flight > 0).then_some(wire.max_in_flight),
+        windows: windows(&wire.windows, &mut faults),
+    };
     between_accounts(&wire.accounts, &mut faults);
     let mut accounts = Vec::new();
     for (at, wire) in wire.accounts.into_iter().enumerate() {
@@ -135,6 +140,7 @@ fn site(wire: pb::SiteSpec) -> Result<SiteSpec, Vec<BadInput>> {
             write_path,
             park_first: wait(wire.park_first_millis, DEFAULT_PARK_FIRST),
             park_limit: wait(wire.park_limit_millis, DEFAULT_PARK_LIMIT),
+            shared,
             accounts,
         }),
         _ => Err(faults),
@@ -225,8 +231,29 @@ fn account(wire: pb::AccountSpec) -> Result<AccountSpec, Vec<BadInput>> {
             }),
     };
     let credential = credential.map_err(|bad| faults.push(bad)).ok();
-    let mut windows = Vec::with_capacity(wire.windows.len());
-    for (at, window) in wire.windows.iter().enumerate() {
+    let windows = windows(&wire.windows, &mut faults);
+    let server_time = wire.server_time.map(|time| server_time(time, &mut faults));
+    let or = |number: u32, default| if number == 0 { default } else { number };
+    match (name, credential) {
+        (Some(name), Some(credential)) if faults.is_empty() => Ok(AccountSpec {
+            name,
+            purposes,
+            client_id: wire.client_id.trim().to_owned(),
+            credential,
+            limits: Limits {
+                in_flight: or(wire.max_in_flight, DEFAULT_IN_FLIGHT),
+                windows,
+                server_time,
+            },
+            workers: or(wire.workers, DEFAULT_WORKERS),
+        }),
+        _ => Err(faults),
+    }
+}
+
+fn windows(wire: &[pb::CallWindow], faults: &mut Vec<BadInput>) -> Vec<CallWindow> {
+    let mut windows = Vec::with_capacity(wire.len());
+    for (at, window) in wire.iter().enumerate() {
         let length = Duration::from_millis(window.millis);
         if window.calls == 0 || length.is_zero() {
             faults.push(BadInput::new(
@@ -240,21 +267,34 @@ fn account(wire: pb::AccountSpec) -> Result<AccountSpec, Vec<BadInput>> {
             length,
         });
     }
-    let or = |number: u32, default| if number == 0 { default } else { number };
-    match (name, credential) {
-        (Some(name), Some(credential)) if faults.is_empty() => Ok(AccountSpec {
-            name,
-            purposes,
-            client_id: wire.client_id.trim().to_owned(),
-            credential,
-            limits: Limits {
-                in_flight: or(wire.max_in_flight, DEFAULT_IN_FLIGHT),
-                windows,
-            },
-            workers: or(wire.workers, DEFAULT_WORKERS),
-        }),
-        _ => Err(faults),
+    windows
+}
+
+fn server_time(wire: pb::ServerTime, faults: &mut Vec<BadInput>) -> ServerTime {
+    let time = ServerTime {
+        burst: Duration::from_millis(wire.burst_millis),
+        recharge_per_hour: Duration::from_millis(wire.recharge_millis_per_hour),
+        floor: Duration::from_millis(wire.floor_millis),
+    };
+    for (field, value) in [
+        ("burst_secs", time.burst),
+        ("recharge_secs_per_hour", time.recharge_per_hour),
+    ] {
+        if value.is_zero() {
+            faults.push(BadInput::missing(
+                format!("server_time.{field}"),
+                "more than 0 seconds, as the account's throttling policy says",
+            ));
+        }
     }
+    if time.floor >= time.burst && !time.burst.is_zero() {
+        faults.push(BadInput::new(
+            "server_time.floor_secs",
+            time.floor.as_secs_f64(),
+            "less than burst_secs, or no call could ever start",
+        ));
+    }
+    time
 }
 
 fn secret_ref(field: &str, wire: Option<pb::SecretRef>) -> Result<SecretRef, BadInput> {
@@ -290,6 +330,15 @@ pub fn site_to_wire(site: &SiteSpec) -> pb::SiteSpec {
         park_first_millis: millis(site.park_first),
         park_limit_millis: millis(site.park_limit),
         accounts: site.accounts.iter().map(account_to_wire).collect(),
+        max_in_flight: site.shared.in_flight.unwrap_or_default(),
+        windows: site.shared.windows.iter().map(window_to_wire).collect(),
+    }
+}
+
+fn window_to_wire(window: &CallWindow) -> pb::CallWindow {
+    pb::CallWindow {
+        calls: window.calls,
+        millis: millis(window.length),
     }
 }
 
@@ -318,16 +367,17 @@ pub fn account_to_wire(account: &AccountSpec) -> pb::AccountSpec {
             }),
         }),
         max_in_flight: account.limits.in_flight,
-        windows: account
-            .limits
-            .windows
-            .iter()
-            .map(|window| pb::CallWindow {
-                calls: window.calls,
-                millis: millis(window.length),
-            })
-            .collect(),
+        windows: account.limits.windows.iter().map(window_to_wire).collect(),
         workers: account.workers,
+        server_time: account
+            .limits
+            .server_time
+            .as_ref()
+            .map(|time| pb::ServerTime {
+                burst_millis: millis(time.burst),
+                recharge_millis_per_hour: millis(time.recharge_per_hour),
+                floor_millis: millis(time.floor),
+            }),
     }
 }
 

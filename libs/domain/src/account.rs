@@ -65,12 +65,34 @@ pub struct CallWindow {
     pub length: Duration,
 }
 
+/// Exchange's balance of server time: a call in flight costs its own duration, and the balance fills up again steadily.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerTime {
+    /// The full balance. More than zero.
+    pub burst: Duration,
+    /// What comes back in an hour. More than zero.
+    pub recharge_per_hour: Duration,
+    /// The balance that no new call may touch. Less than `burst`.
+    pub floor: Duration,
+}
+
 /// What an account may use: several limits at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Calls under way at the same moment. At least 1.
     pub in_flight: u32,
     /// Calls per sliding window; none means only `in_flight` bounds.
+    pub windows: Vec<CallWindow>,
+    /// Server time, where the server counts it.
+    pub server_time: Option<ServerTime>,
+}
+
+/// What all accounts of a site may use together, where the server counts them together.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SharedLimits {
+    /// Calls under way at the same moment, at least 1; `None` for any number.
+    pub in_flight: Option<u32>,
+    /// Calls per sliding window.
     pub windows: Vec<CallWindow>,
 }
 

@@ -23,6 +23,7 @@ pub mod tenant;
 
 pub use account::{
     AccountName, AccountSpec, AccountStand, CallWindow, Credential, Limits, Purpose, SecretRef,
+    ServerTime, SharedLimits,
 };
 pub use address::Address;
 pub use bad_input::BadInput;

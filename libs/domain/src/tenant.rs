@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{AccountSpec, TenantName, outcome::words};
+use crate::{AccountSpec, SharedLimits, TenantName, outcome::words};
 
 words!(
     /// Which Exchange organisation of a tenant.
@@ -59,6 +59,8 @@ pub struct SiteSpec {
     pub park_first: Duration,
     /// Longest wait for it, from acceptance. 24 hours by default.
     pub park_limit: Duration,
+    /// What Exchange lets all its accounts do together.
+    pub shared: SharedLimits,
     /// Service accounts of the site.
     pub accounts: Vec<AccountSpec>,
 }

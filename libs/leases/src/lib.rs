@@ -1,6 +1,7 @@
 //! Budgets as a service uses them: leased from status, asked and awaited. What may start is decided in `calgrant-budget`; here
 //! are the waiting, the renewing, and the words on the wire.
 
+pub mod breaches;
 mod budgets;
 pub mod keys;
 mod permits;

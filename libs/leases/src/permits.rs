@@ -24,6 +24,15 @@ impl Permits {
         }
     }
 
+    /// Permission that nothing gave and nothing counts.
+    pub(crate) fn unbudgeted(account: Account) -> Self {
+        Self {
+            account,
+            permit: None,
+            since: Duration::ZERO,
+        }
+    }
+
     /// The first byte of the calls left so long after the permission was given.
     pub fn first_byte(&self, after: Duration) {
         if let Some(permit) = self.permit {

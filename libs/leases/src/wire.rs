@@ -5,8 +5,8 @@ use std::time::Duration;
 use calgrant_budget::{
     KeyName, Scope, Terms, Window,
     message::{
-        Ask, BUCKETS, Chunk, ChunkUse, Grant, Overload, Pushback, Renewal, Renewed, TimeUse,
-        Waiting, Why, WindowUse,
+        Ask, BUCKETS, Breaches, Chunk, ChunkUse, Grant, Overload, Pushback, Renewal, Renewed,
+        TimeUse, Waiting, Why, WindowUse,
     },
 };
 use calgrant_contract::pb::ledger::v1 as pb;
@@ -113,6 +113,8 @@ fn ask_to_wire(ask: &Ask) -> pb::LeaseAsk {
         answered: ask.answered,
         took_micros: micros(ask.took),
         pushbacks: ask.pushbacks.iter().map(pushback_to_wire).collect(),
+        stalls: ask.breaches.stalls,
+        clock_breaches: ask.breaches.clock,
         gives_back: ask.gives_back,
     }
 }
@@ -159,6 +161,10 @@ fn ask(wire: pb::LeaseAsk) -> Result<Ask, BadInput> {
         answered: wire.answered,
         took: Duration::from_micros(wire.took_micros),
         pushbacks: wire.pushbacks.into_iter().map(pushback).collect(),
+        breaches: Breaches {
+            stalls: wire.stalls,
+            clock: wire.clock_breaches,
+        },
         gives_back: wire.gives_back,
     })
 }
@@ -365,6 +371,10 @@ mod tests {
                     wait: Some(Duration::from_secs(9)),
                     cause: "429".into(),
                 }],
+                breaches: Breaches {
+                    stalls: 3,
+                    clock: 1,
+                },
                 gives_back: false,
             }],
         };

@@ -1,8 +1,8 @@
 //! Tenants with their sites and accounts.
 
 use calgrant_domain::{
-    AccountSpec, BadInput, CallWindow, Credential, Limits, SecretRef, SiteSpec, TenantName,
-    TenantSpec,
+    AccountSpec, BadInput, CallWindow, Credential, Limits, SecretRef, ServerTime, SharedLimits,
+    SiteSpec, TenantName, TenantSpec,
 };
 use time::OffsetDateTime;
 use tokio_postgres::{GenericClient, Row};
@@ -126,30 +126,25 @@ async fn insert_site(
     position: i32,
     site: &SiteSpec,
 ) -> Result<(), StoreError> {
-    client.execute("INSERT INTO site (tenant, kind, position, directory_id, login_url, graph_url, admin_url, write_path, park_first_millis, park_limit_millis)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-        &[&tenant, &site.kind.as_str(), &position, &site.directory_id, &site.login_url, &site.graph_url, &site.admin_url, &site.write_path.as_str(), &millis(site.park_first), &millis(site.park_limit)]).await?;
+    let (calls, lengths) = window_columns(&site.shared.windows);
+    client.execute("INSERT INTO site (tenant, kind, position, directory_id, login_url, graph_url, admin_url, write_path, park_first_millis, park_limit_millis, in_flight, window_calls, window_millis)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        &[&tenant, &site.kind.as_str(), &position, &site.directory_id, &site.login_url, &site.graph_url, &site.admin_url, &site.write_path.as_str(), &millis(site.park_first), &millis(site.park_limit), &site.shared.in_flight.map(int), &calls, &lengths]).await?;
     for (position, account) in (0i32..).zip(&site.accounts) {
         let purposes: Vec<&str> = account
             .purposes
             .iter()
             .map(|purpose| purpose.as_str())
             .collect();
-        let calls: Vec<i32> = account
-            .limits
-            .windows
-            .iter()
-            .map(|window| int(window.calls))
-            .collect();
-        let lengths: Vec<i64> = account
-            .limits
-            .windows
-            .iter()
-            .map(|window| millis(window.length))
-            .collect();
-        client.execute("INSERT INTO account (tenant, site, name, position, purposes, client_id, credential, in_flight, window_calls, window_millis, workers)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-            &[&tenant, &site.kind.as_str(), &account.name.as_str(), &position, &purposes, &account.client_id, &credential_columns(&account.credential), &int(account.limits.in_flight), &calls, &lengths, &int(account.workers)]).await?;
+        let (calls, lengths) = window_columns(&account.limits.windows);
+        let server_time = account.limits.server_time.as_ref().map(|time| {
+            [time.burst, time.recharge_per_hour, time.floor]
+                .map(millis)
+                .to_vec()
+        });
+        client.execute("INSERT INTO account (tenant, site, name, position, purposes, client_id, credential, in_flight, window_calls, window_millis, workers, server_time_millis)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+            &[&tenant, &site.kind.as_str(), &account.name.as_str(), &position, &purposes, &account.client_id, &credential_columns(&account.credential), &int(account.limits.in_flight), &calls, &lengths, &int(account.workers), &server_time]).await?;
     }
     Ok(())
 }
@@ -157,8 +152,8 @@ async fn insert_site(
 async fn read_tenant(client: &impl GenericClient, row: &Row) -> Result<StoredTenant, StoreError> {
     let name: TenantName = parsed(row, "name")?;
     let mut sites = Vec::new();
-    for site in client.query("SELECT kind, directory_id, login_url, graph_url, admin_url, write_path, park_first_millis, park_limit_millis FROM site WHERE tenant = $1 ORDER BY position", &[&name.as_str()]).await? {
-        let accounts = client.query("SELECT name, purposes, client_id, credential, in_flight, window_calls, window_millis, workers FROM account WHERE tenant = $1 AND site = $2 ORDER BY position", &[&name.as_str(), &site.try_get::<_, &str>("kind")?]).await?;
+    for site in client.query("SELECT kind, directory_id, login_url, graph_url, admin_url, write_path, park_first_millis, park_limit_millis, in_flight, window_calls, window_millis FROM site WHERE tenant = $1 ORDER BY position", &[&name.as_str()]).await? {
+        let accounts = client.query("SELECT name, purposes, client_id, credential, in_flight, window_calls, window_millis, workers, server_time_millis FROM account WHERE tenant = $1 AND site = $2 ORDER BY position", &[&name.as_str(), &site.try_get::<_, &str>("kind")?]).await?;
         sites.push(SiteSpec {
             kind: parsed(&site, "kind")?,
             directory_id: site.try_get("directory_id")?,
@@ -168,6 +163,10 @@ async fn read_tenant(client: &impl GenericClient, row: &Row) -> Result<StoredTen
             write_path: parsed(&site, "write_path")?,
             park_first: duration(site.try_get("park_first_millis")?),
             park_limit: duration(site.try_get("park_limit_millis")?),
+            shared: SharedLimits {
+                in_flight: site.try_get::<_, Option<i32>>("in_flight")?.and_then(|most| u32::try_from(most).ok()),
+                windows: windows(&site)?,
+            },
             accounts: accounts.iter().map(account).collect::<Result<_, _>>()?,
         });
     }
@@ -183,12 +182,7 @@ async fn read_tenant(client: &impl GenericClient, row: &Row) -> Result<StoredTen
 }
 
 fn account(row: &Row) -> Result<AccountSpec, StoreError> {
-    let (calls, lengths): (Vec<i32>, Vec<i64>) =
-        (row.try_get("window_calls")?, row.try_get("window_millis")?);
-    let windows = calls.iter().zip(lengths).map(|(calls, length)| CallWindow {
-        calls: u32::try_from(*calls).unwrap_or(1),
-        length: duration(length),
-    });
+    let server_time: Option<Vec<i64>> = row.try_get("server_time_millis")?;
     Ok(AccountSpec {
         name: parsed(row, "name")?,
         purposes: parsed_all(row, "purposes")?,
@@ -196,10 +190,35 @@ fn account(row: &Row) -> Result<AccountSpec, StoreError> {
         credential: credential(&row.try_get::<_, Vec<String>>("credential")?)?,
         limits: Limits {
             in_flight: small(row, "in_flight")?,
-            windows: windows.collect(),
+            windows: windows(row)?,
+            server_time: server_time.as_deref().and_then(|millis| match *millis {
+                [burst, recharge, floor] => Some(ServerTime {
+                    burst: duration(burst),
+                    recharge_per_hour: duration(recharge),
+                    floor: duration(floor),
+                }),
+                _ => None,
+            }),
         },
         workers: small(row, "workers")?,
     })
+}
+
+fn window_columns(windows: &[CallWindow]) -> (Vec<i32>, Vec<i64>) {
+    windows
+        .iter()
+        .map(|window| (int(window.calls), millis(window.length)))
+        .unzip()
+}
+
+fn windows(row: &Row) -> Result<Vec<CallWindow>, StoreError> {
+    let (calls, lengths): (Vec<i32>, Vec<i64>) =
+        (row.try_get("window_calls")?, row.try_get("window_millis")?);
+    let windows = calls.iter().zip(lengths).map(|(calls, length)| CallWindow {
+        calls: u32::try_from(*calls).unwrap_or(1),
+        length: duration(length),
+    });
+    Ok(windows.collect())
 }
 
 fn credential_columns(credential: &Credential) -> Vec<String> {

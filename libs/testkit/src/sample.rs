@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use calgrant_domain::{
     AccessRole, AccountSpec, Address, Credential, DelegationId, DelegationSpec, Lane, Limits,
-    Listed, Mailbox, MailboxId, MailboxType, OperationId, Purpose, SecretRef, Selector, SiteKind,
-    SiteSpec, TenantName, TenantSpec, Trustee, WritePath,
+    Listed, Mailbox, MailboxId, MailboxType, OperationId, Purpose, SecretRef, Selector,
+    SharedLimits, SiteKind, SiteSpec, TenantName, TenantSpec, Trustee, WritePath,
 };
 use calgrant_store::{NewOperation, Page, Store, StoredDelegation};
 use time::OffsetDateTime;
@@ -40,6 +40,7 @@ pub fn tenant(name: &str) -> TenantSpec {
         limits: Limits {
             in_flight: 10,
             windows: Vec::new(),
+            server_time: None,
         },
         workers: 4,
     };
@@ -55,6 +56,7 @@ pub fn tenant(name: &str) -> TenantSpec {
             write_path: WritePath::Auto,
             park_first: Duration::from_secs(300),
             park_limit: Duration::from_secs(86_400),
+            shared: SharedLimits::default(),
             accounts: vec![account],
         }],
     }

@@ -29,7 +29,7 @@ use calgrant_contract::pb::{
     provisioning::v1::provisioning_service_server::ProvisioningServiceServer,
     status::v1::status_service_server::StatusServiceServer,
 };
-use calgrant_leases::{Budgets, wire};
+use calgrant_leases::{Budgets, breaches, wire};
 use calgrant_runtime::{clock, grpc as server, shutdown::Tasks, waiting};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -145,6 +145,7 @@ impl Planning {
         let terms = wire::terms(fleet.get_ref());
         let process = uuid::Uuid::new_v4().simple();
         let budgets = Budgets::new(&process.to_string(), terms, clock::instant);
+        breaches::count(&budgets);
         tasks.spawn("leases", budgets.clone().renew(leases, stop.clone()));
         let readers = Arc::new(Readers::new(ledger.clone(), budgets));
         for nr in 0..listings {

@@ -422,5 +422,8 @@ fn key(key: &KeyUse) -> Value {
         "last_pushback": key.last_pushback,
         "last_pushback_time": when(key.last_pushback_time.as_ref()),
         "blocked_until": when(key.blocked_until.as_ref()),
+        "stalls": key.stalls,
+        "clock_breaches": key.clock_breaches,
+        "breach_time": when(key.breach_time.as_ref()),
     })
 }

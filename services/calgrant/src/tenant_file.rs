@@ -77,6 +77,8 @@ fn site(section: &mut Section) -> pb::SiteSpec {
         write_path: section.word("write_path", words::write_path_to_wire),
         park_first_millis: section.seconds("park_first_secs"),
         park_limit_millis: section.seconds("park_limit_secs"),
+        max_in_flight: section.number("max_in_flight"),
+        windows: section.tables("window", window),
         accounts: section.tables("account", account),
     }
 }
@@ -99,11 +101,22 @@ fn account(section: &mut Section) -> pb::AccountSpec {
         client_id: section.text("client_id"),
         credential: secret.or(certificate.map(Credential::Certificate)),
         max_in_flight: section.number("max_in_flight"),
-        windows: section.tables("window", |section| pb::CallWindow {
-            calls: section.number("calls"),
-            millis: section.seconds("seconds"),
-        }),
+        windows: section.tables("window", window),
         workers: section.number("workers"),
+        server_time: section
+            .tables("server_time", |section| pb::ServerTime {
+                burst_millis: section.seconds("burst_secs"),
+                recharge_millis_per_hour: section.seconds("recharge_secs_per_hour"),
+                floor_millis: section.seconds("floor_secs"),
+            })
+            .pop(),
+    }
+}
+
+fn window(section: &mut Section) -> pb::CallWindow {
+    pb::CallWindow {
+        calls: section.number("calls"),
+        millis: section.seconds("seconds"),
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) fn of(tenants: &[TenantSpec], stopped: &[Stopped]) -> Limits {
     let mut limits = Limits::new();
     for tenant in tenants {
         for site in &tenant.sites {
+            let shared = (KeyLimits::from(&site.shared), Operator::default());
+            limits.insert(keys::of_site(&tenant.name, site, keys::EXCHANGE), shared);
             for family in [keys::EXCHANGE, keys::GRAPH] {
                 for account in &site.accounts {
                     let stand = stopped
@@ -33,7 +35,7 @@ pub(crate) fn of(tenants: &[TenantSpec], stopped: &[Stopped]) -> Limits {
                     if let Some(own) = keys.next() {
                         limits.insert(own, of_account(account, stand, family));
                     }
-                    // What the server counts together has no configured limit: it is learned.
+                    // What the server counts together and nobody told us is learned.
                     for shared in keys {
                         limits.entry(shared).or_default();
                     }

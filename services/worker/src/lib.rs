@@ -24,14 +24,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use anyhow::anyhow;
 use calgrant_bus::Bus;
 use calgrant_contract::pb::ledger::v1::lease_service_client::LeaseServiceClient;
-use calgrant_domain::{Limits, TenantName, TenantSpec};
-use calgrant_leases::Budgets;
-use calgrant_runtime::{
-    clock, grpc,
-    metrics::{self, Sample},
-    shutdown::Tasks,
-    waiting,
-};
+use calgrant_domain::{Limits, SharedLimits, TenantName, TenantSpec};
+use calgrant_leases::{Budgets, breaches};
+use calgrant_runtime::{clock, grpc, shutdown::Tasks, waiting};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -102,7 +97,7 @@ pub async fn run_on(
         "leases",
         budgets.clone().renew(leases.clone(), renewing.clone()),
     );
-    count_breaches(&budgets);
+    breaches::count(&budgets);
     supervise(&tasks, &ledger, &bus, fleet, &budgets, &config.only, &stop).await;
 
     health.ready(&[], false).await;
@@ -115,24 +110,6 @@ pub async fn run_on(
     Ok(())
 }
 
-/// Shows how often exactness was at risk in this process.
-fn count_breaches(budgets: &Budgets) {
-    let budgets = budgets.clone();
-    metrics::counter(
-        "calgrant.lease.breaches",
-        "{breach}",
-        "How often this process went out of the bounds on which budgets are exact: calls that left late (stall), clocks that differ (clock).",
-        move || {
-            let breaches = budgets.breaches();
-            let of = |value, kind: &str| Sample {
-                value,
-                labels: vec![("kind", kind.to_owned())],
-            };
-            vec![of(breaches.stalls, "stall"), of(breaches.clock, "clock")]
-        },
-    );
-}
-
 /// The tenant without what pools and leases follow while they run.
 fn lasting(tenant: &TenantSpec) -> TenantSpec {
     let mut lasting = tenant.clone();
@@ -141,7 +118,11 @@ fn lasting(tenant: &TenantSpec) -> TenantSpec {
         account.limits = Limits {
             in_flight: 0,
             windows: Vec::new(),
+            server_time: None,
         };
+    }
+    for site in &mut lasting.sites {
+        site.shared = SharedLimits::default();
     }
     lasting
 }

@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// Leave out the run in which replicas are killed.
     #[arg(long)]
     without_kills: bool,
+    /// Leave out the comparison with no budgets at all.
+    #[arg(long)]
+    without_unbounded: bool,
 }
 
 /// Longest window, in seconds; measured over five of them, after one and a lease to warm up.
@@ -83,8 +86,15 @@ impl Bound {
     }
 }
 
-/// Every cell, and the run with kills.
-pub(crate) async fn run(program: &Path, args: &Args) -> anyhow::Result<Value> {
+/// Pairs of runs, with budgets that never bind and without any; how long each warms up and is measured.
+const PAIRS: usize = 5;
+const FREE_WARM_UP: Duration = Duration::from_secs(5);
+const FREE_MEASURED: Duration = Duration::from_secs(15);
+/// Mailboxes a second that no set of processes reaches on a small machine: there must be work to the end.
+const FREE_RATE: u64 = 1500;
+
+/// Every cell, the run with kills, and what budgets cost.
+pub(crate) async fn run(program: &Path, unbudgeted: &Path, args: &Args) -> anyhow::Result<Value> {
     let mut cells = Vec::new();
     for accounts in &args.accounts {
         for replicas in &args.replicas {
@@ -100,7 +110,12 @@ pub(crate) async fn run(program: &Path, args: &Args) -> anyhow::Result<Value> {
     } else {
         killed(program).await?
     };
-    Ok(json!({"cells": cells, "killed": killed}))
+    let unbounded = if args.without_unbounded {
+        Value::Null
+    } else {
+        unbounded_ratio(program, unbudgeted).await?.into()
+    };
+    Ok(json!({"cells": cells, "killed": killed, "unbounded_ratio": unbounded}))
 }
 
 async fn cell(
@@ -118,13 +133,9 @@ async fn cell(
     let scenario = school::scenario(mailboxes, &told, &dials);
     let mut set = Processes::start(program, &scenario).await?;
     started(&mut set, &told, replicas).await?;
-    tokio::time::interval_at(tokio_start() + warm_up, warm_up)
-        .tick()
-        .await;
+    wait(warm_up).await;
     set.post("mark").await?;
-    tokio::time::interval_at(tokio_start() + bound.measured(), warm_up)
-        .tick()
-        .await;
+    wait(bound.measured()).await;
     let report = set.simulator("report").await?;
     let used = usage(&report, &told)?;
     let bound = clap::ValueEnum::to_possible_value(&bound).context("a bound")?;
@@ -167,6 +178,40 @@ async fn killed(program: &Path) -> anyhow::Result<Value> {
     }))
 }
 
+/// What is carried out under budgets that never bind, compared with none at all: the median of interleaved pairs.
+async fn unbounded_ratio(program: &Path, unbudgeted: &Path) -> anyhow::Result<f64> {
+    let mut ratios = Vec::with_capacity(PAIRS);
+    for number in 0..PAIRS {
+        let (bound, free) = (carried_out(program).await?, carried_out(unbudgeted).await?);
+        eprintln!("bench: pair {number}: {bound} calls under budgets, {free} without");
+        ratios.push(bound / free);
+    }
+    ratios.sort_unstable_by(f64::total_cmp);
+    Ok(rounded(ratios[PAIRS / 2]))
+}
+
+/// Calls that the server carried out in the time that is measured, as fast as the machine allows.
+async fn carried_out(program: &Path) -> anyhow::Result<f64> {
+    let told = Accounts {
+        count: 4,
+        max_in_flight: 50,
+        windows: &[(1_000_000, 6)],
+        write_path: WritePath::AdminApi,
+    };
+    let seconds = (FREE_WARM_UP + FREE_MEASURED).as_secs();
+    let mailboxes = usize::try_from(FREE_RATE * seconds)?;
+    let scenario = school::scenario(mailboxes, &told, "");
+    let mut set = Processes::start(program, &scenario).await?;
+    started(&mut set, &told, 1).await?;
+    wait(FREE_WARM_UP).await;
+    set.post("mark").await?;
+    wait(FREE_MEASURED).await;
+    let report = set.simulator("report").await?;
+    told.client_ids()
+        .map(|(_, id)| admitted(&report, &id))
+        .sum()
+}
+
 /// Workers are started, and have enough to do.
 async fn started(set: &mut Processes, told: &Accounts, replicas: usize) -> anyhow::Result<()> {
     for number in 1..replicas {
@@ -194,16 +239,33 @@ fn worker(number: usize) -> String {
 
 /// What was carried out of what was allowed, over all accounts.
 fn usage(report: &Value, told: &Accounts) -> anyhow::Result<f64> {
-    let (mut admitted, mut allowed) = (0.0, 0.0);
+    let (mut used, mut allowed) = (0.0, 0.0);
     for (_, id) in told.client_ids() {
-        let exchange = &report["accounts"][&id]["exchange"];
-        admitted += exchange["admitted"].as_f64().context("admitted")?;
-        allowed += exchange["allowed_calls"]
+        used += admitted(report, &id)?;
+        allowed += report["accounts"][&id]["exchange"]["allowed_calls"]
             .as_f64()
             .context("allowed_calls")?;
     }
     ensure!(allowed > 0.0, "nothing was allowed");
-    Ok((10_000.0 * admitted / allowed).round() / 10_000.0)
+    Ok(rounded(used / allowed))
+}
+
+/// Calls of an account that were carried out.
+fn admitted(report: &Value, id: &str) -> anyhow::Result<f64> {
+    report["accounts"][id]["exchange"]["admitted"]
+        .as_f64()
+        .context("admitted")
+}
+
+/// To four digits.
+fn rounded(ratio: f64) -> f64 {
+    (10_000.0 * ratio).round() / 10_000.0
+}
+
+async fn wait(time: Duration) {
+    tokio::time::interval_at(tokio_start() + time, time)
+        .tick()
+        .await;
 }
 
 fn refusals(report: &Value, told: &Accounts) -> u64 {

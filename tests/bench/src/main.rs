@@ -17,6 +17,9 @@ struct Args {
     /// The executable to measure.
     #[arg(long)]
     program: PathBuf,
+    /// The same, built without budgets.
+    #[arg(long)]
+    unbudgeted: PathBuf,
     /// The last line on stdout is one JSON object with the figures.
     #[arg(long, global = true)]
     json: bool,
@@ -37,7 +40,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     calgrant_runtime::tls::install_crypto();
     let args = Args::parse();
     let figures = match &args.what {
-        What::Budgets(what) => budgets::run(&args.program, what).await?,
+        What::Budgets(what) => budgets::run(&args.program, &args.unbudgeted, what).await?,
         What::Scale(what) => scale::run(&args.program, what).await?,
     };
     eprintln!("{figures:#}");

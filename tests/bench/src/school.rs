@@ -85,6 +85,7 @@ pub(crate) fn tenant(set: &Processes, accounts: &Accounts) -> anyhow::Result<Ten
             })
             .collect(),
         workers: accounts.max_in_flight,
+        ..AccountSpec::default()
     };
     let reader = account(
         "reader".to_owned(),

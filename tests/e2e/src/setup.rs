@@ -83,6 +83,7 @@ impl Setup {
                 })
                 .collect(),
             workers: self.max_in_flight,
+            server_time: None,
         };
         let reader = account(
             "reader".to_owned(),
@@ -120,6 +121,7 @@ impl Setup {
                 park_first_millis: self.park_first_millis,
                 park_limit_millis: 120_000,
                 accounts: std::iter::once(reader).chain(grantors).collect(),
+                ..SiteSpec::default()
             }],
         }
     }

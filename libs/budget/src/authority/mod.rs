@@ -19,7 +19,7 @@ use crate::{
     Moment, Terms,
     key::{KeyLimits, KeyName, Operator, Stand, Window},
     learning::{Learned, Usage},
-    message::{Ask, Chunk, Grant, Why},
+    message::{Ask, Breaches, Chunk, Grant, Why},
 };
 
 /// The clock may be set back by so much without more ado: time stands still then.
@@ -58,6 +58,12 @@ pub struct KeyState {
     pub blocked: Option<Blocked>,
     /// What was learned.
     pub learned: Learned,
+    /// How often exactness was at risk, in all replicas.
+    #[serde(default)]
+    pub breaches: Breaches,
+    /// When that was last told; `None` if never.
+    #[serde(default)]
+    pub breached_at: Option<Moment>,
     /// The era in which the clock was last read.
     pub era: u64,
     /// The latest reading of the clock.
@@ -88,6 +94,8 @@ impl KeyState {
             operator: Operator::default(),
             blocked: None,
             learned: Learned::default(),
+            breaches: Breaches::default(),
+            breached_at: None,
             era: at.era,
             seen: at.now,
             quiet_until: Moment::ZERO,
@@ -284,6 +292,10 @@ impl KeyState {
     /// Takes over what the replica did since its last renewal.
     fn account(&mut self, place: usize, number: u64, ask: &Ask, limits: &KeyLimits, terms: &Terms) {
         let now = self.seen;
+        if !ask.breaches.is_none() {
+            self.breaches.add(ask.breaches);
+            self.breached_at = Some(now);
+        }
         let (calls, time) = self.leases[place].asked(number, ask, now);
         self.ledgers.retain(|ledger| {
             limits

@@ -6,7 +6,7 @@ use super::window::{BOUND_FOR, Windows};
 use crate::{
     Moment, Terms,
     key::KeyName,
-    message::{Ask, ChunkUse, Grant, Lane, Pushback, TimeUse, Waiting, Why},
+    message::{Ask, Breaches, ChunkUse, Grant, Lane, Pushback, TimeUse, Waiting, Why},
 };
 
 /// An idle key is given back at the renewal after so many without use.
@@ -41,6 +41,7 @@ struct Untold {
     took: Duration,
     /// With the moment until which the server said to wait.
     pushbacks: Vec<(Pushback, Moment)>,
+    breaches: Breaches,
 }
 
 impl Untold {
@@ -49,10 +50,14 @@ impl Untold {
         self.answered += other.answered;
         self.took += other.took;
         self.pushbacks.splice(0..0, other.pushbacks);
+        self.breaches.add(other.breaches);
     }
 
     fn is_nothing(&self) -> bool {
-        self.started == 0 && self.answered == 0 && self.pushbacks.is_empty()
+        self.started == 0
+            && self.answered == 0
+            && self.pushbacks.is_empty()
+            && self.breaches.is_none()
     }
 }
 
@@ -206,7 +211,17 @@ impl Hold {
         self.windows.start(calls, lane, terms, now)
     }
 
-    pub(super) fn first_byte(&mut self, place: u64, terms: &Terms, late: bool, now: Moment) {
+    pub(super) fn first_byte(
+        &mut self,
+        place: u64,
+        calls: u32,
+        terms: &Terms,
+        late: bool,
+        now: Moment,
+    ) {
+        if late {
+            self.untold.breaches.stalls += u64::from(calls);
+        }
         self.windows.first_byte(place, terms, late, now);
     }
 
@@ -323,8 +338,14 @@ impl Hold {
                     ..pushback.clone()
                 })
                 .collect(),
+            breaches: self.told.breaches,
             gives_back,
         })
+    }
+
+    /// The replica's clock ran at another rate than the authority's. The next report says so.
+    pub(super) fn clock_breached(&mut self) {
+        self.untold.breaches.clock += 1;
     }
 
     /// The answer to the last report, which was sent at `sent`.

@@ -17,7 +17,7 @@ use self::{
 use crate::{
     Moment, Terms,
     key::KeyName,
-    message::{Lane, Pushback, Renewal, Renewed, Waiting, Why},
+    message::{Breaches, Lane, Pushback, Renewal, Renewed, Waiting, Why},
 };
 
 /// The most keys that one call is charged to.
@@ -53,15 +53,6 @@ pub enum Answer {
     WaitForRelease,
     /// The leases don't allow it; ask again after the next renewal.
     NoLease,
-}
-
-/// How often the replica went out of the bounds on which exactness rests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Breaches {
-    /// Calls whose first byte left later than a guard after their permit.
-    pub stalls: u64,
-    /// Stretches in which this clock and the authority's differed by more than allowed.
-    pub clock: u64,
 }
 
 /// How a holder renews.
@@ -235,7 +226,7 @@ impl Holder {
             self.breaches.stalls += u64::from(call.calls);
         }
         for (key, place) in call.charge.keys().zip(call.places) {
-            self.keys[key].first_byte(place, &self.terms, late, now);
+            self.keys[key].first_byte(place, call.calls, &self.terms, late, now);
         }
     }
 
@@ -305,14 +296,21 @@ impl Holder {
         let Some((_, sent)) = self.sent.take_if(awaited) else {
             return false;
         };
-        match renewed.clock {
-            Some(clock) if self.clock.breached(sent, now, clock) => self.breaches.clock += 1,
-            Some(_) => {}
-            None => self.clock = ClockRate::new(self.terms.clock_ppm),
-        }
+        let breached = match renewed.clock {
+            Some(clock) => self.clock.breached(sent, now, clock),
+            None => {
+                self.clock = ClockRate::new(self.terms.clock_ppm);
+                false
+            }
+        };
+        self.breaches.clock += u64::from(breached);
         for grant in &renewed.grants {
             if let Some(key) = self.names.get(&grant.key).copied() {
-                self.keys[key as usize].grant(grant, &self.terms, sent, now);
+                let hold = &mut self.keys[key as usize];
+                hold.grant(grant, &self.terms, sent, now);
+                if breached {
+                    hold.clock_breached();
+                }
             }
         }
         true

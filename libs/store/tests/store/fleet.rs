@@ -1,4 +1,7 @@
-use calgrant_domain::{AccountSpec, CallWindow, Credential, Limits, SecretRef, SiteKind, SiteSpec};
+use calgrant_domain::{
+    AccountSpec, CallWindow, Credential, Limits, SecretRef, ServerTime, SharedLimits, SiteKind,
+    SiteSpec,
+};
 use calgrant_store::StoreError;
 use calgrant_testkit::sample;
 
@@ -20,12 +23,24 @@ async fn a_tenant_is_read_as_it_was_applied() {
                 calls: 100,
                 length: std::time::Duration::from_secs(60),
             }],
+            server_time: Some(ServerTime {
+                burst: std::time::Duration::from_secs(300),
+                recharge_per_hour: std::time::Duration::from_secs(1800),
+                floor: std::time::Duration::from_secs(1),
+            }),
         },
         ..spec.sites[0].accounts[0].clone()
     };
     spec.sites[0].accounts.push(second);
     let onprem = SiteSpec {
         kind: SiteKind::Onprem,
+        shared: SharedLimits {
+            in_flight: Some(7),
+            windows: vec![CallWindow {
+                calls: 9,
+                length: std::time::Duration::from_secs(10),
+            }],
+        },
         accounts: Vec::new(),
         ..spec.sites[0].clone()
     };

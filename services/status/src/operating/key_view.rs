@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use calgrant_budget::{
-    KeyName, KeyState, Moment, Reading, Stand, Terms,
+    Breaches, KeyName, KeyState, Moment, Reading, Stand, Terms,
     authority::Lease,
     key::{KeyLimits, Window},
     message::{BUCKETS, Why},
@@ -37,6 +37,9 @@ pub(crate) struct KeyView {
     pub(crate) leases: u32,
     pub(crate) pushbacks: u64,
     pub(crate) last_pushback: Option<LastPushback>,
+    /// How often exactness was at risk, and when last.
+    pub(crate) breaches: Breaches,
+    pub(crate) breached_at: Option<Moment>,
     /// Until when the server wants no calls, and what it said.
     pub(crate) blocked: Option<(Moment, String)>,
     /// What keeps it from more.
@@ -90,6 +93,8 @@ pub(crate) fn look(
         leases: u32::try_from(live().count()).unwrap_or(u32::MAX),
         pushbacks: state.learned.refusals,
         last_pushback,
+        breaches: state.breaches,
+        breached_at: state.breached_at,
         blocked: state
             .blocked
             .as_ref()
@@ -293,6 +298,7 @@ pub(crate) mod tests {
             answered: 0,
             took: Duration::ZERO,
             pushbacks: Vec::new(),
+            breaches: Breaches::default(),
             gives_back: false,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use calgrant_budget::Moment;
+use calgrant_budget::{Breaches, Moment};
 use calgrant_contract::{
     fleet,
     pb::{Timestamp, fleet::v1 as pb},
@@ -16,7 +16,10 @@ use super::{
     scene::{Scene, Standing},
     site_view::{self, AccountView},
 };
-use crate::provisioning::timestamp;
+use crate::{leases, provisioning::timestamp};
+
+/// How long a breach of exactness is named among an account's notes.
+const AT_RISK_FOR: Duration = Duration::from_hours(1);
 
 /// Every account of the scene.
 pub(crate) fn accounts(scene: &Scene) -> Vec<pb::Account> {
@@ -44,6 +47,7 @@ fn account(
     let keys = scene.keys_of(tenant, site, spec);
     let own: Vec<_> = keys
         .iter()
+        .copied()
         .filter(|key| key.name.scope == calgrant_budget::Scope::Account)
         .collect();
     let backlog = grantor.and_then(|_| scene.backlog_of(tenant, site.kind));
@@ -63,7 +67,11 @@ fn account(
         ready_jobs: backlog.map_or(0, |backlog| backlog.ready),
         oldest_ready_time: backlog.and_then(|backlog| backlog.oldest).map(timestamp),
         no_worker: grantor.is_some_and(|grantor| grantor.no_worker),
-        notes: notes(spec, grantor),
+        notes: [
+            notes(spec, grantor),
+            at_risk(&own, leases::since_epoch(scene.now)),
+        ]
+        .concat(),
         keys: keys.iter().map(|key| key_use(key)).collect(),
         ..pb::Account::default()
     };
@@ -137,6 +145,32 @@ fn notes(spec: &AccountSpec, grantor: Option<&AccountView<'_>>) -> Vec<String> {
     notes
 }
 
+/// Where exactness was at risk of late: calls left late, or a clock runs at another rate.
+fn at_risk(keys: &[&KeyView], now: Moment) -> Vec<String> {
+    let recent = keys.iter().filter(|key| {
+        let at = key.breached_at;
+        at.is_some_and(|at| now.saturating_sub(at) < AT_RISK_FOR)
+    });
+    let mut breaches = Breaches::default();
+    for key in recent {
+        breaches.add(key.breaches);
+    }
+    let mut notes = Vec::new();
+    if breaches.clock > 0 {
+        notes.push(format!(
+            "a worker's clock runs at another rate than status's ({} times so far): its limits may not have been kept; set the clocks of both machines right",
+            breaches.clock
+        ));
+    }
+    if breaches.stalls > 0 {
+        notes.push(format!(
+            "{} calls so far left later than their permit allows: its limits may not have been kept; give its worker more processor time",
+            breaches.stalls
+        ));
+    }
+    notes
+}
+
 fn key_use(key: &KeyView) -> pb::KeyUse {
     let last = key.last_pushback.as_ref();
     pb::KeyUse {
@@ -162,6 +196,9 @@ fn key_use(key: &KeyView) -> pb::KeyUse {
         last_pushback: last.map(|last| last.cause.clone()).unwrap_or_default(),
         last_pushback_time: last.map(|last| of_moment(last.at)),
         blocked_until: key.blocked.as_ref().map(|(until, _)| of_moment(*until)),
+        stalls: key.breaches.stalls,
+        clock_breaches: key.breaches.clock,
+        breach_time: key.breached_at.map(of_moment),
     }
 }
 
