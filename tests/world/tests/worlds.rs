@@ -88,6 +88,9 @@ fn budgets_are_used_up() {
                 ),
                 ("6 s", limits(None, &[window(120, 6)])),
                 ("both", limits(Some(4), &[window(118, 6), window(390, 20)])),
+                // Fewer slots than replicas.
+                ("few", limits(Some(2), &[window(60, 6), window(180, 20)])),
+                ("one", limits(Some(1), &[])),
             ] {
                 let used = utilisation(accounts, replicas, &account);
                 println!("{accounts} accounts, {replicas} replicas, {bound}: {used:.4}");

@@ -17,14 +17,14 @@ pub use self::{
 };
 use crate::{
     Moment, Terms,
-    key::{KeyLimits, KeyName, Operator, Stand, Window},
+    key::{KeyLimits, KeyName, Operator, Scope, Stand, Window},
     learning::{Learned, Usage},
     message::{Ask, Breaches, Chunk, Grant, Why},
 };
 
 /// The clock may be set back by so much without more ado: time stands still then.
 const SLEW: Duration = Duration::from_millis(50);
-/// After so long without a turn, a replica goes before those that have had one.
+/// After so long without a turn, a replica goes before those that have had one, where accounts share a key.
 const TURN: Duration = Duration::from_secs(60);
 
 /// What the authority's clock says.
@@ -406,6 +406,10 @@ impl KeyState {
         want: impl Fn(&Lease) -> Want,
     ) -> u64 {
         let now = self.seen;
+        // Replicas of one account do the same work: while one does it, handing over would only cost time. Accounts that share a key
+        // may each have a replica of their own.
+        let by_turns = self.name.scope != Scope::Account
+            || !self.leases.iter().any(|lease| lease.peak > 0);
         let mut wants = Vec::with_capacity(self.leases.len());
         let mut others = 0;
         let mut mine = 0;
@@ -422,7 +426,7 @@ impl KeyState {
             want.hopes = lease.waiting.total() > 0;
             want.lot = lot(&self.name.owner, &lease.replica);
             want.first = lot("", &lease.replica);
-            if want.has == 0 && now >= lease.turn_since + TURN {
+            if by_turns && want.has == 0 && now >= lease.turn_since + TURN {
                 // Who waits longest goes first.
                 want.claim = (now - lease.turn_since).as_secs();
             }
