@@ -4,6 +4,7 @@
 //! one JSON object with the figures, where asked for; everything else is said on stderr.
 
 mod budgets;
+mod interactive;
 mod processes;
 mod scale;
 mod school;
@@ -31,6 +32,8 @@ struct Args {
 enum What {
     /// Budgets: how much of what is allowed is used, and that no more is.
     Budgets(budgets::Args),
+    /// How soon somebody who waits is served while a large operation runs, and how true estimates are.
+    Interactive(interactive::Args),
     /// Large operations: how soon they are accepted, how fast they run, how much memory they take.
     Scale(scale::Args),
 }
@@ -41,6 +44,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     let figures = match &args.what {
         What::Budgets(what) => budgets::run(&args.program, &args.unbudgeted, what).await?,
+        What::Interactive(what) => interactive::run(&args.program, what).await?,
         What::Scale(what) => scale::run(&args.program, what).await?,
     };
     eprintln!("{figures:#}");

@@ -84,6 +84,8 @@ impl Processes {
         let upper = kind.to_uppercase();
         let port = self.port(name)?;
         let status = format!("http://127.0.0.1:{}", self.port("status")?);
+        // What is asked for in the environment is heard.
+        let log = std::env::var("CALGRANT_LOG").unwrap_or_else(|_| "warn".to_owned());
         let mut command = Command::new(&self.program);
         command
             .arg(kind)
@@ -93,7 +95,7 @@ impl Processes {
             )
             .env("DATABASE_URL", self.database.url())
             .env("AMQP_URL", self.vhost.url())
-            .env("CALGRANT_LOG", "warn")
+            .env("CALGRANT_LOG", log)
             .envs(self.settings.iter().copied());
         if kind != "status" {
             command.env(format!("CALGRANT_{upper}_STATUS_URL"), status);

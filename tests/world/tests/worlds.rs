@@ -67,6 +67,8 @@ fn every_planted_bug_is_found() {
 /// What was served of what was allowed, over whole windows after the first minute.
 fn utilisation(accounts: u32, replicas: u32, account: &KeyLimits) -> f64 {
     let scenario = Scenario {
+        latency: (200_000, 214_000),
+        network: (0, 2_000),
         until: 180 * SECOND,
         ..Scenario::calm(1, accounts, replicas, account.clone())
     };

@@ -408,8 +408,8 @@ impl KeyState {
         let now = self.seen;
         // Replicas of one account do the same work: while one does it, handing over would only cost time. Accounts that share a key
         // may each have a replica of their own.
-        let by_turns = self.name.scope != Scope::Account
-            || !self.leases.iter().any(|lease| lease.peak > 0);
+        let by_turns =
+            self.name.scope != Scope::Account || !self.leases.iter().any(|lease| lease.peak > 0);
         let mut wants = Vec::with_capacity(self.leases.len());
         let mut others = 0;
         let mut mine = 0;
@@ -423,7 +423,7 @@ impl KeyState {
                 }
             }
             let mut want = want(lease);
-            want.hopes = lease.waiting.total() > 0;
+            want.hopes = !want.barred && lease.waiting.total() > 0;
             want.lot = lot(&self.name.owner, &lease.replica);
             want.first = lot("", &lease.replica);
             if by_turns && want.has == 0 && now >= lease.turn_since + TURN {
@@ -545,9 +545,12 @@ impl KeyState {
                         // Without a slot it can make no use of it.
                         let idle = lease.granted == Some(0) && lease.in_flight == 0;
                         let (interactive, bulk) = wanted(lease, bound && !idle);
+                        // What waits now is followed by more: so much can start while the window lasts.
+                        let turns = length.as_secs().max(1);
                         Want {
                             interactive,
-                            bulk: bulk + u64::from(counted),
+                            bulk: bulk.saturating_mul(turns) + u64::from(counted),
+                            barred: idle,
                             useful: !idle && lease.is_useful(),
                             // Who has twice the slots makes twice the calls.
                             weight: if slots_bind {

@@ -16,6 +16,8 @@ pub(super) struct Want {
     pub(super) claim: u64,
     /// Whether it has work, whatever it lacks.
     pub(super) hopes: bool,
+    /// Whether it lacks something else, without which it can make no use of any.
+    pub(super) barred: bool,
     /// In proportion to this, what isn't enough is split. Zero counts as one.
     pub(super) weight: u64,
     /// Whether it can make use of any: it does, or lacks some.
