@@ -5,7 +5,9 @@
 
 pub mod account;
 pub mod address;
+pub mod aim;
 pub mod bad_input;
+pub mod brake;
 pub mod counts;
 pub mod decide;
 pub mod delays;
@@ -26,7 +28,9 @@ pub use account::{
     ServerTime, SharedLimits,
 };
 pub use address::Address;
+pub use aim::{Aim, Write};
 pub use bad_input::BadInput;
+pub use brake::Hold;
 pub use counts::Counts;
 pub use decide::{Decision, Observed, decide};
 pub use delegation::{DelegationSpec, Selector, Trustee};
@@ -34,7 +38,7 @@ pub use id::{DelegationId, JobId, ListId, MailboxId, OperationId};
 pub use job::{Begin, BeginRefusal, Beginner, Job, LastBegun, Phase};
 pub use mailbox::{Calendar, Listed, Mailbox};
 pub use name::{Caller, TenantName};
-pub use operation::{Lane, OperationFailure, OperationState};
+pub use operation::{Lane, OperationFailure, OperationKind, OperationState};
 pub use outcome::{Detail, Outcome, Reason};
 pub use reading::{Ended, Next, Reading, Waiting, settle};
 pub use rights::{AccessRole, Rights};

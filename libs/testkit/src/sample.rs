@@ -136,6 +136,7 @@ pub fn operation(tenant: &str, lane: Lane, at: OffsetDateTime) -> NewOperation {
         canonical: "all of it".to_owned(),
         ticket: String::new(),
         traceparent: String::new(),
+        canary: 0,
         at,
     }
 }

@@ -5,8 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    access, accounts, apply, delegate, exit, front::Front, mailboxes, operations, output::Output,
-    plan, services,
+    access, accounts, apply, back, delegate, exit, front::Front, mailboxes, operations,
+    output::Output, plan, services,
 };
 
 /// Gives a calendar product's service accounts the right to work in people's Exchange calendars.
@@ -46,7 +46,13 @@ enum Command {
     Apply(apply::ApplyArgs),
     /// Gives a trustee a right on many calendars.
     Delegate(Box<delegate::DelegateArgs>),
-    /// Operations: list, get, watch, cancel.
+    /// Takes away what a delegation, or any delegation to a trustee, gave.
+    Revoke(back::RevokeArgs),
+    /// Puts back exactly what an operation changed.
+    Undo(back::UndoArgs),
+    /// Looks whether what a delegation gave is still there.
+    Verify(back::VerifyArgs),
+    /// Operations: list, get, watch, cancel, release.
     #[command(subcommand)]
     Operations(operations::OperationsCommand),
     /// The mailboxes of an operation.
@@ -126,6 +132,9 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Apply(args) => apply::run(front()?, args).await,
         Command::Delegate(args) => delegate::run(front()?, args).await,
+        Command::Revoke(args) => back::revoke(front()?, args).await,
+        Command::Undo(args) => back::undo(front()?, args).await,
+        Command::Verify(args) => back::verify(front()?, args).await,
         Command::Operations(command) => operations::run(front()?, command).await,
         Command::Mailboxes(args) => mailboxes::run(front()?, args).await,
         Command::Access(args) => access::run(front()?, args).await,

@@ -7,6 +7,7 @@
 //!                                        sweep: overdue jobs become ready again, endings that were interrupted go on
 //! ```
 
+mod backs;
 pub mod config;
 mod estimates;
 mod fleet;
@@ -17,6 +18,7 @@ mod operating;
 mod pages;
 mod provisioning;
 mod queries;
+mod records;
 mod refuse;
 mod results;
 
@@ -138,6 +140,7 @@ pub async fn run_on(
         "gauges",
         operating::gauges::run(store.clone(), config.terms, stop.clone()),
     );
+    tasks.spawn("records", records::run(store.clone(), stop.clone()));
     tasks.spawn("sweep", sweep(store, stop.clone()));
     health.ready(SERVICES, true).await;
 

@@ -15,5 +15,6 @@ mod lists;
 mod operating;
 mod ready;
 mod results;
+mod taking_back;
 mod tls;
 mod world;
