@@ -224,7 +224,8 @@ fn refusal(reason: Reason) -> Outcome {
         | Reason::NoCalendar
         | Reason::Superseded
         | Reason::FolderRefused
-        | Reason::DelegateEntry => Outcome::Refused,
+        | Reason::DelegateEntry
+        | Reason::ListNotRebuildable => Outcome::Refused,
         _ => Outcome::Failed,
     }
 }

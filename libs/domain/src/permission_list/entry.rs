@@ -142,21 +142,24 @@ impl Identity {
 }
 
 impl fmt::Display for Identity {
-    /// Best known name first, for people.
+    /// For people who know the mailbox, and for records: says which entry it is without anybody's address or name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let best = match self {
-            Self::Default => "Default",
-            Self::Anonymous => "Anonymous",
-            Self::Principal { sid, address, name } => address
-                .as_deref()
-                .or(sid.as_ref().map(Sid::as_str))
-                .unwrap_or(name),
-            Self::External {
-                identity, address, ..
-            } => address.as_deref().unwrap_or(identity),
-            Self::Unnamed => "an entry without a name",
+        let domain = |address: &str| match address.rsplit_once('@') {
+            Some((_, domain)) => format!("somebody of {domain}"),
+            None => "somebody".to_owned(),
         };
-        f.write_str(best)
+        match self {
+            Self::Default => f.write_str("Default"),
+            Self::Anonymous => f.write_str("Anonymous"),
+            Self::Principal { sid: Some(sid), .. } => f.write_str(sid.as_str()),
+            Self::Principal { address, .. } => f.write_str(&domain(address.as_deref().unwrap_or(""))),
+            Self::External {
+                address: Some(address),
+                ..
+            } => write!(f, "{}, external", domain(address)),
+            Self::External { identity, .. } => f.write_str(identity),
+            Self::Unnamed => f.write_str("an entry without a name"),
+        }
     }
 }
 
