@@ -18,6 +18,7 @@ use crate::recipients;
 use crate::reply::{CmdletError, Reply};
 use crate::scenario::Kind;
 use crate::tenant::{Object, Tenant};
+use crate::user::Side;
 use crate::world::World;
 
 /// One cmdlet about to run.
@@ -176,6 +177,18 @@ fn get_mailbox(command: &Command<'_>, parameters: &Parameters<'_>) -> Result<Out
             ..Output::default()
         });
     }
+    let unit = parameters.text("OrganizationalUnit").map(str::to_lowercase);
+    let in_unit = |at: usize| match &unit {
+        None => true,
+        Some(unit) if unit.contains('=') => tenant
+            .directory_name(at)
+            .to_lowercase()
+            .ends_with(&format!(",{unit}")),
+        Some(unit) => tenant
+            .canonical_name(at)
+            .to_lowercase()
+            .starts_with(&format!("{unit}/")),
+    };
     let kinds = parameters.list("RecipientTypeDetails")?;
     let filter = filter::Mailboxes::parse(parameters.text("Filter"))?;
     pages(command, parameters, |from| {
@@ -185,7 +198,7 @@ fn get_mailbox(command: &Command<'_>, parameters: &Parameters<'_>) -> Result<Out
             let sort = type_details(mailbox.kind);
             let wanted =
                 kinds.is_empty() || kinds.iter().any(|kind| kind.eq_ignore_ascii_case(sort));
-            (wanted && mailbox.is_there(now) && filter.holds(user, sort))
+            (wanted && mailbox.is_there(now) && in_unit(at) && filter.holds(user, sort))
                 .then(|| (at, mailbox_object(command, at, mailbox)))
         })
     })
@@ -246,7 +259,7 @@ fn mailbox_object(command: &Command<'_>, at: usize, mailbox: &Mailbox) -> Value 
         .iter()
         .filter(|address| !address.eq_ignore_ascii_case(&user.mail));
     addresses.extend(others.map(|address| format!("smtp:{address}")));
-    json!({
+    let mut object = json!({
         "Name": user.alias,
         "DisplayName": user.spec.name,
         "UserPrincipalName": user.spec.upn,
@@ -269,7 +282,30 @@ fn mailbox_object(command: &Command<'_>, at: usize, mailbox: &Mailbox) -> Value 
         "MaxSendSize": "35 MB (36,700,160 bytes)",
         "GrantSendOnBehalfTo": [],
         "GrantSendOnBehalfTo@odata.type": "#Collection(String)",
-    })
+    });
+    if command.front.side() == Side::OnPremises {
+        on_premises(tenant, at, &mut object);
+    }
+    object
+}
+
+/// What is told of a mailbox otherwise by a server on premises.
+fn on_premises(tenant: &Tenant, at: usize, object: &mut Value) {
+    let user = &tenant.users[at];
+    let canonical = tenant.canonical_name(at);
+    let unit = canonical.rsplit_once('/').map_or("", |(unit, _)| unit);
+    object["Guid"] = user.spec.id.to_string().into();
+    object["ExternalDirectoryObjectId"] = "".into();
+    object["DistinguishedName"] = tenant.directory_name(at).into();
+    object["OrganizationalUnit"] = unit.into();
+    object["Id"] = canonical.as_str().into();
+    object["Identity"] = canonical.as_str().into();
+    object["SamAccountName"] = user.alias.as_str().into();
+    if let Some(site) = &tenant.site {
+        let server = site.server.split('.').next().unwrap_or_default();
+        object["ServerName"] = server.to_lowercase().into();
+        object["Database"] = "DB01".into();
+    }
 }
 
 /// Finds a mailbox that is there by any name Exchange knows it by.
@@ -278,7 +314,11 @@ pub(crate) fn find_mailbox<'a>(
     identity: &str,
 ) -> Result<(usize, &'a Mailbox), CmdletError> {
     let (tenant, now) = (command.tenant, command.world.clock.now());
-    if let Some(Object::User(at)) = tenant.recipient(identity)
+    let here = match command.front.side() {
+        Side::Online => None,
+        Side::OnPremises => tenant.by_directory_name(identity).map(Object::User),
+    };
+    if let Some(Object::User(at)) = here.or_else(|| tenant.recipient(identity))
         && let Some(mailbox) = tenant.users[at].mailbox_at(command.front.side())
     {
         let found = mailbox.is_there(now).then_some((at, mailbox));

@@ -81,6 +81,8 @@ pub struct Dials {
     pub shell_latency_ms: u64,
     /// How long each cmdlet of PowerShell remoting takes, in milliseconds of the site.
     pub cmdlet_latency_ms: u64,
+    /// Cmdlets of PowerShell remoting show every property as a text, none as an object.
+    pub plain_properties: bool,
     /// EWS takes changes of folders whatever their change key is.
     pub change_keys_ignored: bool,
     /// EWS says `ErrorFolderNotFound` of folders the caller may not see, instead of `ErrorAccessDenied`.
@@ -106,6 +108,7 @@ impl Default for Dials {
             ews_item_latency_ms: 0,
             shell_latency_ms: 0,
             cmdlet_latency_ms: 0,
+            plain_properties: false,
             change_keys_ignored: false,
             hides_folders: false,
             batch_max: 10,

@@ -17,7 +17,7 @@ mod schema;
 mod shapes;
 mod update;
 
-pub(crate) use call::{get, handle};
+pub(crate) use call::{get, handle, page, unauthorised};
 
 /// Namespace of SOAP 1.1.
 const SOAP: &str = "http://schemas.xmlsoap.org/soap/envelope/";

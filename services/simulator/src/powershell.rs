@@ -1,25 +1,15 @@
-//! PowerShell remoting to the site.
+//! PowerShell remoting to the site, as Exchange has it: WS-Management around PSRP around the cmdlets.
+//!
+//! A session is without a language: it takes pipelines of commands with named parameters, and no scripts.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+mod clixml;
+mod command;
+mod outbox;
+mod pipeline;
+mod psrp;
+mod record;
+mod shell;
+mod wsman;
 
-/// The open shells of a site.
-#[derive(Debug, Default)]
-pub(crate) struct Shells {
-    counts: Mutex<HashMap<String, (u32, u32, u32)>>,
-}
-
-impl Shells {
-    /// Shells an account has open, had open at most, and was refused.
-    pub(crate) fn show(&self, account: &str) -> (u32, u32, u32) {
-        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.get(account).copied().unwrap_or_default()
-    }
-
-    pub(crate) fn mark(&self) {
-        self.counts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
-    }
-}
+pub(crate) use shell::Shells;
+pub(crate) use wsman::handle;

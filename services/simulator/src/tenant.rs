@@ -372,6 +372,47 @@ impl Tenant {
         false
     }
 
+    /// The distinguished name of a user in the directory on premises.
+    pub(crate) fn directory_name(&self, user: usize) -> String {
+        let spec = &self.users[user].spec;
+        spec.dn.clone().unwrap_or_else(|| {
+            let domain = self.domain.replace('.', ",DC=");
+            format!("CN={},CN=Users,DC={domain}", self.users[user].alias)
+        })
+    }
+
+    /// The canonical name of a user there: the domain, the units from the top, and the name.
+    pub(crate) fn canonical_name(&self, user: usize) -> String {
+        let name = self.directory_name(user).replace("\\,", "\u{0}");
+        let parts = name.split(',').map(str::trim);
+        let parts = parts.filter(|part| !part.to_lowercase().starts_with("dc="));
+        let mut path: Vec<&str> = parts
+            .filter_map(|part| Some(part.split_once('=')?.1))
+            .collect();
+        path.push(&self.domain);
+        path.reverse();
+        path.join("/").replace('\u{0}', ",")
+    }
+
+    /// The user with this distinguished or canonical name, or this account name with its domain.
+    pub(crate) fn by_directory_name(&self, name: &str) -> Option<usize> {
+        let lower = name.to_lowercase();
+        let users = 0..self.users.len();
+        if lower.starts_with("cn=") {
+            return users
+                .into_iter()
+                .find(|at| self.directory_name(*at).to_lowercase() == lower);
+        }
+        if lower.starts_with(&format!("{}/", self.domain)) {
+            return users
+                .into_iter()
+                .find(|at| self.canonical_name(*at).to_lowercase() == lower);
+        }
+        let netbios = self.site.as_ref()?.netbios.to_lowercase();
+        let alias = lower.strip_prefix(&netbios)?.strip_prefix('\\')?;
+        self.user(alias)
+    }
+
     /// The user or group with this SMTP address.
     pub(crate) fn by_address(&self, address: &str) -> Option<Object> {
         let found = self.object(address)?;

@@ -129,10 +129,6 @@ impl Site {
         Ok(())
     }
 
-    pub(crate) fn accounts(&self) -> &[Arc<Account>] {
-        &self.accounts
-    }
-
     /// The account with this name to sign in with.
     pub(crate) fn account(&self, login: &str) -> Option<&Arc<Account>> {
         self.by_login.get(&login.trim().to_lowercase())
