@@ -1,18 +1,24 @@
-//! The adapter for Exchange Server: the calendars' port of `calgrant-exchange` over EWS.
+//! The adapter for Exchange Server: the calendars' port of `calgrant-exchange` over EWS, or over remote PowerShell.
 //!
 //! * [`EwsCalendars`]: reads a calendar's whole permission list and writes it back with one entry changed. What it
 //!   can't write back as it was, it refuses, and names.
+//! * [`PowerShellCalendars`]: changes one entry alone; slower, in sessions that it keeps.
+//! * [`EitherCalendars`]: EWS, and PowerShell for the lists that EWS can't rebuild.
 //!
-//! It signs in for itself (Basic, NTLM bound to its TLS connection, or a token) and stops at once where the
-//! directory might lock the account out.
-//! The process installs rustls' ring provider before it makes one.
+//! They sign in for themselves (Basic, NTLM bound to its TLS connection, or a token) and stop at once where the
+//! directory might lock the account out. What a failure means is said in one place for each: `ews/catalogue.rs` and
+//! `powershell/classify.rs`. The process installs rustls' ring provider before it makes any.
 
+mod either;
 mod ews;
+mod powershell;
 mod tally;
 mod transport;
 mod xml;
 
+pub use either::EitherCalendars;
 pub use ews::{Access, EwsCalendars};
+pub use powershell::PowerShellCalendars;
 pub use transport::sign_in::SignIn;
 
 /// The clock, handed in.

@@ -65,3 +65,7 @@ pub(crate) fn one_line(text: &str) -> String {
     }
     line.trim().to_owned()
 }
+
+#[cfg(test)]
+#[path = "classify_tests.rs"]
+mod tests;

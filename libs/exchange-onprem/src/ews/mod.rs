@@ -5,7 +5,7 @@ mod calendars;
 mod catalogue;
 mod classify;
 #[cfg(test)]
-mod fuzz_tests;
+pub(crate) mod fuzz_tests;
 mod request;
 mod response;
 mod written;

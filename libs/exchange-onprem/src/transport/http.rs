@@ -484,3 +484,7 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "http_tests.rs"]
+mod over_connections;

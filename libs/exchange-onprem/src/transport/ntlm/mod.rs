@@ -6,7 +6,7 @@
 mod crypto;
 mod message;
 #[cfg(test)]
-mod server;
+pub(crate) mod server;
 #[cfg(test)]
 mod tests;
 
