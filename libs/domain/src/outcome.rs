@@ -108,6 +108,8 @@ words!(
         FolderRefused = "folder_refused",
         /// The trustee's entry is a delegate's, and changing it would take the delegation away.
         DelegateEntry = "delegate_entry",
+        /// The list can only be written as a whole, and holds entries of others that can't be written back as they are.
+        ListNotRebuildable = "list_not_rebuildable",
         /// A later operation has already begun to change this mailbox for this trustee.
         Superseded = "superseded",
         /// Every read after the write showed the old list: the write may or may not show later.
@@ -176,6 +178,9 @@ impl Reason {
             Self::FolderRefused => "this folder takes no permissions: nothing can be granted here",
             Self::DelegateEntry => {
                 "the trustee is this person's delegate: end that in Outlook first, or exclude the mailbox"
+            }
+            Self::ListNotRebuildable => {
+                "remove the entries that are named, or let an account with remote PowerShell do this mailbox: it changes one entry alone"
             }
             Self::Superseded => "look at the later operation; it decides",
             Self::ReadsLag => {

@@ -278,8 +278,9 @@ fn refusal(reason: Reason) -> Outcome {
         | Reason::Superseded
         | Reason::FolderRefused
         | Reason::DelegateEntry
-        | Reason::NotGrantedHere
-        | Reason::MailboxReplaced => Outcome::Refused,
+| Reason::NotGrantedHere
+        | Reason::MailboxReplaced
+        | Reason::ListNotRebuildable => Outcome::Refused,
         Reason::Kept => Outcome::KeptBy,
         Reason::ChangedByLater => Outcome::LeftChangedSince,
         _ => Outcome::Failed,

@@ -8,7 +8,7 @@ use crate::BadInput;
 
 /// A set of single rights on a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Rights(u16);
+pub struct Rights(pub(crate) u16);
 
 /// Every single right: its name in cmdlets and its MAPI bit.
 const SINGLE: &[(&str, u16)] = &[

@@ -87,7 +87,8 @@ pub enum Answer {
 pub struct Performed {
     /// One for each call. Those that got no answer at all say so: [`CallError::unanswered`].
     pub answers: Vec<Result<Answer, CallError>>,
-    /// HTTP requests it took. One, as a rule; more where an answer had several pages or an interface was not there.
+    /// HTTP requests it took, or commands where a session takes several requests for one. One, as a rule; more where an
+    /// answer had several pages, an interface was not there, or a list is read before it is written.
     pub round_trips: u32,
     /// From the start of [`Calendars::perform`] to the first byte of the last request it sent: not before
     /// then does the server count the calls. `None` if nothing was sent, or the clock was set back meanwhile.
@@ -119,4 +120,7 @@ pub trait Calendars: Send + Sync {
 
     /// Carries out calls, at most [`Self::round_size`] of them. Never repeats a call by itself.
     async fn perform(&self, calls: Vec<CalendarCall>) -> Performed;
+
+    /// Ends what is kept open at the server, after the last call. The server ends it too, later.
+    async fn sign_out(&self) {}
 }

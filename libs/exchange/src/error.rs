@@ -25,6 +25,12 @@ pub enum Meaning {
         /// The server's own delay; `None` if it named none.
         after: Option<Duration>,
     },
+    /// More calls under way than the account may have: nothing was executed, no attempt is used up, and fewer at
+    /// once will do. Concerns the account.
+    TooManyAtOnce {
+        /// The server's own delay; `None` if it named none.
+        after: Option<Duration>,
+    },
     /// The token was refused: sign in again, once, and repeat the call.
     SignInAgain,
     /// The mailbox isn't ready.

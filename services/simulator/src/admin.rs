@@ -33,6 +33,7 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/_simulator/dials", get(dials).put(turn))
         .route("/_simulator/outage", put(outage))
         .route("/_simulator/apps/{client_id}", put(change_app))
+        .route("/_simulator/accounts/{name}", put(crate::onprem::change))
         .route("/_simulator/tenants/{tenant}", put(change_tenant))
         .route("/_simulator/mailboxes/{address}", put(change_mailbox))
         .route(
@@ -49,7 +50,8 @@ pub(crate) fn bad(reason: &str) -> Reply {
     Reply::error(400, "BadRequest", reason)
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Reply> {
+/// Reads the body of a change.
+pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Reply> {
     serde_json::from_slice(body).map_err(|error| bad(&error.to_string()))
 }
 
@@ -109,6 +111,12 @@ async fn report(State(world): State<Arc<World>>) -> Reply {
         })
         .collect::<serde_json::Map<_, _>>()
         .into();
+    report["onprem"] = world
+        .tenants
+        .iter()
+        .filter_map(|tenant| Some((tenant.id.clone(), tenant.site.as_ref()?.show(&world))))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
     Reply::json(200, report)
 }
 
@@ -140,6 +148,9 @@ async fn mark(State(world): State<Arc<World>>) -> Reply {
         mark(&tenant.graph);
         tenant.exchange_targets.mark();
         tenant.graph_targets.mark();
+        if let Some(site) = &tenant.site {
+            site.mark(&world);
+        }
     }
     Reply::json(200, json!({}))
 }

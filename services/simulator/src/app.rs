@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::identity::Registered;
 use crate::limiter::Limiter;
+use crate::limits::Limits;
 use crate::scenario::AppSpec;
 
 #[derive(Debug)]
@@ -46,6 +47,21 @@ impl App {
             }),
             exchange: Arc::new(Limiter::new("app", spec.limits)),
             graph: Arc::new(Limiter::new("app, Graph", spec.graph_limits)),
+        }
+    }
+
+    /// What an account on premises is to cmdlets and to the judge.
+    pub(crate) fn of_account(name: String, number: usize, cmdlets: &[String]) -> Self {
+        let cmdlets = cmdlets.iter().map(|name| name.to_lowercase());
+        Self {
+            client_id: name,
+            number,
+            registration: RwLock::new(Registration {
+                cmdlets: cmdlets.collect(),
+                ..Registration::default()
+            }),
+            exchange: Arc::new(Limiter::new("account", Limits::default())),
+            graph: Arc::new(Limiter::new("account", Limits::default())),
         }
     }
 

@@ -17,7 +17,12 @@ pub(crate) enum Principal {
     Group(usize),
     /// Somebody who has left: only the SID remains.
     Orphan(Box<str>),
+    /// Somebody of another organisation, by the name that cmdlets show: [`EXTERNAL`] and an identity.
+    External(Box<str>),
 }
+
+/// What the names of entries for people of other organisations begin with.
+pub(crate) const EXTERNAL: &str = "ExchangePublishedUser.";
 
 /// One permission list: principal and stored mask, in the order a read shows them.
 pub(crate) type Acl = Vec<(Principal, u32)>;
@@ -34,7 +39,8 @@ pub(crate) struct Mailbox {
     pub(crate) kind: Kind,
     /// Milliseconds since the start; the largest number means never.
     there_from_ms: AtomicU64,
-    pub(crate) read_lag: Duration,
+    /// How long reads of this mailbox lag behind at most; `None` where reads never do.
+    pub(crate) read_lag: Option<Duration>,
     folders: Mutex<Vec<Folder>>,
 }
 
@@ -47,6 +53,20 @@ pub(crate) struct Folder {
     /// Older lists that reads still show, each until its time.
     shown: Vec<(Duration, Acl)>,
     pub(crate) user_has_edited: bool,
+    /// How often the list or an event was written; a change key tells of it.
+    version: u32,
+    pub(crate) events: Vec<Event>,
+}
+
+/// An event in a calendar.
+#[derive(Debug, Clone)]
+pub(crate) struct Event {
+    pub(crate) number: u32,
+    pub(crate) subject: String,
+    pub(crate) start: String,
+    pub(crate) end: String,
+    /// The user who made it.
+    pub(crate) owner: usize,
 }
 
 impl Mailbox {
@@ -54,7 +74,7 @@ impl Mailbox {
         guid: Uuid,
         kind: Kind,
         provisioned_at: Option<Duration>,
-        read_lag: Duration,
+        read_lag: Option<Duration>,
         folders: Vec<Folder>,
     ) -> Self {
         Self {
@@ -98,7 +118,18 @@ impl Folder {
             seed: None,
             shown: Vec::new(),
             user_has_edited: false,
+            version: 1,
+            events: Vec::new(),
         }
+    }
+
+    pub(crate) fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Notes that something of the folder was written.
+    pub(crate) fn touch(&mut self) {
+        self.version += 1;
     }
 
     /// The root of a mailbox; its path is empty.
@@ -154,6 +185,18 @@ impl Folder {
                 .push(((now + lag).max(earlier), self.acl.clone()));
         }
         put(&mut self.acl, principal, mask);
+        self.touch();
+    }
+
+    /// Leaves one entry for a principal that has several, the first.
+    pub(crate) fn drop_duplicate(&mut self, principal: &Principal) {
+        if self.seed.is_none() {
+            self.seed = Some(self.acl.clone());
+        }
+        let last = self.acl.iter().rposition(|(who, _)| who == principal);
+        if let Some(last) = last {
+            self.acl.remove(last);
+        }
     }
 
     /// The owner of the mailbox changes an entry: from now on that is how it was at the start.
@@ -163,6 +206,7 @@ impl Folder {
         if let Some(seed) = &mut self.seed {
             put(seed, principal, mask);
         }
+        self.touch();
     }
 }
 

@@ -1,11 +1,13 @@
 //! The cmdlets: what may run, and those that read mailboxes and folders.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
+use crate::app::App;
 use crate::calendar::Mailbox;
 use crate::exchange::Front;
 use crate::filter;
@@ -16,12 +18,14 @@ use crate::recipients;
 use crate::reply::{CmdletError, Reply};
 use crate::scenario::Kind;
 use crate::tenant::{Object, Tenant};
-use crate::world::{Token, World};
+use crate::user::Side;
+use crate::world::World;
 
 /// One cmdlet about to run.
 pub(crate) struct Command<'a> {
     pub(crate) world: &'a World,
-    pub(crate) token: &'a Token,
+    pub(crate) tenant: &'a Arc<Tenant>,
+    pub(crate) app: &'a Arc<App>,
     pub(crate) front: Front,
     pub(crate) url: &'a str,
     pub(crate) query: &'a Params,
@@ -64,7 +68,7 @@ pub(crate) fn run(command: &Command<'_>) -> Reply {
     let Some(name) = input["CmdletName"].as_str() else {
         return Reply::error(400, "BadRequest", "CmdletInput.CmdletName is missing.");
     };
-    if !command.token.app.may_run(name) {
+    if !command.app.may_run(name) {
         return Reply::forbidden(&format!(
             "The cmdlet {name} isn't available to this principal."
         ));
@@ -76,24 +80,33 @@ pub(crate) fn run(command: &Command<'_>) -> Reply {
         _ => return Reply::error(400, "BadRequest", "CmdletInput.Parameters isn't an object."),
     };
     let parameters = Parameters(parameters);
-    let output = match name.to_lowercase().as_str() {
-        "get-mailbox" => get_mailbox(command, &parameters),
-        "get-mailboxfolderstatistics" => folder_statistics(command, &parameters),
-        "get-mailboxfolderpermission" => folder_permission::get(command, &parameters),
-        "add-mailboxfolderpermission" => folder_permission::add(command, &parameters),
-        "set-mailboxfolderpermission" => folder_permission::set(command, &parameters),
-        "remove-mailboxfolderpermission" => folder_permission::remove(command, &parameters),
-        "get-distributiongroup" => recipients::group(command, &parameters),
-        "get-distributiongroupmember" => recipients::group_members(command, &parameters),
-        "get-dynamicdistributiongroupmember" => recipients::dynamic_members(&parameters),
-        "get-organizationconfig" => recipients::organization(command, &parameters),
-        "get-accepteddomain" => recipients::accepted_domains(command, &parameters),
-        _ => return Reply::forbidden(&format!("The cmdlet {name} isn't known.")),
-    };
-    match output {
-        Ok(output) => print(command, output),
-        Err(error) => error.into(),
+    match perform(command, name, &parameters) {
+        Some(Ok(output)) => print(command, output),
+        Some(Err(error)) => error.into(),
+        None => Reply::forbidden(&format!("The cmdlet {name} isn't known.")),
     }
+}
+
+/// Carries a cmdlet out, whichever front it came by; `None` when there is none of this name.
+pub(crate) fn perform(
+    command: &Command<'_>,
+    name: &str,
+    parameters: &Parameters<'_>,
+) -> Option<Result<Output, CmdletError>> {
+    Some(match name.to_lowercase().as_str() {
+        "get-mailbox" => get_mailbox(command, parameters),
+        "get-mailboxfolderstatistics" => folder_statistics(command, parameters),
+        "get-mailboxfolderpermission" => folder_permission::get(command, parameters),
+        "add-mailboxfolderpermission" => folder_permission::add(command, parameters),
+        "set-mailboxfolderpermission" => folder_permission::set(command, parameters),
+        "remove-mailboxfolderpermission" => folder_permission::remove(command, parameters),
+        "get-distributiongroup" => recipients::group(command, parameters),
+        "get-distributiongroupmember" => recipients::group_members(command, parameters),
+        "get-dynamicdistributiongroupmember" => recipients::dynamic_members(parameters),
+        "get-organizationconfig" => recipients::organization(command, parameters),
+        "get-accepteddomain" => recipients::accepted_domains(command, parameters),
+        _ => return None,
+    })
 }
 
 fn print(command: &Command<'_>, mut output: Output) -> Reply {
@@ -145,8 +158,18 @@ fn get_mailbox(command: &Command<'_>, parameters: &Parameters<'_>) -> Result<Out
         Front::Invoke => {
             parameters.only(&["Identity", "ResultSize", "RecipientTypeDetails", "Filter"])?;
         }
+        Front::Shell => parameters.only(&[
+            "Identity",
+            "ResultSize",
+            "RecipientTypeDetails",
+            "Filter",
+            "OrganizationalUnit",
+            "DomainController",
+            "IgnoreDefaultScope",
+            "ReadFromDomainController",
+        ])?,
     }
-    let (tenant, now) = (&command.token.tenant, command.world.clock.now());
+    let (tenant, now) = (command.tenant, command.world.clock.now());
     if let Some(identity) = parameters.text("Identity") {
         let (at, mailbox) = find_mailbox(command, identity)?;
         return Ok(Output {
@@ -154,16 +177,28 @@ fn get_mailbox(command: &Command<'_>, parameters: &Parameters<'_>) -> Result<Out
             ..Output::default()
         });
     }
+    let unit = parameters.text("OrganizationalUnit").map(str::to_lowercase);
+    let in_unit = |at: usize| match &unit {
+        None => true,
+        Some(unit) if unit.contains('=') => tenant
+            .directory_name(at)
+            .to_lowercase()
+            .ends_with(&format!(",{unit}")),
+        Some(unit) => tenant
+            .canonical_name(at)
+            .to_lowercase()
+            .starts_with(&format!("{unit}/")),
+    };
     let kinds = parameters.list("RecipientTypeDetails")?;
     let filter = filter::Mailboxes::parse(parameters.text("Filter"))?;
     pages(command, parameters, |from| {
         let users = tenant.users.iter().enumerate().skip(from);
         users.filter_map(|(at, user)| {
-            let mailbox = user.mailbox.as_ref()?;
+            let mailbox = user.mailbox_at(command.front.side())?;
             let sort = type_details(mailbox.kind);
             let wanted =
                 kinds.is_empty() || kinds.iter().any(|kind| kind.eq_ignore_ascii_case(sort));
-            (wanted && mailbox.is_there(now) && filter.holds(user, sort))
+            (wanted && mailbox.is_there(now) && in_unit(at) && filter.holds(user, sort))
                 .then(|| (at, mailbox_object(command, at, mailbox)))
         })
     })
@@ -179,7 +214,7 @@ pub(crate) fn pages<I: Iterator<Item = (usize, Value)>>(
     let most = parameters.result_size()?;
     let fingerprint = command
         .query
-        .fingerprint(&format!("{}{}", command.token.tenant.id, command.body));
+        .fingerprint(&format!("{}{}", command.tenant.id, command.body));
     let (from, before) = match command.query.get("$skiptoken") {
         None => (0, 0),
         Some(token) => {
@@ -215,7 +250,7 @@ pub(crate) fn pages<I: Iterator<Item = (usize, Value)>>(
 }
 
 fn mailbox_object(command: &Command<'_>, at: usize, mailbox: &Mailbox) -> Value {
-    let tenant = &command.token.tenant;
+    let tenant = command.tenant;
     let user = &tenant.users[at];
     let mut addresses = vec![format!("SMTP:{}", user.mail)];
     let others = user
@@ -224,7 +259,7 @@ fn mailbox_object(command: &Command<'_>, at: usize, mailbox: &Mailbox) -> Value 
         .iter()
         .filter(|address| !address.eq_ignore_ascii_case(&user.mail));
     addresses.extend(others.map(|address| format!("smtp:{address}")));
-    json!({
+    let mut object = json!({
         "Name": user.alias,
         "DisplayName": user.spec.name,
         "UserPrincipalName": user.spec.upn,
@@ -247,7 +282,30 @@ fn mailbox_object(command: &Command<'_>, at: usize, mailbox: &Mailbox) -> Value 
         "MaxSendSize": "35 MB (36,700,160 bytes)",
         "GrantSendOnBehalfTo": [],
         "GrantSendOnBehalfTo@odata.type": "#Collection(String)",
-    })
+    });
+    if command.front.side() == Side::OnPremises {
+        on_premises(tenant, at, &mut object);
+    }
+    object
+}
+
+/// What is told of a mailbox otherwise by a server on premises.
+fn on_premises(tenant: &Tenant, at: usize, object: &mut Value) {
+    let user = &tenant.users[at];
+    let canonical = tenant.canonical_name(at);
+    let unit = canonical.rsplit_once('/').map_or("", |(unit, _)| unit);
+    object["Guid"] = user.spec.id.to_string().into();
+    object["ExternalDirectoryObjectId"] = "".into();
+    object["DistinguishedName"] = tenant.directory_name(at).into();
+    object["OrganizationalUnit"] = unit.into();
+    object["Id"] = canonical.as_str().into();
+    object["Identity"] = canonical.as_str().into();
+    object["SamAccountName"] = user.alias.as_str().into();
+    if let Some(site) = &tenant.site {
+        let server = site.server.split('.').next().unwrap_or_default();
+        object["ServerName"] = server.to_lowercase().into();
+        object["Database"] = "DB01".into();
+    }
 }
 
 /// Finds a mailbox that is there by any name Exchange knows it by.
@@ -255,9 +313,13 @@ pub(crate) fn find_mailbox<'a>(
     command: &'a Command<'_>,
     identity: &str,
 ) -> Result<(usize, &'a Mailbox), CmdletError> {
-    let (tenant, now) = (&command.token.tenant, command.world.clock.now());
-    if let Some(Object::User(at)) = tenant.recipient(identity)
-        && let Some(mailbox) = &tenant.users[at].mailbox
+    let (tenant, now) = (command.tenant, command.world.clock.now());
+    let here = match command.front.side() {
+        Side::Online => None,
+        Side::OnPremises => tenant.by_directory_name(identity).map(Object::User),
+    };
+    if let Some(Object::User(at)) = here.or_else(|| tenant.recipient(identity))
+        && let Some(mailbox) = tenant.users[at].mailbox_at(command.front.side())
     {
         let found = mailbox.is_there(now).then_some((at, mailbox));
         return found.ok_or_else(|| CmdletError::not_found(identity));
@@ -266,7 +328,7 @@ pub(crate) fn find_mailbox<'a>(
         let Object::User(at) = object else {
             return None;
         };
-        let mailbox = tenant.users[*at].mailbox.as_ref();
+        let mailbox = tenant.users[*at].mailbox_at(command.front.side());
         mailbox
             .filter(|mailbox| mailbox.is_there(now))
             .map(|mailbox| (*at, mailbox))
@@ -297,13 +359,16 @@ fn folder_statistics(
     command: &Command<'_>,
     parameters: &Parameters<'_>,
 ) -> Result<Output, CmdletError> {
-    parameters.only(&[
-        "Identity",
-        "FolderScope",
-        "ResultSize",
-        "SkipCount",
-        "UseCustomRouting",
-    ])?;
+    match command.front {
+        Front::Admin | Front::Invoke => parameters.only(&[
+            "Identity",
+            "FolderScope",
+            "ResultSize",
+            "SkipCount",
+            "UseCustomRouting",
+        ])?,
+        Front::Shell => parameters.only(&["Identity", "FolderScope", "DomainController"])?,
+    }
     let identity = parameters.required("Identity")?;
     if !parameters
         .text("FolderScope")
@@ -313,7 +378,7 @@ fn folder_statistics(
             "This simulator knows FolderScope Calendar only.",
         ));
     }
-    let tenant = &command.token.tenant;
+    let tenant = command.tenant;
     let (at, mailbox) = find_mailbox(command, identity)?;
     let alias = &tenant.users[at].alias;
     let folders = mailbox.folders();

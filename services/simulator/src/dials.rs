@@ -18,7 +18,11 @@ use serde_json::Value;
 ///
 /// Instead of the answer to a read, or around the error of any cmdlet: `proxy_error_json`, `error_in_200`. Right after a
 /// read: `user_edits_between`.
-pub const FAULTS: [&str; 21] = [
+///
+/// On premises: `throttle_429` and `throttle_no_retry_after` are `ErrorServerBusy`, with a back-off and without;
+/// `token_expired_401` is a passing 401. EWS alone has `mailbox_move_in_progress` and `hidden_server_busy` (an internal
+/// error that says inside that the server is busy), each for one folder of a request, and `html_error_page`.
+pub const FAULTS: [&str; 24] = [
     "throttle_429",
     "throttle_no_retry_after",
     "unavailable_503",
@@ -40,6 +44,9 @@ pub const FAULTS: [&str; 21] = [
     "proxy_error_json",
     "error_in_200",
     "user_edits_between",
+    "mailbox_move_in_progress",
+    "hidden_server_busy",
+    "html_error_page",
 ];
 
 /// The dials of a running simulator.
@@ -66,6 +73,20 @@ pub struct Dials {
     pub folder_id_in_admin_api: bool,
     /// Whether the Admin API answers at all.
     pub admin_api_available: bool,
+    /// How long each EWS request takes, in milliseconds of the site, its folders apart.
+    pub ews_latency_ms: u64,
+    /// How long each folder, item or change of an EWS request takes besides, in milliseconds of the site.
+    pub ews_item_latency_ms: u64,
+    /// How long opening a PowerShell session takes, in milliseconds of the site.
+    pub shell_latency_ms: u64,
+    /// How long each cmdlet of PowerShell remoting takes, in milliseconds of the site.
+    pub cmdlet_latency_ms: u64,
+    /// Cmdlets of PowerShell remoting show every property as a text, none as an object.
+    pub plain_properties: bool,
+    /// EWS takes changes of folders whatever their change key is.
+    pub change_keys_ignored: bool,
+    /// EWS says `ErrorFolderNotFound` of folders the caller may not see, instead of `ErrorAccessDenied`.
+    pub hides_folders: bool,
     /// How many calls one `$batch` of `InvokeCommand` takes.
     pub batch_max: usize,
 }
@@ -83,6 +104,13 @@ impl Default for Dials {
             faults: BTreeMap::new(),
             folder_id_in_admin_api: false,
             admin_api_available: true,
+            ews_latency_ms: 0,
+            ews_item_latency_ms: 0,
+            shell_latency_ms: 0,
+            cmdlet_latency_ms: 0,
+            plain_properties: false,
+            change_keys_ignored: false,
+            hides_folders: false,
             batch_max: 10,
         }
     }

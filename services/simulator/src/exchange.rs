@@ -19,6 +19,7 @@ use crate::faults::About;
 use crate::limiter::Flight;
 use crate::query::{Params, base};
 use crate::reply::{Content, Reply, error_in_200, proxied, transient_400};
+use crate::user::Side;
 use crate::world::{Audience, Token, World};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,18 @@ pub(crate) enum Front {
     Admin,
     /// `InvokeCommand`.
     Invoke,
+    /// PowerShell remoting to the on-premises site.
+    Shell,
+}
+
+impl Front {
+    /// Whose mailboxes it serves.
+    pub(crate) fn side(self) -> Side {
+        match self {
+            Self::Admin | Self::Invoke => Side::Online,
+            Self::Shell => Side::OnPremises,
+        }
+    }
 }
 
 /// One cmdlet call, from outside or from a batch.
@@ -68,7 +81,7 @@ pub(crate) async fn handle(
         .exchange_round_trip(match (front, endpoint.as_str()) {
             (Front::Admin, _) => "admin_api",
             (Front::Invoke, "$batch") => "invoke_batch",
-            (Front::Invoke, _) => "invoke_command",
+            (Front::Invoke | Front::Shell, _) => "invoke_command",
         });
     if let Some(reply) = world.outage() {
         return reply;
@@ -194,7 +207,7 @@ pub(crate) fn authorise(
     }
     let role = match front {
         Front::Admin => "Exchange.ManageAsAppV2",
-        Front::Invoke => "Exchange.ManageAsApp",
+        Front::Invoke | Front::Shell => "Exchange.ManageAsApp",
     };
     if !token.app.has_role(role) {
         world.judge.refused("missing role");
@@ -366,7 +379,8 @@ fn execute(world: &World, token: &Token, call: &Call) -> Reply {
         .find_map(|part| part.trim().strip_prefix("odata.maxpagesize="));
     let command = Command {
         world,
-        token,
+        tenant: &token.tenant,
+        app: &token.app,
         front: call.front,
         url: &call.url,
         query: &call.params,

@@ -6,16 +6,16 @@ use crate::calendar::{Acl, Folder, Principal, mask_of};
 use crate::cmdlet::{Command, Output};
 use crate::exchange::Front;
 use crate::faults::About;
-use crate::judge::Written;
 use crate::parameters::Parameters;
 use crate::place::{Place, Where, place, trustee};
 use crate::reply::CmdletError;
 use crate::rights;
+use crate::writer::{Writer, user_edits};
 
 const NOTIFIABLE: [&str; 4] = ["AvailabilityOnly", "LimitedDetails", "Reviewer", "Editor"];
 
 fn no_entry(command: &Command<'_>, principal: &Principal) -> CmdletError {
-    let name = command.token.tenant.display_name(principal);
+    let name = command.tenant.display_name(principal);
     CmdletError::new(
         "Microsoft.Exchange.Management.StoreTasks.UserNotFoundInPermissionEntryException",
         format!("There is no existing permission entry found for user: {name}."),
@@ -29,7 +29,7 @@ fn show(
     principal: &Principal,
     mask: u32,
 ) -> Value {
-    let tenant = &command.token.tenant;
+    let tenant = command.tenant;
     let name = tenant.display_name(principal);
     json!({
         "FolderName": folder.name(),
@@ -58,6 +58,7 @@ pub(crate) fn get(
             "GroupMailbox",
             "UseCustomRouting",
         ])?,
+        Front::Shell => parameters.only(&["Identity", "User", "DomainController"])?,
     }
     let place = place(command, parameters.required("Identity")?)?;
     let only = parameters
@@ -88,7 +89,11 @@ pub(crate) fn get(
         .map(|(who, mask)| show(command, &place, folder, who, *mask))
         .collect();
     if matches!(place.folder, Where::Calendar(_)) {
-        user_edits(command, folder);
+        let about = About {
+            kind: "Get-MailboxFolderPermission",
+            app: &command.app.client_id,
+        };
+        user_edits(command.world, command.tenant, about, folder);
     }
     match only {
         Some(principal) if value.is_empty() => Err(no_entry(command, &principal)),
@@ -97,28 +102,6 @@ pub(crate) fn get(
             ..Output::default()
         }),
     }
-}
-
-/// The owner of the mailbox may change an entry right after a read, once, before anything was granted.
-fn user_edits(command: &Command<'_>, folder: &mut Folder) {
-    let Some(managed) = command.token.tenant.managed.first() else {
-        return;
-    };
-    let mask = mask_of(folder.acl(), managed);
-    let about = About {
-        kind: "Get-MailboxFolderPermission",
-        app: &command.token.app.client_id,
-    };
-    if folder.user_has_edited
-        || mask.is_some_and(rights::at_least_author)
-        || !command.world.fault("user_edits_between", about)
-    {
-        return;
-    }
-    command.world.judge.user_edit();
-    let reviewer = rights::parse(&["Reviewer"]).unwrap_or_default();
-    folder.user_edit(managed, if mask.is_some() { None } else { Some(reviewer) });
-    folder.user_edit(&Principal::Default, Some(reviewer));
 }
 
 /// Rights as a grant asks for them.
@@ -181,6 +164,15 @@ fn grant_parameters(command: &Command<'_>, parameters: &Parameters<'_>) -> Resul
             "SendNotificationToUser",
             "Confirm",
         ]),
+        Front::Shell => parameters.only(&[
+            "Identity",
+            "User",
+            "AccessRights",
+            "SharingPermissionFlags",
+            "SendNotificationToUser",
+            "Confirm",
+            "DomainController",
+        ]),
     }
 }
 
@@ -193,7 +185,7 @@ fn change(
 ) -> Result<(Output, Option<Value>), CmdletError> {
     let place = place(command, parameters.required("Identity")?)?;
     let principal = trustee(command, parameters.required("User")?, granting)?;
-    let tenant = &command.token.tenant;
+    let tenant = command.tenant;
     let user = &tenant.users[place.user];
     if user.spec.outside_write_scope {
         return Err(CmdletError::new(
@@ -204,7 +196,6 @@ fn change(
             ),
         ));
     }
-    let now = command.world.clock.now();
     let mut folders = place.mailbox.folders();
     let number = match place.folder {
         Where::Calendar(number) => number,
@@ -224,7 +215,7 @@ fn change(
     };
     let folder = &mut folders[number];
     let Some(mask) = decide(folder.acl(), &principal)? else {
-        let name = command.token.tenant.display_name(&principal);
+        let name = command.tenant.display_name(&principal);
         let warning = format!(
             "The permission entry of {name} has these rights already; nothing was changed."
         );
@@ -248,17 +239,13 @@ fn change(
         }
         other => other,
     };
-    let lag = command.world.lag(place.mailbox.read_lag);
-    folder.write(&principal, mask, now, lag);
-    let written = Written {
-        app: &command.token.app,
-        user: place.user,
-        folder: number,
-        principal: &principal,
-        before: mask_of(folder.seed(), &principal),
-        after: mask,
+    let writer = Writer {
+        world: command.world,
+        tenant,
+        app: command.app,
+        mailbox: place.mailbox,
     };
-    command.world.judge.wrote(tenant, &written);
+    writer.write((place.user, number), folder, &principal, mask);
     let shown = mask.map(|mask| show(command, &place, folder, &principal, mask));
     Ok((Output::default(), shown))
 }
@@ -276,7 +263,7 @@ pub(crate) fn add(
                 "Microsoft.Exchange.Management.StoreTasks.UserAlreadyExistsInPermissionEntryException",
                 format!(
                     "An existing permission entry was found for user: {}.",
-                    command.token.tenant.display_name(principal)
+                    command.tenant.display_name(principal)
                 ),
             )),
             _ => Ok(Some(Some(wanted.over(0)))),
@@ -320,6 +307,13 @@ pub(crate) fn remove(
             "ResetDelegateUserCollection",
             "SendNotificationToUser",
         ])?,
+        Front::Shell => parameters.only(&[
+            "Identity",
+            "User",
+            "Confirm",
+            "ResetDelegateUserCollection",
+            "DomainController",
+        ])?,
     }
     let (output, _) = change(command, parameters, false, |acl, principal| {
         if matches!(principal, Principal::Default | Principal::Anonymous) {
@@ -345,24 +339,19 @@ fn reset_delegates(command: &Command<'_>, parameters: &Parameters<'_>) -> Result
     let Where::Calendar(number) = place.folder else {
         return Ok(());
     };
-    let now = command.world.clock.now();
+    let writer = Writer {
+        world: command.world,
+        tenant: command.tenant,
+        app: command.app,
+        mailbox: place.mailbox,
+    };
     let mut folders = place.mailbox.folders();
     let folder = &mut folders[number];
     let flagged = |(_, mask): &&(Principal, u32)| mask & rights::FLAGS != 0;
     let delegates: Acl = folder.acl().iter().filter(flagged).cloned().collect();
     for (principal, mask) in delegates {
         let after = Some(mask & !rights::FLAGS);
-        let lag = command.world.lag(place.mailbox.read_lag);
-        folder.write(&principal, after, now, lag);
-        let written = Written {
-            app: &command.token.app,
-            user: place.user,
-            folder: number,
-            principal: &principal,
-            before: mask_of(folder.seed(), &principal),
-            after,
-        };
-        command.world.judge.wrote(&command.token.tenant, &written);
+        writer.write((place.user, number), folder, &principal, after);
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use crate::graph_ask::Ask;
 use crate::reply::Reply;
 use crate::rights;
 use crate::tenant::Tenant;
+use crate::user::Side;
 use crate::world::World;
 
 impl Ask {
@@ -29,7 +30,7 @@ impl Ask {
             let text = format!("The requested user '{id}' is invalid.");
             Reply::error(404, "ErrorInvalidUser", &text)
         })?;
-        let mailbox = tenant.users[user].mailbox.as_ref();
+        let mailbox = tenant.users[user].mailbox_at(Side::Online);
         let there = mailbox.filter(|mailbox| {
             mailbox.is_there(world.clock.now()) && !tenant.users[user].licence_has_expired()
         });
@@ -118,7 +119,7 @@ fn permission(tenant: &Tenant, who: &Principal, mask: u32) -> Value {
     json!({
         "id": URL_SAFE_NO_PAD.encode(tenant.address(who)),
         "isRemovable": !special,
-        "isInsideOrganization": *who != Principal::Anonymous,
+        "isInsideOrganization": !matches!(who, Principal::Anonymous | Principal::External(_)),
         "role": role(mask),
         "allowedRoles": if special {
             json!(["none", "freeBusyRead", "limitedRead", "read", "write"])

@@ -31,6 +31,7 @@ struct Counts {
     fronts: BTreeMap<&'static str, u64>,
     round_trips: u64,
     graph_round_trips: u64,
+    onprem_round_trips: u64,
     token_requests: u64,
     writes: u64,
     writes_by_app: Tally,
@@ -109,6 +110,14 @@ impl Judge {
     pub(crate) fn exchange_round_trip(&self, front: &'static str) {
         self.each(|counts| {
             counts.round_trips += 1;
+            *counts.fronts.entry(front).or_default() += 1;
+        });
+    }
+
+    /// A request to the site on premises.
+    pub(crate) fn onprem_round_trip(&self, front: &'static str) {
+        self.each(|counts| {
+            counts.onprem_round_trips += 1;
             *counts.fronts.entry(front).or_default() += 1;
         });
     }
@@ -265,8 +274,9 @@ impl Counts {
             "fronts": self.fronts,
             "round_trips": self.round_trips,
             "graph_round_trips": self.graph_round_trips,
+            "onprem_round_trips": self.onprem_round_trips,
             "token_requests": self.token_requests,
-            "http_round_trips": self.round_trips + self.graph_round_trips + self.token_requests,
+            "http_round_trips": self.round_trips + self.graph_round_trips + self.onprem_round_trips + self.token_requests,
             "writes": self.writes,
             "writes_by_app": self.writes_by_app,
             "foreign_writes": self.foreign_writes,

@@ -23,6 +23,7 @@
 //! | `GET`, `PUT /_simulator/dials` | [`Dials`]; those that are named change. A fault is a rate or [`Fault`] |
 //! | `PUT /_simulator/outage` `{on, mode, secs, retry_after}` | everything is down, for so long when `secs` is given: `mode` is `503` (default), `abort`, or `429`, a storm that says `retry_after` when it is given |
 //! | `PUT /_simulator/apps/{client_id}` | `secret`, `secret_expired`, `certificate`, `roles`, `cmdlets`, `limits`, `graph_limits` |
+//! | `PUT /_simulator/accounts/{name}` | of an account on premises: `password`, `disabled`, `remote_powershell`, `policy`, `cmdlets`, `full_access`, `impersonation` |
 //! | `PUT /_simulator/tenants/{tenant}` | `admin_api`, `limits`, `graph_limits`, `mailbox_limits`, `graph_mailbox_limits` |
 //! | `PUT /_simulator/mailboxes/{address}` | `provisioned` (now, or gone), `provision_in_secs`, `licensed`, `licence_expired`, `deleted` |
 //! | `GET /_simulator/mailboxes/{address}/permissions` | every calendar's true list, whatever reads show |
@@ -67,6 +68,7 @@ mod dials;
 mod dice;
 mod directory;
 mod directory_filter;
+mod ews;
 mod exchange;
 mod exchange_batch;
 mod faults;
@@ -82,8 +84,10 @@ mod judge;
 mod limiter;
 mod limits;
 mod meter;
+mod onprem;
 mod parameters;
 mod place;
+mod powershell;
 mod proof;
 mod query;
 mod rate;
@@ -100,6 +104,8 @@ mod token;
 mod user;
 mod wire;
 mod world;
+mod writer;
+mod xml;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -118,6 +124,7 @@ use tokio_util::sync::CancellationToken;
 pub use dials::{Dials, FAULTS, Fault};
 pub use identity::{DEMO_CERTIFICATE_PEM, DEMO_KEY_PEM};
 pub use limits::Limits;
+pub use onprem::{AccountSpec, Amount, BudgetOf, OnPremSpec, PolicySpec};
 pub use scenario::{
     AppSpec, CalendarSpec, EntrySpec, GroupKind, GroupSpec, Kind, Scenario, TenantSpec, UnitSpec,
     UserSpec,
@@ -234,6 +241,12 @@ fn router(world: Arc<World>) -> Router {
             "/adminapi/{version}/{tenant}/{endpoint}",
             post(exchange::handle).get(exchange::module_file),
         )
+        .route("/EWS/Exchange.asmx", post(ews::handle).get(ews::get))
+        .route("/ews/exchange.asmx", post(ews::handle).get(ews::get))
+        .route("/PowerShell", post(powershell::handle))
+        .route("/PowerShell/", post(powershell::handle))
+        .route("/powershell", post(powershell::handle))
+        .route("/powershell/", post(powershell::handle))
         .merge(admin::router())
         .layer(from_fn(request_id))
         .layer(DefaultBodyLimit::max(4 * 1024 * 1024))

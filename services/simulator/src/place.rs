@@ -1,6 +1,6 @@
 //! What the names in a permission cmdlet mean: a folder of a mailbox, and a trustee.
 
-use crate::calendar::{Folder, Mailbox, Principal};
+use crate::calendar::{EXTERNAL, Folder, Mailbox, Principal};
 use crate::cmdlet::{BIRTHDAYS, Command, birthdays, find_mailbox, folder_id};
 use crate::exchange::Front;
 use crate::reply::CmdletError;
@@ -34,7 +34,7 @@ pub(crate) fn place<'a>(
     let folder = if rest.is_empty() || rest == "\\" {
         Some(Where::Root)
     } else {
-        let by_id = command.front == Front::Invoke || command.world.dials().folder_id_in_admin_api;
+        let by_id = command.front != Front::Admin || command.world.dials().folder_id_in_admin_api;
         let folders = mailbox.folders();
         match rest.strip_prefix('\\') {
             Some(path) => by_path(&folders, &path.to_lowercase()),
@@ -72,7 +72,7 @@ pub(crate) fn trustee(
     name: &str,
     granting: bool,
 ) -> Result<Principal, CmdletError> {
-    let tenant = &command.token.tenant;
+    let tenant = command.tenant;
     if name.eq_ignore_ascii_case("Default") {
         return Ok(Principal::Default);
     }
@@ -81,6 +81,9 @@ pub(crate) fn trustee(
     }
     if !granting && name.starts_with("NT:S-1-") {
         return Ok(Principal::Orphan(name.into()));
+    }
+    if !granting && name.starts_with(EXTERNAL) {
+        return Ok(Principal::External(name.into()));
     }
     let now = command.world.clock.now();
     let seen = |object: &Object| match *object {
@@ -112,8 +115,7 @@ pub(crate) fn trustee(
     let principal = match object {
         Object::User(at)
             if tenant.users[at]
-                .mailbox
-                .as_ref()
+                .mailbox_at(command.front.side())
                 .is_some_and(|mailbox| mailbox.is_there(now)) =>
         {
             Some(Principal::User(at))

@@ -17,7 +17,7 @@ fn printed(value: Vec<Value>) -> Output {
 
 /// Finds a mail-enabled group that is no Microsoft 365 group, as the distribution group cmdlets do.
 fn find(command: &Command<'_>, identity: &str) -> Result<usize, CmdletError> {
-    let (tenant, now) = (&command.token.tenant, command.world.clock.now());
+    let (tenant, now) = (command.tenant, command.world.clock.now());
     let distribution = |object: &Object| match object {
         Object::Group(at) => matches!(
             tenant.groups[*at].spec.kind,
@@ -74,7 +74,7 @@ pub(crate) fn group(
     parameters: &Parameters<'_>,
 ) -> Result<Output, CmdletError> {
     parameters.only(&["Identity", "ResultSize"])?;
-    let tenant = &command.token.tenant;
+    let tenant = command.tenant;
     if let Some(identity) = parameters.text("Identity") {
         let at = find(command, identity)?;
         return Ok(printed(vec![group_object(tenant, at)]));
@@ -102,7 +102,7 @@ pub(crate) fn group_members(
     parameters: &Parameters<'_>,
 ) -> Result<Output, CmdletError> {
     parameters.only(&["Identity", "ResultSize"])?;
-    let tenant = &command.token.tenant;
+    let tenant = command.tenant;
     let at = find(command, parameters.required("Identity")?)?;
     pages(command, parameters, |from| {
         let members = tenant.groups[at].members.iter().enumerate().skip(from);
@@ -146,7 +146,7 @@ pub(crate) fn organization(
     parameters: &Parameters<'_>,
 ) -> Result<Output, CmdletError> {
     parameters.only(&[])?;
-    let tenant = &command.token.tenant;
+    let tenant = command.tenant;
     Ok(printed(vec![json!({
         "Name": tenant.domain, "DisplayName": tenant.domain, "Identity": tenant.domain,
         "Guid": tenant.id, "ExternalDirectoryOrganizationId": tenant.id, "IsDehydrated": false,
@@ -159,7 +159,7 @@ pub(crate) fn accepted_domains(
     parameters: &Parameters<'_>,
 ) -> Result<Output, CmdletError> {
     parameters.only(&["Identity", "ResultSize"])?;
-    let domain = &command.token.tenant.domain;
+    let domain = &command.tenant.domain;
     if let Some(identity) = parameters.text("Identity")
         && !identity.eq_ignore_ascii_case(domain)
     {

@@ -15,12 +15,16 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 
+const JSON: &str = "application/json; charset=utf-8";
+
 #[derive(Debug)]
 pub(crate) enum Content {
     Json(Value),
+    /// A text, with its media type.
+    Text(&'static str, String),
     Nul,
-    /// An answer that breaks off in the middle.
-    Half(Value),
+    /// An answer that breaks off in the middle, with its media type.
+    Half(&'static str, String),
     /// The connection breaks instead of answering.
     Broken,
 }
@@ -41,6 +45,15 @@ impl Reply {
         }
     }
 
+    /// A text of this media type.
+    pub(crate) fn text(status: u16, kind: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            content: Content::Text(kind, text.into()),
+        }
+    }
+
     pub(crate) fn with(mut self, header: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((header, value.into()));
         self
@@ -57,7 +70,8 @@ impl Reply {
     /// The same answer, breaking off in the middle.
     pub(crate) fn half(mut self) -> Self {
         self.content = match self.content {
-            Content::Json(body) => Content::Half(body),
+            Content::Json(body) => Content::Half(JSON, body.to_string()),
+            Content::Text(kind, text) => Content::Half(kind, text),
             other => other,
         };
         self
@@ -130,7 +144,7 @@ impl Reply {
         let body = match self.content {
             Content::Json(body) => body,
             Content::Nul => json!("\0"),
-            Content::Half(_) | Content::Broken => Value::Null,
+            Content::Text(..) | Content::Half(..) | Content::Broken => Value::Null,
         };
         let mut item = json!({"id": id, "headers": headers, "body": body});
         if with_status {
@@ -145,11 +159,16 @@ impl IntoResponse for Reply {
         let mut length = None;
         let broken = matches!(self.content, Content::Broken);
         let nul = matches!(self.content, Content::Nul);
+        let kind = match &self.content {
+            Content::Text(kind, _) | Content::Half(kind, _) => *kind,
+            Content::Json(_) | Content::Nul | Content::Broken => JSON,
+        };
         let body = match self.content {
             Content::Json(body) => Body::from(body.to_string()),
+            Content::Text(_, text) => Body::from(text),
             Content::Nul => Body::from("\0"),
-            Content::Half(body) => {
-                let mut bytes = body.to_string().into_bytes();
+            Content::Half(_, body) => {
+                let mut bytes = body.into_bytes();
                 length = Some(bytes.len());
                 bytes.truncate(bytes.len() / 2);
                 Body::from_stream(ReaderStream::new(Cut(Cursor::new(bytes))))
@@ -163,10 +182,7 @@ impl IntoResponse for Reply {
         *response.status_mut() =
             StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json; charset=utf-8"),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         if nul {
             // it says so, and it isn't
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::dials::Dials;
 use crate::identity::Registered;
 use crate::limits::Limits;
+use crate::onprem::OnPremSpec;
 use crate::rights;
 
 /// Tenants and dials to start with.
@@ -41,6 +42,8 @@ pub struct TenantSpec {
     pub mailbox_limits: Limits,
     /// Limits on the Graph calls of each app about each mailbox.
     pub graph_mailbox_limits: Limits,
+    /// Its Exchange servers on premises, when it has any.
+    pub onprem: Option<OnPremSpec>,
     /// Addresses of the trustees a run is allowed to manage entries for.
     pub managed: Vec<String>,
     /// Registered apps.
@@ -130,6 +133,9 @@ pub struct UserSpec {
     pub provisioned_after_secs: u64,
     /// Licensed, but the mailbox never comes.
     pub never_provisioned: bool,
+    /// The mailbox lies on premises: needs no licence, is found by EWS and PowerShell remoting, and isn't by Graph and
+    /// the cloud's cmdlets.
+    pub on_premises: bool,
     /// Nobody of Calgrant's may write to it: it's outside of every app's recipient scope.
     pub outside_write_scope: bool,
     /// There is a mailbox, but no calendar folder in it.
@@ -157,6 +163,7 @@ impl Default for UserSpec {
             kind: Kind::User,
             provisioned_after_secs: 0,
             never_provisioned: false,
+            on_premises: false,
             outside_write_scope: false,
             without_calendar: false,
             read_lag_ms: 0,
@@ -179,7 +186,8 @@ pub struct CalendarSpec {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EntrySpec {
-    /// Address, `Default`, `Anonymous` or the SID of somebody who has left.
+    /// Address, `Default`, `Anonymous`, the SID of somebody who has left (`NT:S-1-…`), or `external:` and the identity
+    /// of somebody of another organisation.
     pub principal: String,
     /// Rights by name: one role, or granular rights.
     pub rights: Vec<String>,
@@ -277,6 +285,9 @@ impl Scenario {
                 ));
             }
             app_mistakes(tenant, &mut mistakes);
+            if let Some(onprem) = &tenant.onprem {
+                mistakes.extend(onprem.mistakes(&format!("tenant {:?}: onprem", tenant.domain)));
+            }
             for (field, limits) in [
                 ("limits", &tenant.limits),
                 ("graph_limits", &tenant.graph_limits),

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use crate::dials::{Dials, Fault};
+use crate::onprem::OnPremSpec;
 use crate::scenario::{CalendarSpec, Scenario, TenantSpec, UserSpec};
 use crate::school::SchoolOptions;
 
@@ -135,8 +136,17 @@ fn read_tenant(mut table: Table, path: &str, mistakes: &mut Vec<String>) -> Opti
     let users = users.collect();
     let groups = objects(&mut table, "group", path, mistakes);
     let units = objects(&mut table, "unit", path, mistakes);
+    let onprem = match table.remove("onprem") {
+        None => None,
+        Some(Value::Table(written)) => read_onprem(written, &join(path, "onprem"), mistakes),
+        Some(_) => {
+            mistakes.push(format!("{path}.onprem: write [tenant.onprem]"));
+            None
+        }
+    };
     let plain: TenantSpec = read_table(table, path, mistakes)?;
     let tenant = TenantSpec {
+        onprem,
         apps,
         users,
         groups,
@@ -145,6 +155,17 @@ fn read_tenant(mut table: Table, path: &str, mistakes: &mut Vec<String>) -> Opti
     };
     references(&tenant, path, mistakes);
     Some(tenant)
+}
+
+fn read_onprem(mut table: Table, path: &str, mistakes: &mut Vec<String>) -> Option<OnPremSpec> {
+    let policies = objects(&mut table, "policy", path, mistakes);
+    let accounts = objects(&mut table, "account", path, mistakes);
+    let plain: OnPremSpec = read_table(table, path, mistakes)?;
+    Some(OnPremSpec {
+        policies,
+        accounts,
+        ..plain
+    })
 }
 
 fn read_user(mut table: Table, path: &str, mistakes: &mut Vec<String>) -> Option<UserSpec> {
@@ -231,12 +252,27 @@ fn references(tenant: &TenantSpec, path: &str, mistakes: &mut Vec<String>) {
         let special = ["Default", "Anonymous"]
             .iter()
             .any(|special| special.eq_ignore_ascii_case(name));
-        if !special && !name.starts_with("NT:S-1-") && !known.contains(&name.to_lowercase()) {
+        let outsider = name.starts_with("NT:S-1-") || name.starts_with("external:");
+        if !special && !outsider && !known.contains(&name.to_lowercase()) {
             mistakes.push(format!("{place}: {name:?} isn't in this tenant"));
         }
     };
     for (number, name) in tenant.managed.iter().enumerate() {
         check(name, format!("{path}.managed[{number}]"));
+    }
+    let accounts = tenant.onprem.iter().flat_map(|site| &site.accounts);
+    for (number, account) in accounts.enumerate() {
+        let path = format!("{path}.onprem.account[{number}]");
+        check(&account.user, format!("{path}.user"));
+        for (field, scope) in [
+            ("full_access", &account.full_access),
+            ("impersonation", &account.impersonation),
+        ] {
+            let named = |name: &&String| *name != "*" && !name.to_lowercase().starts_with("ou=");
+            for (number, name) in scope.iter().filter(named).enumerate() {
+                check(name, format!("{path}.{field}[{number}]"));
+            }
+        }
     }
     for (at, group) in tenant.groups.iter().enumerate() {
         for (number, name) in group.members.iter().enumerate() {

@@ -9,13 +9,16 @@ use anyhow::Context;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::calendar::{Acl, Folder, Mailbox, Principal, mask_of};
+use crate::calendar::{Acl, EXTERNAL, Folder, Mailbox, Principal, mask_of};
 use crate::dice::Dice;
 use crate::identities::Identities;
 use crate::limiter::{Limiter, Targets};
+use crate::onprem::Site;
 use crate::scenario::{CalendarSpec, GroupKind, GroupSpec, TenantSpec, UserSpec};
 use crate::user::User;
 
+/// The first relative identifier that isn't a built-in one's.
+const FIRST_RID: usize = 1100;
 const HOSTED: &str = "OU=Microsoft Exchange Hosted Organizations";
 const LEGACY: &str =
     "/o=ExchangeLabs/ou=Exchange Administrative Group (FYDIBOHF23SPDLT)/cn=Recipients/cn=";
@@ -61,6 +64,8 @@ pub(crate) struct Tenant {
     pub(crate) graph: Arc<Limiter>,
     pub(crate) exchange_targets: Targets,
     pub(crate) graph_targets: Targets,
+    /// The half of the tenant on its own premises.
+    pub(crate) site: Option<Site>,
     pub(crate) managed: Vec<Principal>,
     pub(crate) apps: HashMap<String, Arc<App>>,
     pub(crate) users: Vec<User>,
@@ -83,6 +88,7 @@ impl Tenant {
             graph: Arc::new(Limiter::new("tenant, Graph", spec.graph_limits)),
             exchange_targets: Targets::new("mailbox", spec.mailbox_limits),
             graph_targets: Targets::new("mailbox, Graph", spec.graph_mailbox_limits),
+            site: None,
             managed: Vec::new(),
             apps: HashMap::new(),
             users: Vec::with_capacity(spec.users.len()),
@@ -154,6 +160,10 @@ impl Tenant {
         for (number, app) in spec.apps.into_iter().enumerate() {
             let app = App::build(app, number);
             tenant.apps.insert(app.client_id.clone(), Arc::new(app));
+        }
+        if let Some(onprem) = spec.onprem {
+            let site = Site::build(&onprem, &tenant).map_err(anyhow::Error::msg)?;
+            tenant.site = Some(site);
         }
         Ok(tenant)
     }
@@ -305,6 +315,9 @@ impl Tenant {
         if name.starts_with("NT:S-1-") {
             return Some(Principal::Orphan(name.into()));
         }
+        if let Some(identity) = name.strip_prefix("external:") {
+            return Some(Principal::External(format!("{EXTERNAL}{identity}").into()));
+        }
         match self.object(name)? {
             Object::User(at) => Some(Principal::User(at)),
             Object::Group(at) => Some(Principal::Group(at)),
@@ -319,7 +332,7 @@ impl Tenant {
             Principal::Anonymous => "Anonymous",
             Principal::User(at) => &self.users[*at].spec.name,
             Principal::Group(at) => &self.groups[*at].spec.name,
-            Principal::Orphan(sid) => sid,
+            Principal::Orphan(name) | Principal::External(name) => name,
         }
     }
 
@@ -332,9 +345,114 @@ impl Tenant {
                 .mail
                 .as_deref()
                 .unwrap_or_else(|| self.display_name(principal)),
-            Principal::Default | Principal::Anonymous | Principal::Orphan(_) => {
-                self.display_name(principal)
+            Principal::Default
+            | Principal::Anonymous
+            | Principal::Orphan(_)
+            | Principal::External(_) => self.display_name(principal),
+        }
+    }
+
+    /// Whether a user's sign-in carries a group: a member of it, or of a security group in it, and so on.
+    pub(crate) fn carries(&self, user: usize, group: usize) -> bool {
+        let mut seen = HashSet::from([group]);
+        let mut open = vec![group];
+        while let Some(at) = open.pop() {
+            let kind = self.groups[at].spec.kind;
+            if !matches!(kind, GroupKind::MailSecurity | GroupKind::Security) {
+                continue;
             }
+            for member in &self.groups[at].members {
+                match member {
+                    Object::User(at) if *at == user => return true,
+                    Object::Group(at) if seen.insert(*at) => open.push(*at),
+                    _ => {}
+                }
+            }
+        }
+        false
+    }
+
+    /// The distinguished name of a user in the directory on premises.
+    pub(crate) fn directory_name(&self, user: usize) -> String {
+        let spec = &self.users[user].spec;
+        spec.dn.clone().unwrap_or_else(|| {
+            let domain = self.domain.replace('.', ",DC=");
+            format!("CN={},CN=Users,DC={domain}", self.users[user].alias)
+        })
+    }
+
+    /// The canonical name of a user there: the domain, the units from the top, and the name.
+    pub(crate) fn canonical_name(&self, user: usize) -> String {
+        let name = self.directory_name(user).replace("\\,", "\u{0}");
+        let parts = name.split(',').map(str::trim);
+        let parts = parts.filter(|part| !part.to_lowercase().starts_with("dc="));
+        let mut path: Vec<&str> = parts
+            .filter_map(|part| Some(part.split_once('=')?.1))
+            .collect();
+        path.push(&self.domain);
+        path.reverse();
+        path.join("/").replace('\u{0}', ",")
+    }
+
+    /// The user with this distinguished or canonical name, or this account name with its domain.
+    pub(crate) fn by_directory_name(&self, name: &str) -> Option<usize> {
+        let lower = name.to_lowercase();
+        let users = 0..self.users.len();
+        if lower.starts_with("cn=") {
+            return users
+                .into_iter()
+                .find(|at| self.directory_name(*at).to_lowercase() == lower);
+        }
+        if lower.starts_with(&format!("{}/", self.domain)) {
+            return users
+                .into_iter()
+                .find(|at| self.canonical_name(*at).to_lowercase() == lower);
+        }
+        let netbios = self.site.as_ref()?.netbios.to_lowercase();
+        let alias = lower.strip_prefix(&netbios)?.strip_prefix('\\')?;
+        self.user(alias)
+    }
+
+    /// The user or group with this SMTP address.
+    pub(crate) fn by_address(&self, address: &str) -> Option<Object> {
+        let found = self.object(address)?;
+        let is = |known: &str| known.eq_ignore_ascii_case(address.trim());
+        let has = match found {
+            Object::User(at) => {
+                let user = &self.users[at];
+                is(&user.mail) || user.spec.addresses.iter().any(|known| is(known))
+            }
+            Object::Group(at) => self.groups[at].spec.mail.as_deref().is_some_and(is),
+            Object::Contact(at) => is(&self.contacts[at].1),
+            Object::Device(_) => false,
+        };
+        has.then_some(found)
+    }
+
+    /// The security identifier of a user or group of this tenant's domain.
+    pub(crate) fn sid(&self, principal: &Principal) -> Option<String> {
+        let rid = match principal {
+            Principal::User(at) => FIRST_RID + 2 * at,
+            Principal::Group(at) => FIRST_RID + 2 * at + 1,
+            _ => return None,
+        };
+        Some(format!("{}-{rid}", self.domain_sid()))
+    }
+
+    fn domain_sid(&self) -> String {
+        let id = Uuid::parse_str(&self.id).unwrap_or_default().as_u128();
+        let [_, a, b, c] = [96, 64, 32, 0].map(|shift| (id >> shift) & 0xFFFF_FFFF);
+        format!("S-1-5-21-{a}-{b}-{c}")
+    }
+
+    /// Whose security identifier this is.
+    pub(crate) fn by_sid(&self, sid: &str) -> Option<Principal> {
+        let rid = sid.strip_prefix(&self.domain_sid())?.strip_prefix('-')?;
+        let at = rid.parse::<usize>().ok()?.checked_sub(FIRST_RID)?;
+        if at % 2 == 0 {
+            (at / 2 < self.users.len()).then_some(Principal::User(at / 2))
+        } else {
+            (at / 2 < self.groups.len()).then_some(Principal::Group(at / 2))
         }
     }
 

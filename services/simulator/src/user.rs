@@ -11,6 +11,13 @@ const NO_LICENCE: u8 = 0;
 const LICENSED: u8 = 1;
 const EXPIRED: u8 = 2;
 
+/// The two halves of a hybrid organisation; each of its mailboxes lies in one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Online,
+    OnPremises,
+}
+
 #[derive(Debug)]
 pub(crate) struct User {
     pub(crate) spec: UserSpec,
@@ -22,6 +29,12 @@ pub(crate) struct User {
 }
 
 impl User {
+    /// The mailbox, when this side is the one that holds it.
+    pub(crate) fn mailbox_at(&self, side: Side) -> Option<&Mailbox> {
+        let here = self.spec.on_premises == (side == Side::OnPremises);
+        self.mailbox.as_ref().filter(|_| here)
+    }
+
     /// With a mailbox as the licence and the sort say; its folders come later.
     pub(crate) fn new(mut spec: UserSpec, dice: &Dice) -> Self {
         let mail = spec.mail.take().unwrap_or_else(|| spec.upn.clone());
@@ -29,12 +42,15 @@ impl User {
         let alias = spec.alias.take().unwrap_or_else(local);
         let mailbox = (spec.kind != Kind::None).then(|| {
             let licensed = spec.licensed || spec.licence_expired;
-            let comes = !spec.never_provisioned && (licensed || spec.kind != Kind::User);
+            let needs_licence = spec.kind == Kind::User && !spec.on_premises;
+            let comes = !spec.never_provisioned && (licensed || !needs_licence);
             let provisioned = comes.then(|| Duration::from_secs(spec.provisioned_after_secs));
-            let lag = Duration::from_millis(spec.read_lag_ms);
+            // a site on premises has no replicas to read from
+            let lag = (!spec.on_premises).then(|| Duration::from_millis(spec.read_lag_ms));
             Mailbox::new(dice.uuid(), spec.kind, provisioned, lag, Vec::new())
         });
-        let licence = match (spec.licensed, spec.licence_expired) {
+        let licensed = spec.licensed && !spec.on_premises;
+        let licence = match (licensed, spec.licence_expired) {
             (_, true) => EXPIRED,
             (true, false) => LICENSED,
             (false, false) => NO_LICENCE,

@@ -160,7 +160,10 @@ impl World {
     }
 
     /// How long reads of a mailbox go on showing what was before a write of now.
-    pub(crate) fn lag(&self, own: Duration) -> Duration {
+    pub(crate) fn lag(&self, own: Option<Duration>) -> Duration {
+        let Some(own) = own else {
+            return Duration::ZERO;
+        };
         if !own.is_zero() {
             let own = u64::try_from(own.as_millis()).unwrap_or(u64::MAX);
             return Duration::from_millis(own / 2 + self.dice.below(own / 2 + 1));

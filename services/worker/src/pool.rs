@@ -27,6 +27,9 @@ use crate::{
     shelf::{Shelf, of_budget},
 };
 
+/// How long the last rounds of an account are waited for before it is signed out, at most.
+const SIGN_OUT: Duration = Duration::from_secs(5);
+
 /// A job in our hands, acked only when its result is stored.
 pub struct Held {
     /// What to do.
@@ -297,7 +300,7 @@ impl Pool {
         self.connect().await;
         loop {
             tokio::select! {
-                () = self.shared.stop.cancelled() => return,
+                () = self.shared.stop.cancelled() => return self.sign_out().await,
                 () = tokio::time::sleep(Duration::from_secs(2)) => {}
                 changed = fleet.changed() => if changed.is_err() { return },
             }
@@ -341,12 +344,29 @@ impl Pool {
         }
     }
 
+    /// Ends what is kept open at the server, when the last round is over.
+    async fn sign_out(&self) {
+        let all = u32::try_from(in_hand(self.workers.load(Relaxed))).unwrap_or(1);
+        let rounds = tokio::time::timeout(SIGN_OUT, self.in_hand.acquire_many(all));
+        if rounds.await.is_err() {
+            return;
+        }
+        let state = self.state.borrow().clone();
+        if let State::Working(calendars) = state {
+            calendars.sign_out().await;
+        }
+    }
+
     async fn pause(&self, detail: &Detail) {
         let state = State::Paused {
             credential: connect::fingerprint(&self.account.credential),
             recorded_in: None,
         };
-        let was_working = matches!(self.state.send_replace(state), State::Working(_));
+        let before = self.state.send_replace(state);
+        let was_working = matches!(before, State::Working(_));
+        if let State::Working(calendars) = before {
+            calendars.sign_out().await;
+        }
         let reason = format!(
             "{} {} Correct it; the account goes on by itself when its secret changes, or by `calgrant accounts resume`.",
             detail.server_code, detail.server_text

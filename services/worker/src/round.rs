@@ -373,6 +373,19 @@ impl Round<'_> {
                     };
                     self.tools.budget.push_back(scope_of(*scope), &pushback);
                 }
+                Some(Err(CallError {
+                    meaning: Meaning::TooManyAtOnce { after },
+                    detail,
+                    ..
+                })) => {
+                    let pushback = Pushback {
+                        overload: Overload::Concurrency,
+                        wait: *after,
+                        cause: format!("{} {}", detail.server_code, detail.server_text),
+                    };
+                    let scope = scope_of(Scope::Account);
+                    self.tools.budget.push_back(scope, &pushback);
+                }
                 _ => {}
             }
         }
@@ -432,7 +445,7 @@ impl Round<'_> {
             // All calls of the round: they share the request that got no answer.
             drop(permits);
         } else {
-            let refused = |answer: &Result<Answer, CallError>| matches!(answer, Err(error) if matches!(error.meaning, Meaning::WaitUntil { .. }));
+            let refused = |answer: &Result<Answer, CallError>| matches!(answer, Err(error) if matches!(error.meaning, Meaning::WaitUntil { .. } | Meaning::TooManyAtOnce { .. }));
             permits.done(!performed.answers.iter().any(refused));
         }
         performed.answers
@@ -507,7 +520,9 @@ impl Mailbox {
 
     fn fail(&mut self, error: CallError) {
         let reading = match error.meaning {
-            Meaning::WaitUntil { after, .. } => Reading::Later(after.unwrap_or(DEFAULT_PAUSE)),
+            Meaning::WaitUntil { after, .. } | Meaning::TooManyAtOnce { after } => {
+                Reading::Later(after.unwrap_or(DEFAULT_PAUSE))
+            }
             Meaning::PauseAccount => Reading::Later(Duration::ZERO),
             Meaning::Park | Meaning::FolderGone if self.job.licensed == Some(false) => {
                 Reading::GaveUp(Reason::Unlicensed)

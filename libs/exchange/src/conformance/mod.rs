@@ -71,6 +71,15 @@ pub trait World: Send + Sync {
     fn powerless(&self) -> Address;
     /// An address nobody has.
     fn unknown(&self) -> Address;
+    /// Whether entries carry a delegate's flags here, which setting them would take away.
+    fn tells_delegates(&self) -> bool {
+        true
+    }
+    /// Requests that a change takes: more than one where the server knows no smaller change than the whole list,
+    /// which is read first.
+    fn requests_of_a_change(&self) -> u32 {
+        1
+    }
 
     /// Selections of every kind there is, those with more than one page among them.
     fn selections(&self) -> Vec<Expected>;

@@ -1,0 +1,490 @@
+//! Requests of one account to one server: signed in, over connections that are kept, each request sent once.
+
+use std::{sync::Arc, time::Duration};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use calgrant_exchange::{CallError, Meaning, Scope};
+use http_body_util::Full;
+use hyper::{Method, Request, Uri, body::Bytes};
+use rustls::ClientConfig;
+use time::OffsetDateTime;
+use tokio::time::timeout;
+
+use super::{
+    connection::{Connection, Lost, Reply},
+    ntlm::{Challenge, Fresh, Login},
+    sign_in::{Gate, SignIn},
+    tls,
+    token::TokenSource,
+};
+use crate::{ConnectError, Now, Server};
+
+/// A call takes no longer than this, its answer included, unless it is given less.
+const TIMEOUT: Duration = Duration::from_secs(100);
+/// Neither does it take longer than this to connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections kept for later calls.
+const MOST_IDLE: usize = 32;
+/// A delay the server names is at least this, and at most that.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// A request, but for where it goes and who sends it.
+pub(crate) struct Outgoing {
+    /// Its own headers.
+    pub(crate) headers: Vec<(&'static str, String)>,
+    /// Its body.
+    pub(crate) body: String,
+    /// The longest answer that is read, in bytes.
+    pub(crate) longest: usize,
+}
+
+/// An account at a server.
+pub(crate) struct Http {
+    url: Uri,
+    tls: Arc<ClientConfig>,
+    sign_in: SignIn,
+    tokens: Option<TokenSource>,
+    pub(crate) gate: Gate,
+    idle: std::sync::Mutex<Vec<Connection>>,
+    pub(crate) now: Now,
+}
+
+/// What came of a request.
+pub(crate) struct Sent {
+    /// What came back.
+    pub(crate) reply: Result<Reply, CallError>,
+    /// When its first byte went out; `None` if none did.
+    pub(crate) first_byte: Option<OffsetDateTime>,
+}
+
+impl Http {
+    /// An account without connections yet.
+    ///
+    /// # Errors
+    /// A setting is wrong.
+    pub(crate) fn new(server: &Server, sign_in: SignIn, now: Now) -> Result<Self, ConnectError> {
+        let url = checked("url", &server.url)?;
+        let tls = tls::client_config(server.ca_pem.as_deref())?;
+        let tokens = match &sign_in {
+            SignIn::Bearer {
+                token_url,
+                client_id,
+                secret,
+                scope,
+            } => Some(TokenSource {
+                url: checked("token_url", token_url)?,
+                client_id: client_id.clone(),
+                secret: secret.clone(),
+                scope: scope.clone(),
+                tls: Arc::clone(&tls),
+                now,
+                held: tokio::sync::Mutex::new(None),
+            }),
+            SignIn::Basic { .. } | SignIn::Ntlm { .. } => None,
+        };
+        Ok(Self {
+            url,
+            tls,
+            gate: Gate::new(sign_in.most_refusals()),
+            sign_in,
+            tokens,
+            idle: std::sync::Mutex::new(Vec::new()),
+            now,
+        })
+    }
+
+    /// The URL, as envelopes name it.
+    pub(crate) fn url(&self) -> &Uri {
+        &self.url
+    }
+
+    /// Gets a token, where the account signs in with one.
+    pub(crate) async fn sign_in(&self) -> Result<(), CallError> {
+        self.gate.is_open()?;
+        match &self.tokens {
+            Some(tokens) => tokens.header().await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends a request, once. The connection is kept for others if the reply is `clean`: what a server sends after a reply that
+    /// is none could be taken for the answer to the next request.
+    pub(crate) async fn send(&self, request: &Outgoing, clean: impl Fn(&Reply) -> bool) -> Sent {
+        let mut first_byte = None;
+        let sending = self.signed(request, &clean, &mut first_byte);
+        let reply = match timeout(TIMEOUT, sending).await {
+            Ok(reply) => reply,
+            Err(_) => Err(CallError {
+                unanswered: first_byte.is_some(),
+                ..CallError::new(Meaning::Retry, "timeout", "no answer came in time")
+            }),
+        };
+        Sent { reply, first_byte }
+    }
+
+    async fn signed(
+        &self,
+        request: &Outgoing,
+        clean: &impl Fn(&Reply) -> bool,
+        first_byte: &mut Option<OffsetDateTime>,
+    ) -> Result<Reply, CallError> {
+        let _turn = self.gate.pass().await?;
+        let authorization = match (&self.sign_in, &self.tokens) {
+            (SignIn::Basic { user, password }, _) => Some(SignIn::basic(user, password)),
+            (_, Some(tokens)) => Some(tokens.header().await?),
+            _ => None,
+        };
+        let (mut connection, reply) = self
+            .sent(request, authorization.as_deref(), first_byte)
+            .await?;
+        if String::from_utf8_lossy(&reply.body).contains("currently locked out") {
+            let error = CallError::new(
+                Meaning::PauseAccount,
+                format!("HTTP {}", reply.status),
+                "the account is locked out: unlock it in the directory, after setting the right password here",
+            );
+            self.gate.shut(&error);
+            return Err(error);
+        }
+        match reply.status {
+            401 => {
+                if let Some(tokens) = &self.tokens {
+                    tokens.forget().await;
+                }
+                let offered: Vec<_> = reply
+                    .headers
+                    .get_all("www-authenticate")
+                    .iter()
+                    .filter_map(|value| value.to_str().ok()?.split([' ', ',']).next())
+                    .collect();
+                return Err(self.gate.refused(format!(
+                    "the credential was refused; the server offers {}",
+                    offered.join(", ")
+                )));
+            }
+            200..=299 | 500 => self.gate.accepted(),
+            _ => {}
+        }
+        if clean(&reply) && connection.is_usable() {
+            let mut idle = self
+                .idle
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            if idle.len() < MOST_IDLE {
+                idle.push(connection);
+            }
+        }
+        Ok(reply)
+    }
+
+    /// Sends over a connection that was kept, or else a new one. One that ended unseen takes nothing, so another may.
+    async fn sent(
+        &self,
+        request: &Outgoing,
+        authorization: Option<&str>,
+        first_byte: &mut Option<OffsetDateTime>,
+    ) -> Result<(Connection, Reply), CallError> {
+        loop {
+            let (mut connection, kept) = match self.take_idle() {
+                Some(connection) => (connection, true),
+                None => (open(&self.url, &self.tls).await?, false),
+            };
+            let by_ntlm = match self.sign_in.login() {
+                Some(login) if !connection.signed_in => {
+                    Some(self.ntlm(&mut connection, &login, request.longest).await?)
+                }
+                _ => None,
+            };
+            let message = written(&self.url, request, by_ntlm.as_deref().or(authorization))?;
+            *first_byte = Some((self.now)());
+            match connection.exchange(message, request.longest).await {
+                Ok(reply) => {
+                    connection.signed_in = reply.status != 401;
+                    return Ok((connection, reply));
+                }
+                Err(Lost::NotSent) if kept => *first_byte = None,
+                Err(lost) => {
+                    if matches!(lost, Lost::NotSent) {
+                        *first_byte = None;
+                    }
+                    return Err(broken(lost));
+                }
+            }
+        }
+    }
+
+    /// The first leg of NTLM on a connection: gives the header that proves who we are.
+    async fn ntlm(
+        &self,
+        connection: &mut Connection,
+        login: &Login,
+        longest: usize,
+    ) -> Result<String, CallError> {
+        let first = login.negotiate();
+        let leg = Outgoing {
+            headers: Vec::new(),
+            body: String::new(),
+            longest,
+        };
+        let header = format!("NTLM {}", STANDARD.encode(&first));
+        let message = written(&self.url, &leg, Some(&header))?;
+        let reply = connection
+            .exchange(message, longest)
+            .await
+            .map_err(|lost| CallError {
+                // Nothing was asked yet.
+                unanswered: false,
+                ..broken(lost)
+            })?;
+        let challenge = reply
+            .headers
+            .get_all("www-authenticate")
+            .iter()
+            .filter_map(|value| value.to_str().ok()?.strip_prefix("NTLM "))
+            .find_map(|text| Challenge::parse(&STANDARD.decode(text.trim()).ok()?));
+        let Some(challenge) = challenge else {
+            let offered: Vec<_> = reply
+                .headers
+                .get_all("www-authenticate")
+                .iter()
+                .filter_map(|value| value.to_str().ok()?.split([' ', ',']).next())
+                .collect();
+            let text = format!(
+                "no NTLM challenge came, but HTTP {} that offers {:?}",
+                reply.status, offered
+            );
+            let meaning = if reply.status == 401 {
+                Meaning::PauseAccount
+            } else {
+                Meaning::Retry
+            };
+            return Err(CallError::new(meaning, "no_challenge", text));
+        };
+        let mut client_challenge = [0; 8];
+        ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut client_challenge)
+            .map_err(|_| CallError::new(Meaning::Retry, "random", "no random numbers"))?;
+        let fresh = Fresh {
+            client_challenge,
+            now: (self.now)(),
+        };
+        let target = format!("HTTP/{}", self.url.host().unwrap_or_default());
+        let binding = connection.binding.as_deref();
+        let proof = login.authenticate(&first, &challenge, binding, &target, &fresh);
+        Ok(format!("NTLM {}", STANDARD.encode(proof)))
+    }
+
+    fn take_idle(&self) -> Option<Connection> {
+        let mut idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        while let Some(mut connection) = idle.pop() {
+            if connection.is_usable() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+}
+
+/// One request over a connection of its own, without signing in.
+pub(crate) async fn one_shot(
+    url: &Uri,
+    tls: &Arc<ClientConfig>,
+    request: &Outgoing,
+) -> Result<Reply, CallError> {
+    let exchange = async {
+        let mut connection = open(url, tls).await?;
+        let message = written(url, request, None)?;
+        connection
+            .exchange(message, request.longest)
+            .await
+            .map_err(|lost| CallError {
+                unanswered: false,
+                ..broken(lost)
+            })
+    };
+    match timeout(TIMEOUT, exchange).await {
+        Ok(reply) => reply,
+        Err(_) => Err(CallError::new(
+            Meaning::Retry,
+            "timeout",
+            "no answer came in time",
+        )),
+    }
+}
+
+async fn open(url: &Uri, tls: &Arc<ClientConfig>) -> Result<Connection, CallError> {
+    let opened = timeout(CONNECT_TIMEOUT, Connection::open(url, tls)).await;
+    opened
+        .unwrap_or_else(|_| Err("it takes too long".into()))
+        .map_err(|why| CallError::new(Meaning::Retry, "connect", why))
+}
+
+fn written(
+    url: &Uri,
+    request: &Outgoing,
+    authorization: Option<&str>,
+) -> Result<Request<Full<Bytes>>, CallError> {
+    let mut message = Request::builder()
+        .method(Method::POST)
+        .uri(url.path_and_query().map_or("/", |path| path.as_str()))
+        .header("Host", url.authority().map_or("", |host| host.as_str()))
+        .header(
+            "User-Agent",
+            concat!("calgrant/", env!("CARGO_PKG_VERSION")),
+        )
+        .header("Accept-Encoding", "identity")
+        .header("Accept-Language", "en-US");
+    for (name, value) in &request.headers {
+        message = message.header(*name, value);
+    }
+    if let Some(authorization) = authorization {
+        message = message.header("Authorization", authorization);
+    }
+    message
+        .body(Full::new(Bytes::from(request.body.clone())))
+        .map_err(|e| {
+            CallError::new(
+                Meaning::GiveUp(calgrant_domain::Reason::Rejected),
+                "request",
+                e.to_string(),
+            )
+        })
+}
+
+fn broken(lost: Lost) -> CallError {
+    match lost {
+        Lost::NotSent => {
+            CallError::new(Meaning::Retry, "connection", "it ended before the request")
+        }
+        Lost::Broken(why) => CallError {
+            unanswered: true,
+            ..CallError::new(Meaning::Retry, "connection", why)
+        },
+        Lost::TooLong => CallError::new(
+            Meaning::Retry,
+            "answer_too_long",
+            "the answer is longer than any we ask for",
+        ),
+    }
+}
+
+/// A URL that a credential may be sent to: TLS, unless it never leaves this machine.
+fn checked(field: &'static str, raw: &str) -> Result<Uri, ConnectError> {
+    let bad = |why: &str| ConnectError::Url {
+        field,
+        value: raw.to_owned(),
+        why: why.to_owned(),
+    };
+    let url: Uri = raw.trim().parse().map_err(|_| bad("it is not a URL"))?;
+    let host = url.host().ok_or_else(|| bad("it names no host"))?;
+    let here = ["localhost", "127.0.0.1", "[::1]"].contains(&host);
+    match url.scheme_str() {
+        Some("https") => {}
+        Some("http") if here => {}
+        Some("http") => return Err(bad("a password would go over it in clear")),
+        _ => return Err(bad("it doesn't begin with https://")),
+    }
+    if url
+        .authority()
+        .is_some_and(|host| host.as_str().contains('@'))
+    {
+        return Err(bad("it holds a credential"));
+    }
+    Ok(url)
+}
+
+/// What a status means that comes without an answer we know; `None` where the status says nothing.
+pub(crate) fn by_status(reply: &Reply) -> Meaning {
+    match reply.status {
+        // The account's rights, or the interface isn't there: that is no mailbox's fault.
+        403 | 405 | 501 => Meaning::PauseAccount,
+        440 => Meaning::SignInAgain,
+        429 | 503 => match retry_after(&reply.header("retry-after")) {
+            None if reply.status == 503 => Meaning::Retry,
+            after => Meaning::WaitUntil {
+                scope: Scope::Site,
+                after,
+            },
+        },
+        400 | 413 | 414 | 415 => Meaning::GiveUp(calgrant_domain::Reason::Rejected),
+        _ => Meaning::Retry,
+    }
+}
+
+/// `Retry-After` in seconds; within bounds.
+fn retry_after(raw: &str) -> Option<Duration> {
+    let seconds: u64 = raw.trim().parse().ok()?;
+    Some(bounded(Duration::from_secs(seconds)))
+}
+
+/// A delay as we heed it: "at once" would make us knock without a pause, and nobody means hours.
+pub(crate) fn bounded(wait: Duration) -> Duration {
+    wait.clamp(SHORTEST_WAIT, LONGEST_WAIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls() {
+        for (raw, good) in [
+            ("https://mail.uni.example/EWS/Exchange.asmx", true),
+            ("http://127.0.0.1:8080/EWS/Exchange.asmx", true),
+            ("http://localhost/x", true),
+            ("http://mail.uni.example/EWS/Exchange.asmx", false),
+            ("https://a:b@mail.uni.example/", false),
+            ("mail.uni.example", false),
+            ("ftp://mail.uni.example/", false),
+            ("", false),
+        ] {
+            assert_eq!(checked("url", raw).is_ok(), good, "{raw}");
+        }
+    }
+
+    #[test]
+    fn statuses() {
+        let reply = |status, after: Option<&str>| {
+            let mut headers = hyper::HeaderMap::new();
+            if let Some(after) = after {
+                headers.insert("retry-after", after.parse().unwrap());
+            }
+            Reply {
+                status,
+                headers,
+                body: Vec::new(),
+            }
+        };
+        let site = |secs| Meaning::WaitUntil {
+            scope: Scope::Site,
+            after: Some(Duration::from_secs(secs)),
+        };
+        for (status, after, want) in [
+            (403, None, Meaning::PauseAccount),
+            (405, None, Meaning::PauseAccount),
+            (302, None, Meaning::Retry),
+            (404, None, Meaning::Retry),
+            (440, None, Meaning::SignInAgain),
+            (500, None, Meaning::Retry),
+            (502, None, Meaning::Retry),
+            (503, None, Meaning::Retry),
+            (503, Some("30"), site(30)),
+            (503, Some("0"), site(1)),
+            (503, Some("99999999"), site(3600)),
+            (
+                400,
+                None,
+                Meaning::GiveUp(calgrant_domain::Reason::Rejected),
+            ),
+        ] {
+            assert_eq!(by_status(&reply(status, after)), want, "{status} {after:?}");
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "http_tests.rs"]
+mod over_connections;

@@ -1,0 +1,9 @@
+//! HTTP/1.1 over connections of our own, so that a session can belong to one and nothing is read that wasn't asked for.
+
+pub(crate) mod connection;
+pub(crate) mod cookies;
+pub(crate) mod http;
+pub(crate) mod ntlm;
+pub(crate) mod sign_in;
+pub(crate) mod tls;
+pub(crate) mod token;

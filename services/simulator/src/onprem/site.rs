@@ -1,0 +1,246 @@
+//! A running site: accounts by the names they sign in with, and the budgets of single mailboxes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::limiter::Limiter;
+use crate::limits::Limits;
+use crate::onprem::account::{Account, Rights, Scope, Wrong};
+use crate::onprem::key::{Key, SiteClock};
+use crate::onprem::policy::{DEFAULT, PolicySpec};
+use crate::onprem::spec::{AccountSpec, BudgetOf, OnPremSpec};
+use crate::powershell::Shells;
+use crate::tenant::Tenant;
+use crate::world::World;
+
+#[derive(Debug)]
+pub(crate) struct Site {
+    /// Fully qualified name of the server.
+    pub(crate) server: String,
+    pub(crate) netbios: String,
+    pub(crate) impersonation_budget: BudgetOf,
+    pub(crate) time_scale: u32,
+    pub(crate) shells: Shells,
+    lockout_after: u32,
+    default_policy: PolicySpec,
+    policies: Vec<PolicySpec>,
+    accounts: Vec<Arc<Account>>,
+    by_login: HashMap<String, Arc<Account>>,
+    /// Budgets of mailboxes that are worked in by impersonation.
+    targets: Mutex<HashMap<usize, Arc<Key>>>,
+}
+
+/// At this size, idle budgets of mailboxes are let go.
+const SWEEP_FROM: usize = 4096;
+
+fn windows(calls: Option<u64>, secs: u64) -> Limits {
+    let calls = calls.map(|calls| (u32::try_from(calls).unwrap_or(u32::MAX), secs));
+    Limits {
+        windows: calls.into_iter().collect(),
+        ..Limits::default()
+    }
+}
+
+fn runspaces(policy: &PolicySpec) -> Limits {
+    let secs = policy.powershell_max_runspaces_time_period;
+    windows(policy.powershell_max_runspaces.0, secs)
+}
+
+fn cmdlets(policy: &PolicySpec) -> Limits {
+    let secs = policy.powershell_max_cmdlets_time_period;
+    windows(policy.powershell_max_cmdlets.0, secs)
+}
+
+impl Site {
+    pub(crate) fn build(spec: &OnPremSpec, tenant: &Tenant) -> Result<Self, String> {
+        let first = tenant.domain.split('.').next().unwrap_or_default();
+        let netbios = if spec.domain.is_empty() {
+            first.to_uppercase()
+        } else {
+            spec.domain.clone()
+        };
+        let mut site = Self {
+            server: format!("{}.{}", spec.server, tenant.domain),
+            netbios,
+            impersonation_budget: spec.impersonation_budget,
+            time_scale: spec.time_scale,
+            shells: Shells::default(),
+            lockout_after: spec.lockout_after,
+            default_policy: spec.policy(DEFAULT).unwrap_or_default(),
+            policies: spec.policies.clone(),
+            accounts: Vec::new(),
+            by_login: HashMap::new(),
+            targets: Mutex::default(),
+        };
+        for account in &spec.accounts {
+            site.add(account, spec, tenant)?;
+        }
+        Ok(site)
+    }
+
+    fn add(
+        &mut self,
+        spec: &AccountSpec,
+        site: &OnPremSpec,
+        tenant: &Tenant,
+    ) -> Result<(), String> {
+        let name = &spec.user;
+        let user = tenant
+            .user(name)
+            .ok_or_else(|| format!("on-premises account {name:?} isn't a user of this tenant"))?;
+        let policy = site
+            .policy(&spec.policy)
+            .ok_or_else(|| format!("on-premises account {name:?}: no policy {:?}", spec.policy))?;
+        let held = &tenant.users[user];
+        let upn = held.spec.upn.to_lowercase();
+        let start = Duration::ZERO;
+        let account = Arc::new(Account {
+            name: upn.clone(),
+            user,
+            app: Arc::new(App::of_account(
+                upn.clone(),
+                self.accounts.len(),
+                &spec.cmdlets,
+            )),
+            ews: Arc::new(Key::new(policy.ews(), start)),
+            powershell: Arc::new(Key::new(policy.powershell(), start)),
+            runspaces: Arc::new(Limiter::new("PowerShellMaxRunspaces", runspaces(&policy))),
+            cmdlets: Arc::new(Limiter::new("PowerShellMaxCmdlets", cmdlets(&policy))),
+            rights: RwLock::new(Arc::new(Rights {
+                password: spec.password.clone(),
+                disabled: spec.disabled,
+                remote_powershell: !spec.without_remote_powershell,
+                full_access: Scope::read(&spec.full_access, tenant)?,
+                impersonation: Scope::read(&spec.impersonation, tenant)?,
+                policy,
+            })),
+            wrong: Mutex::new(Wrong::default()),
+        });
+        let sam = format!("{}\\{}", self.netbios, held.alias).to_lowercase();
+        self.by_login.insert(sam, Arc::clone(&account));
+        self.by_login.insert(upn, Arc::clone(&account));
+        self.accounts.push(account);
+        Ok(())
+    }
+
+    /// The account with this name to sign in with.
+    pub(crate) fn account(&self, login: &str) -> Option<&Arc<Account>> {
+        self.by_login.get(&login.trim().to_lowercase())
+    }
+
+    pub(crate) fn clock(&self, world: &World) -> SiteClock {
+        SiteClock::new(&world.clock, self.time_scale)
+    }
+
+    /// The budget of one mailbox, for calls that impersonate its owner.
+    pub(crate) fn target(&self, user: usize, now: Duration) -> Arc<Key> {
+        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        if targets.len() >= SWEEP_FROM {
+            targets.retain(|_, key| Arc::strong_count(key) > 1 || !key.balance().is_idle(now));
+        }
+        let fresh = || Arc::new(Key::new(self.default_policy.ews(), now));
+        Arc::clone(targets.entry(user).or_insert_with(fresh))
+    }
+
+    /// Another policy for an account, by name.
+    ///
+    /// # Errors
+    /// No policy has this name.
+    pub(crate) fn set_policy(
+        &self,
+        world: &World,
+        account: &Account,
+        name: &str,
+    ) -> Result<PolicySpec, String> {
+        let written = self.policies.iter().find(|policy| policy.name == name);
+        let default = Some(&self.default_policy).filter(|_| name == DEFAULT);
+        let policy = written
+            .or(default)
+            .ok_or_else(|| format!("policy: none is called {name:?}"))?;
+        let (now, site_now) = (world.clock.now(), self.clock(world).now());
+        account.ews.balance().replace(site_now, policy.ews());
+        account
+            .powershell
+            .balance()
+            .replace(site_now, policy.powershell());
+        account.runspaces.meter().replace(now, runspaces(policy));
+        account.cmdlets.meter().replace(now, cmdlets(policy));
+        Ok(policy.clone())
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &Key> {
+        let accounts = self.accounts.iter();
+        accounts.flat_map(|account| [&*account.ews, &*account.powershell])
+    }
+
+    /// Starts to count anew.
+    pub(crate) fn mark(&self, world: &World) {
+        let (now, site_now) = (world.clock.now(), self.clock(world).now());
+        self.keys().for_each(|key| key.balance().mark(site_now));
+        let targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        targets
+            .values()
+            .for_each(|key| key.balance().mark(site_now));
+        for account in &self.accounts {
+            account.runspaces.meter().mark(now);
+            account.cmdlets.meter().mark(now);
+        }
+        self.shells.mark();
+    }
+
+    pub(crate) fn show(&self, world: &World) -> Value {
+        let (now, site_now) = (world.clock.now(), self.clock(world).now());
+        let shown = |account: &Arc<Account>| {
+            let (open, peak, refused) = self.shells.show(&account.name);
+            let value = json!({
+                "ews": account.ews.balance().show(site_now),
+                "powershell": account.powershell.balance().show(site_now),
+                "shells": {"open": open, "peak": peak, "refused": refused},
+                "runspaces": account.runspaces.meter().show(now),
+                "cmdlets": account.cmdlets.meter().show(now),
+                "policy": account.rights().policy.name,
+            });
+            (account.name.clone(), value)
+        };
+        let accounts: serde_json::Map<_, _> = self.accounts.iter().map(shown).collect();
+        let targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused: u64 = targets.values().map(|key| key.balance().refused()).sum();
+        json!({
+            "accounts": accounts,
+            "impersonated_mailboxes": {"budgets": targets.len(), "refused": refused},
+            "time_scale": self.time_scale,
+        })
+    }
+}
+
+/// Finds the account that signs in with an `Authorization` header.
+///
+/// # Errors
+/// Why not, for the judge; the client is told nothing.
+pub(crate) fn sign_in(
+    world: &World,
+    header: Option<&str>,
+) -> Result<(Arc<Tenant>, Arc<Account>), &'static str> {
+    let header = header.ok_or("no credentials")?;
+    let encoded = match header.split_once(' ') {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("Basic") => rest.trim(),
+        _ => return Err("unknown authentication scheme"),
+    };
+    let decoded = STANDARD.decode(encoded).ok();
+    let text = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
+    let text = text.ok_or("unreadable credentials")?;
+    let (login, password) = text.split_once(':').ok_or("unreadable credentials")?;
+    let found = world.tenants.iter().find_map(|tenant| {
+        let site = tenant.site.as_ref()?;
+        Some((tenant, site, site.account(login)?))
+    });
+    let (tenant, site, account) = found.ok_or("unknown account")?;
+    account.check_password(password, site.clock(world).now(), site.lockout_after)?;
+    Ok((Arc::clone(tenant), Arc::clone(account)))
+}
