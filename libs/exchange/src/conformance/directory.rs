@@ -83,7 +83,9 @@ pub async fn what_is_not_there_is_refused_with_a_reason(world: &dyn World) {
         good(world.directory().sign_in().await);
         let (want, value) = match &selection {
             Selection::Group(group) => (OperationFailure::GroupNotFound, group.to_string()),
-            Selection::OrganizationalUnit(unit) => (OperationFailure::OuNotFound, unit.clone()),
+            Selection::OrganizationalUnit { dn, .. } => {
+                (OperationFailure::OuNotFound, dn.clone())
+            }
             Selection::AdministrativeUnit(unit) => {
                 (OperationFailure::AdministrativeUnitNotFound, unit.clone())
             }
