@@ -36,6 +36,7 @@ pub(crate) fn run_all(args: &Args) -> Result<ExitCode> {
     ensure!(built.success(), "the build failed");
     let servers = Servers::start(Wanted {
         management: true,
+        directory: false,
         fsync: true,
     })?;
     let release = target().join("release");

@@ -129,8 +129,11 @@ mod tests {
             let below = Dn::parse(dn).unwrap().is_below(&Dn::parse(unit).unwrap());
             assert_eq!(below, want, "{dn} below {unit}");
         }
-        let right_below =
-            |dn: &str| Dn::parse(dn).unwrap().is_right_below(&Dn::parse(unit).unwrap());
+        let right_below = |dn: &str| {
+            Dn::parse(dn)
+                .unwrap()
+                .is_right_below(&Dn::parse(unit).unwrap())
+        };
         assert!(right_below("CN=Ada,OU=Students,DC=uni,DC=example"));
         assert!(!right_below("CN=Ada,OU=2026,OU=Students,DC=uni,DC=example"));
         for bad in ["", "Students", "OU=", "=x", "OU=a,,DC=x", "OU=a\\"] {

@@ -27,7 +27,9 @@ use calgrant_domain::{
     Address, DelegationSpec, Listed, OperationFailure, Selector, SiteSpec, TenantName,
     delays::RetryDelays,
 };
-use calgrant_exchange::{CallError, Depth, ListingError, LookedUp, Meaning, Page, Resolved, Selection};
+use calgrant_exchange::{
+    CallError, Depth, ListingError, LookedUp, Meaning, Page, Resolved, Selection,
+};
 use calgrant_runtime::clock;
 use tonic::{Code, Status, transport::Channel};
 use tracing::warn;
