@@ -40,6 +40,7 @@ pub(crate) fn run_all(args: &Args) -> Result<ExitCode> {
     build(&["--package", "calgrant-bench"])?;
     let servers = Servers::start(Wanted {
         management: true,
+        directory: false,
         fsync: true,
     })?;
     let mut command = std::process::Command::new(release.join("calgrant-bench"));

@@ -51,6 +51,7 @@ pub(crate) fn run_all(args: &Args) -> Result<ExitCode> {
     let python = python::prepare()?;
     let servers = Servers::start(Wanted {
         management: true,
+        directory: true,
         fsync: false,
     })?;
     let mut steps = Vec::new();

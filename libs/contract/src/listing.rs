@@ -39,6 +39,7 @@ pub fn from_wire(wire: pb::Listed) -> Result<Listed, BadInput> {
             .map(|alias| parse("aliases", alias))
             .collect::<Result<_, _>>()?;
         Ok(Mailbox {
+            kind: None,
             id,
             address: parse("address", &wire.address)?,
             aliases,

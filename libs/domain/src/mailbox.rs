@@ -1,6 +1,6 @@
 //! Mailboxes and what a listing says of them.
 
-use crate::{Address, MailboxId, Reason};
+use crate::{Address, MailboxId, MailboxType, Reason};
 
 /// A mailbox that a job can be made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct Mailbox {
     pub address: Address,
     /// Every other name it is known by, primary first.
     pub aliases: Vec<Address>,
+    /// Its type, where the listing tells.
+    pub kind: Option<MailboxType>,
     /// Whether the directory shows a licence with a mailbox; `None` where the listing doesn't say. Decides
     /// between waiting for a mailbox that isn't there and refusing it.
     pub licensed: Option<bool>,

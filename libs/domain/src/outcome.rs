@@ -90,6 +90,10 @@ words!(
         NotAMailbox = "not_a_mailbox",
         /// The recipient is of a type the delegation doesn't select (shared, room, equipment).
         TypeNotSelected = "type_not_selected",
+        /// The mailbox is in the tenant's other Exchange organisation.
+        OtherSite = "other_site",
+        /// The account of the mailbox is disabled, and the site's settings leave those out.
+        AccountDisabled = "account_disabled",
         /// The user has no mailbox licence.
         Unlicensed = "unlicensed",
         /// Exchange still doesn't know the mailbox after the longest wait for it.
@@ -156,6 +160,12 @@ impl Reason {
                 "this recipient has no calendar: remove it from the list, or exclude it"
             }
             Self::TypeNotSelected => "add its type to the selector's mailbox_types if it is meant",
+            Self::OtherSite => {
+                "name a trustee of the tenant's other site, too, and its mailboxes are worked on there"
+            }
+            Self::AccountDisabled => {
+                "enable the account, or have the site's settings include disabled ones"
+            }
             Self::Unlicensed => "assign a licence with an Exchange mailbox plan, then run again",
             Self::NotProvisioned => {
                 "the mailbox never appeared: check its licence in the admin centre, then run again"

@@ -273,6 +273,8 @@ fn refusal(reason: Reason) -> Outcome {
         Reason::NotFound
         | Reason::NotAMailbox
         | Reason::TypeNotSelected
+        | Reason::OtherSite
+        | Reason::AccountDisabled
         | Reason::Unlicensed
         | Reason::NoCalendar
         | Reason::Superseded

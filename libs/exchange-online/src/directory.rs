@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use calgrant_domain::{Address, MailboxType, OperationFailure, Reason};
 use calgrant_exchange::{
-    CallError, Directory, ListingError, LookedUp, Meaning, Page, Selection, TrusteeFound,
+    CallError, Depth, Directory, ListingError, LookedUp, Meaning, Page, Selection, TrusteeFound,
 };
 use reqwest::RequestBuilder;
 use serde_json::json;
@@ -163,7 +163,7 @@ impl OnlineDirectory {
                 let path = format!("directory/administrativeUnits/{}/members", unit.id);
                 self.url(&path, &fields)
             }
-            Selection::OrganizationalUnit(_) => {
+            Selection::OrganizationalUnit { .. } => {
                 let fields_and_dn = format!("{},onPremisesDistinguishedName", graph::USER_FIELDS);
                 self.url("users", &[("$select", &fields_and_dn), ("$top", PAGE)])
             }
@@ -283,7 +283,7 @@ impl Directory for OnlineDirectory {
 
     async fn page(&self, selection: &Selection, from: Option<&str>) -> Result<Page, ListingError> {
         let unit = match selection {
-            Selection::OrganizationalUnit(name) => Some(unit(name)?),
+            Selection::OrganizationalUnit { dn, depth } => Some((unit(dn)?, *depth)),
             _ => None,
         };
         if matches!(selection, Selection::All { types } if types.is_empty()) {
@@ -313,12 +313,16 @@ impl Directory for OnlineDirectory {
         self.checked(selection, &url, page.next.as_deref())?;
         let mut listed = Vec::new();
         for object in &page.value {
-            if let Some(unit) = &unit
+            let lies_in = |unit: &Dn, depth, dn: &Dn| match depth {
+                Depth::Subtree => dn.is_below(unit),
+                Depth::OneLevel => dn.is_right_below(unit),
+            };
+            if let Some((unit, depth)) = &unit
                 && !object
                     .dn
                     .as_deref()
                     .and_then(Dn::parse)
-                    .is_some_and(|dn| dn.is_below(unit))
+                    .is_some_and(|dn| lies_in(unit, *depth, &dn))
             {
                 continue;
             }
@@ -328,7 +332,7 @@ impl Directory for OnlineDirectory {
                 listed.push(object.listed(self.site()));
             }
         }
-        if let Selection::OrganizationalUnit(name) = selection
+        if let Selection::OrganizationalUnit { dn: name, .. } = selection
             && page.next.is_none()
             && !seen
         {

@@ -23,6 +23,11 @@ impl Dn {
     pub(crate) fn is_below(&self, unit: &Self) -> bool {
         self.0.len() > unit.0.len() && self.0.ends_with(&unit.0)
     }
+
+    /// Whether this is an object in `unit` itself.
+    pub(crate) fn is_right_below(&self, unit: &Self) -> bool {
+        self.0.len() == unit.0.len() + 1 && self.is_below(unit)
+    }
 }
 
 /// Splits at commas that no backslash or quote protects.
@@ -124,6 +129,13 @@ mod tests {
             let below = Dn::parse(dn).unwrap().is_below(&Dn::parse(unit).unwrap());
             assert_eq!(below, want, "{dn} below {unit}");
         }
+        let right_below = |dn: &str| {
+            Dn::parse(dn)
+                .unwrap()
+                .is_right_below(&Dn::parse(unit).unwrap())
+        };
+        assert!(right_below("CN=Ada,OU=Students,DC=uni,DC=example"));
+        assert!(!right_below("CN=Ada,OU=2026,OU=Students,DC=uni,DC=example"));
         for bad in ["", "Students", "OU=", "=x", "OU=a,,DC=x", "OU=a\\"] {
             assert_eq!(Dn::parse(bad), None, "{bad}");
         }

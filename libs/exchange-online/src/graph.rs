@@ -154,6 +154,7 @@ impl Object {
         }
         aliases.retain(|alias| *alias != address);
         Ok(Mailbox {
+            kind: None,
             id: self.key(site),
             address,
             aliases,
@@ -193,6 +194,7 @@ impl MailboxRow {
             let mut aliases = addresses(all.into_iter().flatten());
             aliases.retain(|alias| *alias != address);
             Mailbox {
+                kind: None,
                 id,
                 address,
                 aliases,

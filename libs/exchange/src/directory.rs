@@ -10,8 +10,13 @@ use crate::CallError;
 pub enum Selection {
     /// Members of a group, nested ones included.
     Group(Address),
-    /// Everything below an organisational unit.
-    OrganizationalUnit(String),
+    /// What lies in an organisational unit.
+    OrganizationalUnit {
+        /// The unit's distinguished name.
+        dn: String,
+        /// How deep.
+        depth: Depth,
+    },
     /// Members of an administrative unit.
     AdministrativeUnit(String),
     /// Every mailbox.
@@ -19,6 +24,15 @@ pub enum Selection {
         /// Of these types.
         types: Vec<MailboxType>,
     },
+}
+
+/// How deep an organisational unit is looked into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Everything below it.
+    Subtree,
+    /// What lies in the unit itself, not what lies in units inside it.
+    OneLevel,
 }
 
 /// A page of a listing.

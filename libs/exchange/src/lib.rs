@@ -13,6 +13,7 @@ pub mod error;
 
 pub use calendars::{Answer, Ask, CalendarCall, Calendars, Performed};
 pub use directory::{
-    Directory, ListingError, LookedUp, Page, PrincipalKind, Resolved, Selection, TrusteeFound,
+    Depth, Directory, ListingError, LookedUp, Page, PrincipalKind, Resolved, Selection,
+    TrusteeFound,
 };
 pub use error::{CallError, Meaning, Scope};

@@ -79,6 +79,7 @@ pub fn listed(number: u32) -> Listed {
         id: mailbox_id(number),
         name: address.to_string(),
         what: Ok(Mailbox {
+            kind: None,
             id: mailbox_id(number),
             address,
             aliases: vec![valid(&format!("p{number}@alias.example.org"))],

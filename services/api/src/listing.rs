@@ -27,7 +27,9 @@ use calgrant_domain::{
     Address, DelegationSpec, Listed, OperationFailure, Selector, SiteSpec, TenantName,
     delays::RetryDelays,
 };
-use calgrant_exchange::{CallError, ListingError, LookedUp, Meaning, Page, Resolved, Selection};
+use calgrant_exchange::{
+    CallError, Depth, ListingError, LookedUp, Meaning, Page, Resolved, Selection,
+};
 use calgrant_runtime::clock;
 use tonic::{Code, Status, transport::Channel};
 use tracing::warn;
@@ -191,7 +193,10 @@ impl Listing {
                     .map(|()| true);
             }
             Selector::Group(group) => Selection::Group(group.clone()),
-            Selector::OrganizationalUnit(dn) => Selection::OrganizationalUnit(dn.clone()),
+            Selector::OrganizationalUnit(dn) => Selection::OrganizationalUnit {
+                dn: dn.clone(),
+                depth: Depth::Subtree,
+            },
             Selector::AdministrativeUnit(name) => Selection::AdministrativeUnit(name.clone()),
             Selector::All => Selection::All {
                 types: spec.mailbox_types.clone(),

@@ -50,6 +50,7 @@ impl Stage {
         let program = target().join("debug/calgrant");
         let servers = Servers::start(Wanted {
             management: false,
+            directory: false,
             fsync: false,
         })?;
         let folder = Folder::make()?;

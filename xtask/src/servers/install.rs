@@ -1,4 +1,4 @@
-//! Finding the programs of Postgres and RabbitMQ, and installing them where they are missing.
+//! Finding the programs of Postgres, RabbitMQ and Samba, and installing them where they are missing.
 //!
 //! An installation leaves no service running that was not running before: the package scripts are told not to start
 //! any, and on a machine with systemd the new services are disabled. We only need the programs.
@@ -55,6 +55,39 @@ impl Program {
 pub(super) struct Programs {
     pub(super) postgres: Option<Program>,
     pub(super) rabbitmq: Option<Program>,
+    pub(super) samba: Option<PathBuf>,
+}
+
+/// Samba with what a domain controller takes.
+const SAMBA: [&str; 5] = [
+    "samba",
+    "samba-ad-provision",
+    "samba-dsdb-modules",
+    "samba-vfs-modules",
+    "winbind",
+];
+/// What they bring: the server, what makes a domain, and what its database is made of.
+const SAMBA_FILES: [&str; 3] = [
+    "/usr/sbin/samba",
+    "/usr/bin/samba-tool",
+    "/usr/share/samba/setup/provision.ldif",
+];
+
+/// The domain controller's program, installing its packages where it is missing.
+pub(super) fn samba() -> Result<PathBuf> {
+    ensure!(geteuid().is_root(), "its ports take root");
+    let is_there = || SAMBA_FILES.iter().all(|file| Path::new(file).exists());
+    if !is_there() {
+        let _alone = lock()?;
+        if !is_there() {
+            install(&SAMBA)?;
+        }
+        ensure!(
+            is_there(),
+            "Samba installed, but its programs are not where they belong"
+        );
+    }
+    Ok(SAMBA_FILES[0].into())
 }
 
 /// Find the programs wanted, installing packages for those that are missing.
@@ -107,6 +140,7 @@ fn find(postgres: bool, rabbitmq: bool) -> Programs {
     Programs {
         postgres: postgres.then(find_postgres).flatten().map(program),
         rabbitmq: rabbitmq.then(find_rabbitmq).flatten().map(program),
+        samba: None,
     }
 }
 
@@ -244,7 +278,10 @@ fn disable(packages: &[&str]) {
     for package in packages {
         let units: &[&str] = match *package {
             "rabbitmq-server" => &["rabbitmq-server.service", "epmd.service", "epmd.socket"],
-            _ => &["postgresql.service"],
+            "samba" => &["samba-ad-dc.service", "smbd.service", "nmbd.service"],
+            "winbind" => &["winbind.service"],
+            "postgresql" => &["postgresql.service"],
+            _ => &[],
         };
         for unit in units {
             let done = as_root("systemctl")

@@ -1,4 +1,4 @@
-//! Private Postgres and RabbitMQ servers, on free loopback ports, gone at the end.
+//! Private Postgres and RabbitMQ servers, and an Active Directory for tests, on free loopback ports, gone at the end.
 //!
 //! Servers that `DATABASE_URL` or `AMQP_URL` name are used instead. What is missing is installed first ([`install`]).
 
@@ -6,6 +6,7 @@ mod install;
 mod place;
 mod postgres;
 mod rabbitmq;
+mod samba;
 
 use std::env;
 use std::fs;
@@ -24,6 +25,7 @@ use install::Programs;
 use place::Place;
 use postgres::Postgres;
 use rabbitmq::RabbitMq;
+use samba::Samba;
 
 /// Somebody else may take a port between our looking and the server's binding it.
 const ATTEMPTS: u32 = 3;
@@ -37,6 +39,9 @@ pub(crate) struct Wanted {
     /// Postgres with fsync, for measuring. Without it no commit is lost either, unless the machine goes down.
     #[arg(long)]
     pub(crate) fsync: bool,
+    /// An Active Directory, too: Samba, where it can be had, which takes root and Debian's packages.
+    #[arg(long)]
+    pub(crate) directory: bool,
 }
 
 /// Options of `cargo xtask servers`.
@@ -64,6 +69,7 @@ pub(crate) struct Servers {
     // Stopped in this order, then the folder goes.
     rabbitmq: Option<RabbitMq>,
     postgres: Option<Postgres>,
+    samba: Option<Samba>,
     _place: Option<Place>,
 }
 
@@ -93,11 +99,15 @@ impl Servers {
                 without_password(value)
             );
         }
-        let programs = install::ensure(database.is_none(), broker.is_none())?;
+        let mut programs = install::ensure(database.is_none(), broker.is_none())?;
+        if wanted.directory {
+            programs.samba = directory_program()?;
+        }
         let mut servers = Self {
             addresses: Vec::new(),
             rabbitmq: None,
             postgres: None,
+            samba: None,
             _place: None,
         };
         if let Some(place) = needed_place(&programs)? {
@@ -105,7 +115,7 @@ impl Servers {
             let result = servers.start_in(&place, &programs, wanted);
             if result.is_err() && signals::count() == 0 {
                 // Files are still being written to while the servers run.
-                (servers.rabbitmq, servers.postgres) = (None, None);
+                (servers.rabbitmq, servers.postgres, servers.samba) = (None, None, None);
                 if let Some(kept) = place.keep_logs() {
                     eprintln!("servers: logs kept in {}", kept.display());
                 }
@@ -126,9 +136,12 @@ impl Servers {
         if programs.rabbitmq.is_some() {
             names.push("RabbitMQ");
         }
+        if programs.samba.is_some() {
+            names.push("Samba");
+        }
         eprintln!(
             "servers: starting private {} in {}",
-            names.join(" and "),
+            names.join(", "),
             place.dir().display()
         );
         // RabbitMQ takes longer: it loads while Postgres initialises.
@@ -138,8 +151,17 @@ impl Servers {
         if let Some(bin) = &programs.postgres {
             self.postgres = Some(Postgres::spawn(bin, place, wanted.fsync)?);
         }
+        if let Some(program) = &programs.samba {
+            match Samba::spawn(program, place) {
+                Ok(samba) => self.samba = Some(samba),
+                Err(error) => no_directory(&error)?,
+            }
+        }
         if let Some(postgres) = &mut self.postgres {
             postgres.wait_until_ready(place)?;
+        }
+        if let Some(samba) = &mut self.samba {
+            samba.wait_until_ready()?;
         }
         if let Some(rabbitmq) = &mut self.rabbitmq {
             rabbitmq.wait_until_ready()?;
@@ -164,10 +186,12 @@ impl Servers {
                     .map(|url| ("RABBITMQ_MANAGEMENT_URL", url)),
             );
         }
+        all.extend(self.samba.iter().flat_map(Samba::addresses));
         all
     }
 
-    /// Environment variables with the addresses: `DATABASE_URL`, `AMQP_URL` and, with management, `RABBITMQ_MANAGEMENT_URL`.
+    /// Environment variables with the addresses: `DATABASE_URL`, `AMQP_URL`, with management `RABBITMQ_MANAGEMENT_URL`,
+    /// and `CALGRANT_TEST_AD_…` where there is a directory.
     pub(crate) fn addresses(&self) -> &[(&'static str, String)] {
         &self.addresses
     }
@@ -180,6 +204,13 @@ impl Servers {
             .is_some_and(|server| !server.is_running())
         {
             return Some("Postgres");
+        }
+        if self
+            .samba
+            .as_mut()
+            .is_some_and(|server| !server.is_running())
+        {
+            return Some("Samba");
         }
         self.rabbitmq
             .as_mut()
@@ -234,6 +265,21 @@ impl Drop for EnvFile {
     }
 }
 
+/// The program of the directory, installed if need be. `None`, and said why, where that can't be had: the tests of the
+/// directory do without then.
+fn directory_program() -> Result<Option<PathBuf>> {
+    match install::samba() {
+        Ok(program) => Ok(Some(program)),
+        Err(error) => no_directory(&error).map(|()| None),
+    }
+}
+
+fn no_directory(error: &anyhow::Error) -> Result<()> {
+    signals::check()?;
+    eprintln!("servers: no Active Directory, so tests that need one are left out: {error:#}");
+    Ok(())
+}
+
 /// The system's folders first, then whatever PATH the caller has.
 fn clean_path() -> String {
     let callers = env::var("PATH").unwrap_or_default();
@@ -246,7 +292,7 @@ fn needed_place(programs: &Programs) -> Result<Option<Place>> {
         .flatten()
         .filter_map(|p| p.user.as_ref())
         .collect();
-    if programs.postgres.is_none() && programs.rabbitmq.is_none() {
+    if programs.postgres.is_none() && programs.rabbitmq.is_none() && programs.samba.is_none() {
         return Ok(None);
     }
     Place::make(&users).map(Some)

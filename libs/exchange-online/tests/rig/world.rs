@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use calgrant_domain::{Address, MailboxType, Observed, Reason, Rights};
 use calgrant_exchange::{
-    Calendars, Directory, Selection,
+    Calendars, Depth, Directory, Selection,
     conformance::{Expected, Names, State, World},
 };
 
@@ -11,6 +11,13 @@ use super::{
     ADA, Rig, TRUSTEE,
     people::{EVERYONE, STUDENTS, UNIT, address},
 };
+
+fn unit(dn: &str) -> Selection {
+    Selection::OrganizationalUnit {
+        dn: dn.to_owned(),
+        depth: Depth::Subtree,
+    }
+}
 
 #[async_trait]
 impl World for Rig {
@@ -63,7 +70,7 @@ impl World for Rig {
                 &[Reason::NotAMailbox],
             ),
             expected(
-                Selection::OrganizationalUnit(STUDENTS.to_lowercase()),
+                unit(&STUDENTS.to_lowercase()),
                 self.people.in_graph(),
                 &[Reason::NotAMailbox],
             ),
@@ -79,8 +86,8 @@ impl World for Rig {
     fn missing_selections(&self) -> Vec<Selection> {
         vec![
             Selection::Group(address("no.such.group@uni.example")),
-            Selection::OrganizationalUnit("OU=dents\\, all,DC=uni,DC=example".to_owned()),
-            Selection::OrganizationalUnit("Students".to_owned()),
+            unit("OU=dents\\, all,DC=uni,DC=example"),
+            unit("Students"),
             Selection::AdministrativeUnit("Faculty of Alchemy".to_owned()),
         ]
     }

@@ -72,6 +72,7 @@ async fn a_reused_address_belongs_to_the_new_mailbox() {
     let listed = Listed {
         id: successor,
         what: Ok(Mailbox {
+            kind: None,
             id: successor,
             ..mailbox
         }),
