@@ -22,6 +22,7 @@ pub mod shelf;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
+use calgrant_budget::Breaches;
 use calgrant_bus::Bus;
 use calgrant_contract::pb::ledger::v1::lease_service_client::LeaseServiceClient;
 use calgrant_domain::{Limits, TenantName, TenantSpec};
@@ -36,7 +37,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tracing::info;
+use tracing::{info, warn};
 
 pub use config::Config;
 
@@ -47,6 +48,8 @@ type Running = (TenantSpec, u16, CancellationToken);
 
 /// Longest wait for calls in flight at the end.
 const DRAIN: Duration = Duration::from_secs(30);
+/// How often breaches are told.
+const BREACHES: Duration = Duration::from_secs(5);
 
 /// Runs the worker until `stop`, then finishes what is in flight.
 ///
@@ -103,6 +106,7 @@ pub async fn run_on(
         budgets.clone().renew(leases.clone(), renewing.clone()),
     );
     count_breaches(&budgets);
+    tasks.spawn("breaches", tell_breaches(budgets.clone(), stop.clone()));
     supervise(&tasks, &ledger, &bus, fleet, &budgets, &config.only, &stop).await;
 
     health.ready(&[], false).await;
@@ -131,6 +135,30 @@ fn count_breaches(budgets: &Budgets) {
             vec![of(breaches.stalls, "stall"), of(breaches.clock, "clock")]
         },
     );
+}
+
+/// Says in the log how often exactness was at risk since it last said so.
+async fn tell_breaches(budgets: Budgets, stop: CancellationToken) {
+    let mut told = Breaches::default();
+    loop {
+        let on = stop
+            .run_until_cancelled(tokio::time::sleep(BREACHES))
+            .await
+            .is_some();
+        let now = budgets.breaches();
+        let (stall, clock) = (now.stalls - told.stalls, now.clock - told.clock);
+        if stall + clock > 0 {
+            warn!(
+                stall,
+                clock,
+                "this process went out of the bounds on which budgets are exact: calls left late, or clocks differ"
+            );
+        }
+        told = now;
+        if !on {
+            return;
+        }
+    }
 }
 
 /// The tenant without what pools and leases follow while they run.
