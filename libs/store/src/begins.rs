@@ -3,10 +3,11 @@
 //! A batch takes a handful of statements, whatever its size: lock the jobs, lock who began last on their mailboxes, decide,
 //! store what was decided.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use calgrant_domain::{
-    Begin, BeginRefusal, JobId, LastBegun, Observed, OperationId, OperationState,
+    AccessRole, Begin, BeginRefusal, JobId, LastBegun, Observed, OperationId, OperationState,
+    Outcome,
     job::{Beginner, may_begin, may_write},
 };
 use deadpool_postgres::Transaction;
@@ -29,6 +30,30 @@ struct Asking {
     beginner: Beginner,
     key: Key,
     before: Option<Observed>,
+    /// When it was handed out: what it has read was read after that.
+    handed_out: Option<OffsetDateTime>,
+}
+
+/// Who began last, and what is there since.
+struct Last {
+    stands: LastBegun,
+    /// When it ended, and the right that it proved; of one that ended otherwise nothing is known.
+    left: Option<(OffsetDateTime, Option<AccessRole>)>,
+}
+
+impl Last {
+    /// As it stands for a job that read `before` after it was handed out. What was read before the last one had ended may be
+    /// what that one changed: then it is as if it hadn't ended, until the reader is handed out again.
+    fn seen_by(&self, asks: &Asking, before: Observed) -> LastBegun {
+        let overtaken = self.left.as_ref().is_some_and(|(ended_at, proved)| {
+            let known = matches!((before, proved), (Observed::Present(held), Some(role)) if held.same_as(role.rights()));
+            !known && asks.handed_out.is_some_and(|handed_out| handed_out < *ended_at)
+        });
+        LastBegun {
+            settled: self.stands.settled && !overtaken,
+            ..self.stands
+        }
+    }
 }
 
 impl Store {
@@ -69,7 +94,7 @@ async fn lock_jobs(
     let ids: Vec<_> = begins.iter().map(|begin| begin.job.as_uuid()).collect();
     let found = rows(
         transaction,
-        "SELECT j.id, j.operation_id, j.tenant, j.mailbox, j.trustee, j.state, j.validate_only, j.begun_at, j.before_rights, o.state AS operation_state
+        "SELECT j.id, j.operation_id, j.tenant, j.mailbox, j.trustee, j.state, j.validate_only, j.begun_at, j.before_rights, j.published_at, o.state AS operation_state
          FROM job j JOIN operation o ON o.id = j.operation_id WHERE j.id = ANY($1) ORDER BY j.id FOR UPDATE OF j",
         &[&ids],
     )
@@ -98,6 +123,7 @@ fn read(row: &Row) -> Result<(JobId, Asking), StoreError> {
             row.try_get("trustee")?,
         ),
         before,
+        handed_out: row.try_get("published_at")?,
     };
     Ok((job, asking))
 }
@@ -107,7 +133,7 @@ fn read(row: &Row) -> Result<(JobId, Asking), StoreError> {
 async fn lock_last(
     transaction: &Transaction<'_>,
     asking: &BTreeMap<JobId, Asking>,
-) -> Result<HashMap<Key, LastBegun>, StoreError> {
+) -> Result<HashMap<Key, Last>, StoreError> {
     let mut keys: BTreeMap<&Key, &Beginner> = BTreeMap::new();
     for asks in asking.values() {
         if may_write(&asks.beginner).is_ok() {
@@ -148,27 +174,47 @@ async fn lock_last(
             operation: OperationId::from_uuid(row.try_get("operation_id")?),
             settled: true,
         };
-        last.insert(key, stands);
+        last.insert(key, Last { stands, left: None });
     }
     // Looked at after the locks: whoever began just before us has committed by now.
     let others: Vec<_> = last
         .values()
-        .map(|stands| stands.job)
+        .map(|last| last.stands.job)
         .filter(|job| asking.get(job).is_none_or(|asks| asks.beginner.begun))
         .map(|job| job.as_uuid())
         .collect();
     if !others.is_empty() {
-        let sql = "SELECT id FROM job WHERE id = ANY($1) AND state <> 'ended'";
-        let unsettled: HashSet<JobId> = rows(transaction, sql, &[&others])
-            .await?
+        let sql = "SELECT id, state, outcome, role, ended_at FROM job WHERE id = ANY($1)";
+        let found = rows(transaction, sql, &[&others]).await?;
+        let found: HashMap<JobId, &Row> = found
             .iter()
-            .map(|row| Ok(JobId::from_uuid(row.try_get("id")?)))
+            .map(|row| Ok((JobId::from_uuid(row.try_get("id")?), row)))
             .collect::<Result<_, StoreError>>()?;
-        for stands in last.values_mut() {
-            stands.settled = !unsettled.contains(&stands.job);
+        for last in last.values_mut() {
+            if let Some(row) = found.get(&last.stands.job) {
+                last.stands.settled = row.try_get::<_, &str>("state")? == "ended";
+                last.left = left(row)?;
+            }
         }
     }
     Ok(last)
+}
+
+fn left(row: &Row) -> Result<Option<(OffsetDateTime, Option<AccessRole>)>, StoreError> {
+    let Some(ended_at) = row.try_get("ended_at")? else {
+        return Ok(None);
+    };
+    let outcome: Outcome = parsed(row, "outcome")?;
+    let proved = matches!(
+        outcome,
+        Outcome::Added | Outcome::Updated | Outcome::Unchanged
+    );
+    let role = if proved {
+        Some(parsed(row, "role")?)
+    } else {
+        None
+    };
+    Ok(Some((ended_at, role)))
 }
 
 /// What was decided, and what is to be stored of it.
@@ -181,7 +227,7 @@ struct Decided {
 fn decide(
     begins: &[Begin],
     asking: &BTreeMap<JobId, Asking>,
-    mut last: HashMap<Key, LastBegun>,
+    mut last: HashMap<Key, Last>,
 ) -> Decided {
     let mut order: Vec<usize> = (0..begins.len()).collect();
     order.sort_by_key(|at| begins[*at].job);
@@ -192,13 +238,15 @@ fn decide(
             continue;
         };
         let beginner = asks.beginner;
-        answers[at] = may_begin(&beginner, last.get(&asks.key)).map(|()| {
+        let stands = last.get(&asks.key);
+        let stands = stands.map(|last| last.seen_by(asks, begins[at].before));
+        answers[at] = may_begin(&beginner, stands.as_ref()).map(|()| {
             let stands = LastBegun {
                 job: beginner.job,
                 operation: beginner.operation,
                 settled: false,
             };
-            last.insert(asks.key.clone(), stands);
+            last.insert(asks.key.clone(), Last { stands, left: None });
             let first = *begun.entry(beginner.job).or_insert(begins[at].before);
             asks.before.unwrap_or(first)
         });
