@@ -1,24 +1,29 @@
 //! The front door. What isn't done here is passed on to status as it came, and its answer back, so that a
 //! client needs one address.
 
-use std::pin::Pin;
+use std::{pin::Pin, time::Duration};
 
-use calgrant_contract::pb::{
-    fleet::v1::{
-        self as fleet, fleet_service_client::FleetServiceClient, fleet_service_server::FleetService,
+use calgrant_contract::{
+    pb::{
+        fleet::v1::{
+            self as fleet, fleet_service_client::FleetServiceClient,
+            fleet_service_server::FleetService,
+        },
+        ledger::v1::{AcceptRequest, ledger_service_client::LedgerServiceClient},
+        provisioning::v1::{
+            self as provisioning, provisioning_service_client::ProvisioningServiceClient,
+            provisioning_service_server::ProvisioningService,
+        },
+        status::v1::{
+            self as status, status_service_client::StatusServiceClient,
+            status_service_server::StatusService,
+        },
     },
-    ledger::v1::{AcceptRequest, ledger_service_client::LedgerServiceClient},
-    provisioning::v1::{
-        self as provisioning, provisioning_service_client::ProvisioningServiceClient,
-        provisioning_service_server::ProvisioningService,
-    },
-    status::v1::{
-        self as status, status_service_client::StatusServiceClient,
-        status_service_server::StatusService,
-    },
+    refusal,
 };
 use calgrant_runtime::telemetry;
-use futures::Stream;
+use futures::{Stream, StreamExt, stream};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, transport::Channel};
 use tracing::info;
 
@@ -34,16 +39,18 @@ pub struct Front {
     status: StatusServiceClient<Channel>,
     fleet: FleetServiceClient<Channel>,
     ledger: LedgerServiceClient<Channel>,
+    stop: CancellationToken,
 }
 
 impl Front {
-    /// A front door to the status service behind `channel`.
-    pub fn new(channel: Channel) -> Self {
+    /// A front door to the status service behind `channel`. Streams end with `stop`, so that their clients go on elsewhere.
+    pub fn new(channel: Channel, stop: CancellationToken) -> Self {
         Self {
             provisioning: ProvisioningServiceClient::new(channel.clone()),
             status: StatusServiceClient::new(channel.clone()),
             fleet: FleetServiceClient::new(channel.clone()),
             ledger: LedgerServiceClient::new(channel),
+            stop,
         }
     }
 }
@@ -62,6 +69,25 @@ macro_rules! pass_on {
             Box::pin(async move { client.$method(request).await })
         })+
     };
+}
+
+/// A stream that ends when this server does, in words by which a client knows that another one goes on with it.
+fn until_stopped<T: Send + 'static>(
+    changes: impl Stream<Item = Result<T, Status>> + Send + Unpin + 'static,
+    stop: CancellationToken,
+) -> impl Stream<Item = Result<T, Status>> + Send {
+    stream::unfold(Some((changes, stop)), |open| async move {
+        let (mut changes, stop) = open?;
+        let next = tokio::select! {
+            biased;
+            change = changes.next() => change,
+            () = stop.cancelled() => {
+                let why = "this server stops; resume after the last number, another one goes on";
+                return Some((Err(refusal::unavailable(why, Duration::ZERO)), None));
+            }
+        };
+        Some((next?, Some((changes, stop))))
+    })
 }
 
 #[tonic::async_trait]
@@ -106,7 +132,9 @@ impl ProvisioningService for Front {
         request: Request<provisioning::WatchOperationRequest>,
     ) -> Result<Response<Self::WatchOperationStream>, Status> {
         let changes = self.provisioning.clone().watch_operation(request).await?;
-        Ok(changes.map(|changes| Box::pin(changes) as Self::WatchOperationStream))
+        Ok(changes.map(|changes| {
+            Box::pin(until_stopped(changes, self.stop.clone())) as Self::WatchOperationStream
+        }))
     }
 
     async fn upload_mailbox_list(
@@ -142,5 +170,22 @@ impl FleetService for Front {
         fleet.resume_account(fleet::ResumeAccountRequest) -> fleet::Account;
         fleet.explain_pace(fleet::ExplainPaceRequest) -> fleet::ExplainPaceResponse;
         fleet.plan_capacity(fleet::PlanCapacityRequest) -> fleet::PlanCapacityResponse;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_watch_ends_when_the_server_stops() {
+        let stop = CancellationToken::new();
+        let changes = stream::iter([Ok(1)]).chain(stream::pending());
+        let mut watched = Box::pin(until_stopped(Box::pin(changes), stop.clone()));
+        assert_eq!(watched.next().await.unwrap().unwrap(), 1);
+        stop.cancel();
+        let told = watched.next().await.unwrap().unwrap_err();
+        assert_eq!(told.code(), tonic::Code::Unavailable);
+        assert!(watched.next().await.is_none());
     }
 }

@@ -30,13 +30,13 @@ use calgrant_leases::Budgets;
 use calgrant_runtime::{
     clock, grpc,
     metrics::{self, Sample},
-    shutdown::Tasks,
+    shutdown::{Stopping, Tasks},
     waiting,
 };
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
+use tonic::{service::Routes, transport::Channel};
 use tracing::{info, warn};
 
 pub use config::Config;
@@ -46,8 +46,8 @@ use crate::{fleet::Fleet, ledger::StatusLedger, only::Only};
 /// A tenant as it was started, the deliveries it may hold, and what stops it.
 type Running = (TenantSpec, u16, CancellationToken);
 
-/// Longest wait for calls in flight at the end.
-const DRAIN: Duration = Duration::from_secs(30);
+/// Longest wait for the last renewal of leases.
+const RENEWAL: Duration = Duration::from_secs(3);
 /// How often breaches are told.
 const BREACHES: Duration = Duration::from_secs(5);
 
@@ -81,42 +81,79 @@ pub async fn run_on(
     let channel = grpc::channel(&config.status_url).map_err(|fault| anyhow!("{fault}"))?;
     let leases = LeaseServiceClient::new(channel.clone());
     let ledger = StatusLedger::new(channel, stop.clone());
-    let Some(bus) = waiting::until_ok("RabbitMQ", &stop, || {
+    let bus = waiting::until_ok("RabbitMQ", &stop, || {
         Bus::connect(&config.amqp_url, "worker")
     })
-    .await
-    else {
-        return Ok(());
+    .await;
+    let held = match &bus {
+        Some(bus) => {
+            health.ready(&[], true).await;
+            work(&tasks, &config.only, bus, &leases, ledger, &stop).await
+        }
+        None => None,
     };
-    health.ready(&[], true).await;
 
+    stop.cancelled().await;
+    let stopping = Stopping::begin("worker", config.drain);
+    health.ready(&[], false).await;
+    let unfinished = tasks.drain(stopping.left()).await;
+    let returned = match held {
+        Some(held) => Some(held.give_back(leases).await),
+        None => None,
+    };
+    if let Some(bus) = bus {
+        bus.close().await;
+    }
+    stopping.told(unfinished, returned);
+    Ok(())
+}
+
+/// Serves all tenants until `stop`, from when status says which there are. Answers the budgets, which calls that are being finished
+/// still need.
+async fn work(
+    tasks: &Tasks,
+    only: &Only,
+    bus: &Bus,
+    leases: &LeaseServiceClient<Channel>,
+    ledger: StatusLedger,
+    stop: &CancellationToken,
+) -> Option<Held> {
     let (sender, mut fleet) = watch::channel(Arc::new(Fleet::default()));
     tasks.spawn("fleet", fleet::follow(ledger.clone(), sender, stop.clone()));
     let known = tokio::select! {
         () = stop.cancelled() => None,
         known = fleet.wait_for(|fleet| !fleet.version.is_empty()) => known.ok().map(|fleet| fleet.terms),
     };
-    let Some(terms) = known else { return Ok(()) };
     let replica = uuid::Uuid::new_v4().simple().to_string();
-    let budgets = Budgets::new(&replica, terms, clock::instant);
-    // Calls that are being finished need their leases.
-    let (renewing, renewals) = (CancellationToken::new(), Tasks::new(stop.clone()));
-    renewals.spawn(
-        "leases",
-        budgets.clone().renew(leases.clone(), renewing.clone()),
-    );
+    let budgets = Budgets::new(&replica, known?, clock::instant);
+    let renewing = CancellationToken::new();
+    let held = Held {
+        budgets: budgets.clone(),
+        renewals: Tasks::new(renewing.clone()),
+        renewing: renewing.clone(),
+    };
+    held.renewals
+        .spawn("leases", budgets.clone().renew(leases.clone(), renewing));
     count_breaches(&budgets);
     tasks.spawn("breaches", tell_breaches(budgets.clone(), stop.clone()));
-    supervise(&tasks, &ledger, &bus, fleet, &budgets, &config.only, &stop).await;
+    supervise(tasks, &ledger, bus, fleet, &budgets, only, stop).await;
+    Some(held)
+}
 
-    health.ready(&[], false).await;
-    let left = tasks.drain(DRAIN).await;
-    renewing.cancel();
-    renewals.drain(DRAIN).await;
-    budgets.give_back(leases).await;
-    bus.close().await;
-    info!(left, "worker stopped");
-    Ok(())
+/// Budgets that are being renewed, until no call needs them any more.
+struct Held {
+    budgets: Budgets,
+    renewing: CancellationToken,
+    renewals: Tasks,
+}
+
+impl Held {
+    /// Whether status has heard it.
+    async fn give_back(self, leases: LeaseServiceClient<Channel>) -> bool {
+        self.renewing.cancel();
+        self.renewals.drain(RENEWAL).await;
+        self.budgets.give_back(leases).await
+    }
 }
 
 /// Shows how often exactness was at risk in this process.

@@ -11,7 +11,7 @@ use std::{
 
 use calgrant_contract::pb::{
     fleet::v1::{
-        AccountState, ListAccountsRequest, ResumeAccountRequest,
+        AccountState, ExplainPaceRequest, ListAccountsRequest, ResumeAccountRequest,
         fleet_service_client::FleetServiceClient,
     },
     provisioning::v1::{
@@ -227,6 +227,27 @@ impl Desk {
             }
         }
         Ok(resumed)
+    }
+
+    /// Says what an operator would look at when things are slow.
+    pub(crate) async fn tell_pace(&self) {
+        let mut fleet = FleetServiceClient::new(self.channel());
+        let pace = fleet
+            .explain_pace(timely(ExplainPaceRequest::default()))
+            .await;
+        for site in pace.map(|pace| pace.into_inner().sites).unwrap_or_default() {
+            eprintln!("chaos: {} is {}: {}", site.tenant, site.why, site.text);
+        }
+        let listed = fleet
+            .list_accounts(timely(ListAccountsRequest::default()))
+            .await;
+        for account in listed
+            .map(|listed| listed.into_inner().accounts)
+            .unwrap_or_default()
+        {
+            let name = account.spec.clone().unwrap_or_default().name;
+            eprintln!("chaos: {}/{name}: {:?}", account.tenant, account.keys);
+        }
     }
 
     /// Runs by number.

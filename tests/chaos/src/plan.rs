@@ -206,6 +206,12 @@ fn troubles(dice: &mut Dice, length: Duration) -> Vec<(Duration, Trouble)> {
     }
 }
 
+/// Seconds, forward or back.
+fn step(dice: &mut Dice) -> i64 {
+    let millis = i64::try_from(dice.between(1000, 10_000)).unwrap_or(1000);
+    if dice.percent(50) { millis } else { -millis }
+}
+
 /// Every kind once.
 fn deck(dice: &mut Dice) -> Vec<Trouble> {
     let millis = |dice: &mut Dice, from, to| Duration::from_millis(dice.between(from, to));
@@ -223,9 +229,7 @@ fn deck(dice: &mut Dice) -> Vec<Trouble> {
             lag: millis(dice, 500, 8000),
             held: millis(dice, 8000, 20_000),
         },
-        Trouble::SetDatabaseClock {
-            millis: i64::try_from(dice.between(0, 20_000)).unwrap_or(0) - 10_000,
-        },
+        Trouble::SetDatabaseClock { millis: step(dice) },
     ];
     for process in processes() {
         deck.push(Trouble::Kill {

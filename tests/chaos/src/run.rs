@@ -266,6 +266,9 @@ impl Stage {
             }
         }
         let settled = calm.elapsed();
+        if !over {
+            desk.tell_pace().await;
+        }
         stop.cancel();
 
         eprintln!("chaos: judging");

@@ -169,8 +169,9 @@ fn is_over(run: &Told, verdict: &mut Verdict) {
     for job in &run.jobs {
         if job.state != JobState::Ended && job.waiting != "parked" {
             verdict.stuck.push(format!(
-                "run {}: {} is {} {}",
+                "run {} of {}: {} is {} {}",
                 run.number,
+                run.tenant,
                 job.mailbox,
                 job.state.as_str_name(),
                 job.waiting

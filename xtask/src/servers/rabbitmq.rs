@@ -97,7 +97,7 @@ impl RabbitMq {
 
     /// Raises a memory alarm, as if the node were short of memory, or ends it.
     pub(super) fn alarm(&self, on: bool) -> Result<()> {
-        let watermark = if on { "10KB" } else { WATERMARK };
+        let watermark = if on { "10kB" } else { WATERMARK };
         let node = self.environment.iter();
         let node = node.filter(|(name, _)| *name == "RABBITMQ_NODENAME");
         let mut command = short(
