@@ -1,7 +1,7 @@
 //! The front door. What isn't done here is passed on to status as it came, and its answer back, so that a
 //! client needs one address.
 
-use std::{pin::Pin, time::Duration};
+use std::{error::Error, pin::Pin, time::Duration};
 
 use calgrant_contract::{
     pb::{
@@ -66,9 +66,21 @@ macro_rules! pass_on {
             Self: 'b,
         {
             let mut client = self.$client.clone();
-            Box::pin(async move { client.$method(request).await })
+            Box::pin(async move { client.$method(request).await.map_err(away) })
         })+
     };
+}
+
+/// What a client is told when the connection to status can't be made, or breaks: tonic calls that unknown or cancelled, and only
+/// then does a status have a source.
+fn away(status: Status) -> Status {
+    if status.source().is_none() {
+        return status;
+    }
+    refusal::unavailable(
+        "status is away, or went away during the call; try again",
+        Duration::from_secs(1),
+    )
 }
 
 /// A stream that ends when this server does, in words by which a client knows that another one goes on with it.
@@ -80,7 +92,7 @@ fn until_stopped<T: Send + 'static>(
         let (mut changes, stop) = open?;
         let next = tokio::select! {
             biased;
-            change = changes.next() => change,
+            change = changes.next() => change.map(|change| change.map_err(away)),
             () = stop.cancelled() => {
                 let why = "this server stops; resume after the last number, another one goes on";
                 return Some((Err(refusal::unavailable(why, Duration::ZERO)), None));
@@ -116,7 +128,8 @@ impl ProvisioningService for Front {
             caller,
             traceparent: telemetry::traceparent().unwrap_or_default(),
         };
-        let accepted = self.ledger.clone().accept(accept).await?.into_inner();
+        let accepted = self.ledger.clone().accept(accept).await;
+        let accepted = accepted.map_err(away)?.into_inner();
         let operation = accepted
             .operation
             .ok_or_else(|| Status::internal("internal error; see the log"))?;
@@ -131,7 +144,8 @@ impl ProvisioningService for Front {
         &self,
         request: Request<provisioning::WatchOperationRequest>,
     ) -> Result<Response<Self::WatchOperationStream>, Status> {
-        let changes = self.provisioning.clone().watch_operation(request).await?;
+        let changes = self.provisioning.clone().watch_operation(request).await;
+        let changes = changes.map_err(away)?;
         Ok(changes.map(|changes| {
             Box::pin(until_stopped(changes, self.stop.clone())) as Self::WatchOperationStream
         }))
@@ -144,6 +158,7 @@ impl ProvisioningService for Front {
         upload::upload(self.ledger.clone(), request.into_inner())
             .await
             .map(Response::new)
+            .map_err(away)
     }
 }
 
@@ -176,6 +191,20 @@ impl FleetService for Front {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_client_is_told_that_status_is_away() {
+        let nowhere = tonic::transport::Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
+        let mut client = ProvisioningServiceClient::new(nowhere);
+        let request = provisioning::GetOperationRequest::default();
+        let broken = client.get_operation(request).await.unwrap_err();
+        assert_eq!(away(broken).code(), tonic::Code::Unavailable);
+        let torn = Status::from_error(std::io::Error::other("torn").into());
+        assert_eq!(torn.code(), tonic::Code::Unknown);
+        assert_eq!(away(torn).code(), tonic::Code::Unavailable);
+        let said = Status::not_found("by status itself");
+        assert_eq!(away(said).code(), tonic::Code::NotFound);
+    }
 
     #[tokio::test]
     async fn a_watch_ends_when_the_server_stops() {

@@ -175,6 +175,11 @@ pub(crate) struct Plan {
     pub(crate) end: Duration,
 }
 
+/// Faults that budgets learn from: after many of them they would rightly be too slow for what is asked here.
+const SLOWING: [&str; 2] = ["throttle_429", "throttle_no_retry_after"];
+/// Nothing more is asked so long before the end: what is left shall be over soon after it.
+const QUIET: Duration = Duration::from_secs(30);
+
 /// Work is under way before the first trouble.
 const FIRST_TROUBLE: Duration = Duration::from_secs(6);
 
@@ -261,7 +266,11 @@ fn deck(dice: &mut Dice) -> Vec<Trouble> {
     for name in FAULTS {
         deck.push(Trouble::Fault {
             name,
-            permille: dice.between(20, 200),
+            permille: if SLOWING.contains(&name) {
+                dice.between(10, 40)
+            } else {
+                dice.between(20, 200)
+            },
             held: millis(dice, 3000, 10_000),
         });
     }
@@ -272,7 +281,7 @@ fn work(dice: &mut Dice, length: Duration) -> Vec<(Duration, Work)> {
     let mut work = Vec::new();
     let mut at = Duration::ZERO;
     let mut runs = 0;
-    while at < length {
+    while at < length.saturating_sub(QUIET).max(length / 2) {
         work.push((
             at,
             Work::Run {
@@ -293,7 +302,7 @@ fn work(dice: &mut Dice, length: Duration) -> Vec<(Duration, Work)> {
             work.push((at + later, Work::Cancel { of: runs }));
         }
         runs += 1;
-        at += Duration::from_millis(dice.between(1000, 5000));
+        at += Duration::from_millis(dice.between(1500, 6000));
     }
     work.sort_by_key(|(at, _)| *at);
     work

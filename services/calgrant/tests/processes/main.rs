@@ -9,4 +9,5 @@ mod commands;
 mod killing;
 mod operating;
 mod python;
+mod rolling;
 mod set;
