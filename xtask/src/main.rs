@@ -3,6 +3,7 @@
 //! It depends on none of our crates: it builds `calgrant` and runs it as processes, the way a user does.
 
 mod bench;
+mod chaos;
 mod check;
 mod clock;
 mod demo;
@@ -40,6 +41,8 @@ enum Task {
     Bench(bench::Args),
     /// Start private Postgres and RabbitMQ servers, print their addresses, stop them on Ctrl-C.
     Servers(servers::Args),
+    /// Kill anything at any time, by a seeded plan, and prove that nothing is lost.
+    Chaos(chaos::Args),
     /// Run the budgets' code in a seeded world in virtual time, and print one line of JSON.
     Simulate(simulate::Args),
 }
@@ -65,6 +68,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Check => check::run_all(),
         Task::Bench(args) => bench::run_all(&args),
         Task::Servers(args) => servers::run(&args),
+        Task::Chaos(args) => chaos::run_all(&args),
         Task::Simulate(args) => simulate::run(&args),
     }
 }

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::clock::Stopwatch;
 use crate::signals;
@@ -164,10 +164,15 @@ impl Process {
 
     /// Ask it to stop, wait, and kill what is left of its group.
     pub(crate) fn stop(&mut self) {
+        self.stop_by(self.stop_by.0);
+    }
+
+    /// The same, by another signal.
+    pub(crate) fn stop_by(&mut self, signal: Signal) {
         if self.stopped {
             return;
         }
-        let (signal, limit) = self.stop_by;
+        let limit = self.stop_by.1;
         let had_signals = signals::count();
         signal_group(&self.child, signal);
         let watch = Stopwatch::start();
@@ -249,6 +254,31 @@ fn could_not_run(command: &Command) -> String {
     )
 }
 
+/// Like [`run`], and calls `serve` every few milliseconds; what the program started and left is ended with it.
+pub(crate) fn run_serving(command: &mut Command, mut serve: impl FnMut()) -> Result<ExitStatus> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .with_context(|| could_not_run(command))?;
+    let mut asked = 0;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        // It stops its processes in order; a second signal is passed on as well.
+        if signals::count() > asked {
+            asked = signals::count();
+            signal_alone(&child, Signal::INT);
+        }
+        serve();
+        thread::sleep(LOOK_EVERY);
+    };
+    signal_group(&child, Signal::KILL);
+    signals::check()?;
+    Ok(status)
+}
+
 fn wait(mut child: Child, mut meanwhile: impl FnMut()) -> Result<ExitStatus> {
     let mut last = Stopwatch::start();
     loop {
@@ -274,6 +304,13 @@ fn wait(mut child: Child, mut meanwhile: impl FnMut()) -> Result<ExitStatus> {
             return Err(interrupted.into());
         }
         thread::sleep(LOOK_EVERY);
+    }
+}
+
+fn signal_alone(child: &Child, signal: Signal) {
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        // It may have ended, which is what we want.
+        let _gone = kill_process(pid, signal);
     }
 }
 

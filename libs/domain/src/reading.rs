@@ -280,7 +280,7 @@ fn refusal(reason: Reason) -> Outcome {
         | Reason::Superseded
         | Reason::FolderRefused
         | Reason::DelegateEntry
-| Reason::NotGrantedHere
+        | Reason::NotGrantedHere
         | Reason::MailboxReplaced
         | Reason::ListNotRebuildable => Outcome::Refused,
         Reason::Kept => Outcome::KeptBy,

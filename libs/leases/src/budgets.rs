@@ -90,7 +90,7 @@ impl Budgets {
         })
     }
 
-    /// Renews the leases until `stop`, then gives back what is left of them.
+    /// Renews the leases until `stop`. What is left of them is given back by [`Self::give_back`].
     pub async fn renew(self, mut status: LeaseServiceClient<Channel>, stop: CancellationToken) {
         let mut told: Option<Instant> = None;
         while !stop.is_cancelled() {
@@ -112,12 +112,14 @@ impl Budgets {
         }
     }
 
-    /// Gives everything back. To be called when the last call has ended.
-    pub async fn give_back(&self, mut status: LeaseServiceClient<Channel>) {
+    /// Gives everything back. To be called when the last call has ended. Whether status has heard it.
+    pub async fn give_back(&self, mut status: LeaseServiceClient<Channel>) -> bool {
         self.with(|holder, _| holder.give_back());
-        if let Err(cause) = self.once(&mut status).await {
+        let heard = self.once(&mut status).await;
+        if let Err(cause) = &heard {
             debug!(%cause, "leases couldn't be given back; they run out by themselves");
         }
+        heard.is_ok()
     }
 
     /// What to ask the authority now. Whoever carries the answer hands it to [`Self::apply`]; [`Self::renew`] does both.

@@ -1,10 +1,35 @@
 //! Stopping: the signals that ask for it, and the tasks that are waited for.
 
-use std::{any::Any, fmt::Display, panic::AssertUnwindSafe, time::Duration};
+use std::{
+    any::Any,
+    fmt::Display,
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
 
 use futures::FutureExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{clock, settings::Fault};
+
+/// Longest time to stop that may be set, in seconds.
+const LONGEST_DRAIN_SECS: u64 = 3600;
+
+/// The setting `drain_secs` of a service: its longest wait for work under way when it is stopped.
+///
+/// # Errors
+/// It is longer than an hour, or 0.
+pub fn drain(service: &str, secs: u64) -> Result<Duration, Fault> {
+    if (1..=LONGEST_DRAIN_SECS).contains(&secs) {
+        return Ok(Duration::from_secs(secs));
+    }
+    Err(Fault {
+        setting: format!("{service}.drain_secs"),
+        value: secs.to_string(),
+        why: "1 second to an hour; less than the platform waits before it kills".to_owned(),
+    })
+}
 
 /// A token that SIGINT or SIGTERM cancels. A second signal ends the process at once, with status 130.
 #[must_use]
@@ -106,6 +131,55 @@ impl Tasks {
     }
 }
 
+/// A stop under way: what is left of its time, and at the end one line that says how it went.
+#[derive(Debug)]
+pub struct Stopping {
+    service: &'static str,
+    began: Instant,
+    limit: Duration,
+}
+
+impl Stopping {
+    /// A service begins to stop, and has so long.
+    #[must_use]
+    pub fn begin(service: &'static str, limit: Duration) -> Self {
+        Self {
+            service,
+            began: clock::instant(),
+            limit,
+        }
+    }
+
+    /// What is left of the time.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        self.limit
+            .saturating_sub(clock::instant().saturating_duration_since(self.began))
+    }
+
+    /// Says how it went: how many tasks had to be left, and whether the leases of budgets went back (`None` where there are none).
+    pub fn told(self, unfinished: usize, leases_returned: Option<bool>) {
+        let took = clock::instant().saturating_duration_since(self.began);
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let service = self.service;
+        let leases = match leases_returned {
+            None => "none held",
+            Some(true) => "returned",
+            Some(false) => "not returned, they run out by themselves",
+        };
+        if unfinished == 0 {
+            tracing::info!(unfinished, took_ms, leases, "{service} stopped in order");
+        } else {
+            tracing::warn!(
+                unfinished,
+                took_ms,
+                leases,
+                "{service} stopped with work under way; others do it again"
+            );
+        }
+    }
+}
+
 fn said(panic: &(dyn Any + Send)) -> String {
     panic
         .downcast_ref::<&str>()
@@ -117,6 +191,25 @@ fn said(panic: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_drain_has_bounds() {
+        assert_eq!(drain("api", 10), Ok(Duration::from_secs(10)));
+        for secs in [0, 3601] {
+            let fault = drain("api", secs).unwrap_err();
+            assert_eq!(fault.setting, "api.drain_secs");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_time_to_stop_runs_out() {
+        let stopping = Stopping::begin("test", Duration::from_secs(3600));
+        assert!(stopping.left() > Duration::from_secs(3500));
+        stopping.told(0, Some(true));
+        let over = Stopping::begin("test", Duration::ZERO);
+        assert_eq!(over.left(), Duration::ZERO);
+        over.told(1, None);
+    }
 
     #[tokio::test]
     async fn drains_those_that_stop_and_counts_those_that_do_not() {

@@ -51,7 +51,9 @@ async fn run(
     let mut done = 0;
     while done < jobs {
         claiming.start();
-        let claimed = store.claim_ready(CLAIM, CLAIM, at).await?;
+        let claimed = store
+            .claim_ready(CLAIM, CLAIM, uuid::Uuid::new_v4(), at)
+            .await?;
         claiming.stop();
         assert!(!claimed.is_empty(), "{done} of {jobs} were claimed");
         for batch in claimed.chunks(BATCH) {

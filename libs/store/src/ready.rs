@@ -39,7 +39,8 @@ const OVERDUE_PAGE: i64 = 5000;
 
 impl Store {
     /// Claims ready jobs, `limit` in all: for each tenant and lane what its window of `window` has room for, drawn evenly
-    /// from its operations. Interactive ones first; then all tenants alike.
+    /// from its operations. Interactive ones first; then all tenants alike. What is claimed is remembered under `claim` until
+    /// [`Self::settle_claim`].
     ///
     /// # Errors
     /// Postgres is away.
@@ -47,6 +48,7 @@ impl Store {
         &self,
         limit: u32,
         window: u32,
+        claim: Uuid,
         now: OffsetDateTime,
     ) -> Result<Vec<ReadyJob>, StoreError> {
         let lanes = self.lanes(now).await?;
@@ -67,8 +69,13 @@ impl Store {
                 let mut wanting_more = Vec::new();
                 for (tenant, operations) in tenants {
                     let room = share.min((limit as usize).saturating_sub(claimed.len()));
-                    let claim = || self.claim_lane(tenant, lane, operations, room, window, now);
-                    let jobs = retrying(claim).await?;
+                    let lane = Asked {
+                        tenant,
+                        lane,
+                        operations,
+                    };
+                    let jobs =
+                        retrying(|| self.claim_lane(&lane, room, window, claim, now)).await?;
                     if !jobs.is_empty() && jobs.len() == room {
                         wanting_more.push((tenant, operations));
                     }
@@ -103,13 +110,17 @@ impl Store {
 
     async fn claim_lane(
         &self,
-        tenant: &str,
-        lane: Lane,
-        operations: &[Uuid],
+        asked: &Asked<'_>,
         room: usize,
         window: u32,
+        claim: Uuid,
         now: OffsetDateTime,
     ) -> Result<Vec<ReadyJob>, StoreError> {
+        let Asked {
+            tenant,
+            lane,
+            operations,
+        } = *asked;
         let mut connection = self.connection().await?;
         let transaction = connection.transaction().await?;
         let sql = "SELECT pg_try_advisory_xact_lock($1, hashtext($2 || '/' || $3)) AS ours";
@@ -138,8 +149,55 @@ impl Store {
             &[&ids, &now],
         )
         .await?;
+        let claimed: Vec<Uuid> = found
+            .iter()
+            .map(|row| row.try_get("id"))
+            .collect::<Result<_, _>>()?;
+        if !claimed.is_empty() {
+            let sql = "INSERT INTO claim (id, claimed_at, jobs) VALUES ($1, $2, $3)";
+            run(&transaction, sql, &[&claim, &now, &claimed]).await?;
+        }
         transaction.commit().await?;
         found.iter().map(read).collect()
+    }
+
+    /// All of a claim is published, or given back.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn settle_claim(&self, claim: Uuid) -> Result<(), StoreError> {
+        let client = self.connection().await?;
+        client
+            .execute("DELETE FROM claim WHERE id = $1", &[&claim])
+            .await?;
+        Ok(())
+    }
+
+    /// Makes jobs ready again whose claim wasn't settled within `limit`: who claimed them may have died before they were
+    /// published. If they were, that is a harmless repeat. Answers how many.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn take_back_unsettled(
+        &self,
+        limit: Duration,
+        now: OffsetDateTime,
+    ) -> Result<u64, StoreError> {
+        retrying(|| self.take_back_unsettled_once(limit, now)).await
+    }
+
+    async fn take_back_unsettled_once(
+        &self,
+        limit: Duration,
+        now: OffsetDateTime,
+    ) -> Result<u64, StoreError> {
+        let sql = "WITH old AS (DELETE FROM claim WHERE claimed_at < $1 RETURNING claimed_at, jobs),
+                named AS (SELECT unnest(jobs) AS id, claimed_at FROM old),
+                page AS (SELECT j.id FROM job j JOIN named ON named.id = j.id AND named.claimed_at = j.published_at
+                    WHERE j.state = 'published' ORDER BY j.id FOR UPDATE OF j)
+            UPDATE job SET state = 'ready', not_before = $2 FROM page WHERE job.id = page.id";
+        let client = self.connection().await?;
+        Ok(client.execute(sql, &[&(now - limit), &now]).await?)
     }
 
     /// Puts jobs back that could not be published.
@@ -181,6 +239,13 @@ impl Store {
             .execute(sql, &[&(now - limit), &now, &OVERDUE_PAGE])
             .await?)
     }
+}
+
+/// A lane of a tenant, and its operations that have something ready.
+struct Asked<'a> {
+    tenant: &'a str,
+    lane: Lane,
+    operations: &'a [Uuid],
 }
 
 /// What each operation of a lane offers, and how many jobs the window has room for, at most `room`.

@@ -1,8 +1,11 @@
 //! Settings of the api: section `[api]`, or `CALGRANT_API_…` in the environment.
 
-use std::{net::SocketAddr, path::Path};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
-use calgrant_runtime::settings::{self, Fault};
+use calgrant_runtime::{
+    settings::{self, Fault},
+    shutdown,
+};
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
@@ -14,6 +17,7 @@ struct Raw {
     amqp_url: Option<String>,
     window: u32,
     listings: usize,
+    drain_secs: u64,
 }
 
 impl Default for Raw {
@@ -25,6 +29,7 @@ impl Default for Raw {
             amqp_url: None,
             window: 2000,
             listings: 4,
+            drain_secs: 10,
         }
     }
 }
@@ -42,6 +47,8 @@ pub struct Config {
     pub window: u32,
     /// How many operations are listed at the same time.
     pub listings: usize,
+    /// Longest wait for work under way when it is stopped (`drain_secs`, 10 seconds by default).
+    pub drain: Duration,
 }
 
 impl Config {
@@ -71,8 +78,13 @@ impl Config {
             .amqp_url
             .or_else(|| std::env::var("AMQP_URL").ok())
             .unwrap_or_else(|| "amqp://127.0.0.1:5672/%2f".into());
+        let drain = shutdown::drain("api", raw.drain_secs).unwrap_or_else(|fault| {
+            faults.push(fault);
+            Duration::ZERO
+        });
         match listen {
             Ok(listen) if faults.is_empty() => Ok(Self {
+                drain,
                 listen,
                 status_url: raw.status_url,
                 amqp_url,

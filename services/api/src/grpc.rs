@@ -1,27 +1,32 @@
 //! The front door. What isn't done here is passed on to status as it came, and its answer back, so that a
 //! client needs one address.
 
-use std::pin::Pin;
+use std::{error::Error, pin::Pin, time::Duration};
 
-use calgrant_contract::pb::{
-    fleet::v1::{
-        self as fleet, fleet_service_client::FleetServiceClient, fleet_service_server::FleetService,
+use calgrant_contract::{
+    pb::{
+        fleet::v1::{
+            self as fleet, fleet_service_client::FleetServiceClient,
+            fleet_service_server::FleetService,
+        },
+        ledger::v1::{
+            AcceptBackRequest, AcceptRequest, accept_back_request::Request as Back,
+            ledger_service_client::LedgerServiceClient,
+        },
+        provisioning::v1::{
+            self as provisioning, provisioning_service_client::ProvisioningServiceClient,
+            provisioning_service_server::ProvisioningService,
+        },
+        status::v1::{
+            self as status, status_service_client::StatusServiceClient,
+            status_service_server::StatusService,
+        },
     },
-    ledger::v1::{
-        AcceptBackRequest, AcceptRequest, accept_back_request::Request as Back,
-        ledger_service_client::LedgerServiceClient,
-    },
-    provisioning::v1::{
-        self as provisioning, provisioning_service_client::ProvisioningServiceClient,
-        provisioning_service_server::ProvisioningService,
-    },
-    status::v1::{
-        self as status, status_service_client::StatusServiceClient,
-        status_service_server::StatusService,
-    },
+    refusal,
 };
 use calgrant_runtime::telemetry;
-use futures::Stream;
+use futures::{Stream, StreamExt, stream};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, transport::Channel};
 use tracing::info;
 
@@ -37,16 +42,18 @@ pub struct Front {
     status: StatusServiceClient<Channel>,
     fleet: FleetServiceClient<Channel>,
     ledger: LedgerServiceClient<Channel>,
+    stop: CancellationToken,
 }
 
 impl Front {
-    /// A front door to the status service behind `channel`.
-    pub fn new(channel: Channel) -> Self {
+    /// A front door to the status service behind `channel`. Streams end with `stop`, so that their clients go on elsewhere.
+    pub fn new(channel: Channel, stop: CancellationToken) -> Self {
         Self {
             provisioning: ProvisioningServiceClient::new(channel.clone()),
             status: StatusServiceClient::new(channel.clone()),
             fleet: FleetServiceClient::new(channel.clone()),
             ledger: LedgerServiceClient::new(channel),
+            stop,
         }
     }
 }
@@ -71,8 +78,8 @@ impl Front {
             caller,
             traceparent: telemetry::traceparent().unwrap_or_default(),
         };
-        let accepted = self.ledger.clone().accept_back(accept).await?.into_inner();
-        told(accepted.operation)
+        let accepted = self.ledger.clone().accept_back(accept).await;
+        told(accepted.map_err(away)?.into_inner().operation)
     }
 }
 
@@ -96,9 +103,40 @@ macro_rules! pass_on {
             Self: 'b,
         {
             let mut client = self.$client.clone();
-            Box::pin(async move { client.$method(request).await })
+            Box::pin(async move { client.$method(request).await.map_err(away) })
         })+
     };
+}
+
+/// What a client is told when the connection to status can't be made, or breaks: tonic calls that unknown or cancelled, and only
+/// then does a status have a source.
+fn away(status: Status) -> Status {
+    if status.source().is_none() {
+        return status;
+    }
+    refusal::unavailable(
+        "status is away, or went away during the call; try again",
+        Duration::from_secs(1),
+    )
+}
+
+/// A stream that ends when this server does, in words by which a client knows that another one goes on with it.
+fn until_stopped<T: Send + 'static>(
+    changes: impl Stream<Item = Result<T, Status>> + Send + Unpin + 'static,
+    stop: CancellationToken,
+) -> impl Stream<Item = Result<T, Status>> + Send {
+    stream::unfold(Some((changes, stop)), |open| async move {
+        let (mut changes, stop) = open?;
+        let next = tokio::select! {
+            biased;
+            change = changes.next() => change.map(|change| change.map_err(away)),
+            () = stop.cancelled() => {
+                let why = "this server stops; resume after the last number, another one goes on";
+                return Some((Err(refusal::unavailable(why, Duration::ZERO)), None));
+            }
+        };
+        Some((next?, Some((changes, stop))))
+    })
 }
 
 #[tonic::async_trait]
@@ -123,8 +161,8 @@ impl ProvisioningService for Front {
             caller,
             traceparent: telemetry::traceparent().unwrap_or_default(),
         };
-        let accepted = self.ledger.clone().accept(accept).await?.into_inner();
-        told(accepted.operation)
+        let accepted = self.ledger.clone().accept(accept).await;
+        told(accepted.map_err(away)?.into_inner().operation)
     }
 
     async fn revoke_delegation(
@@ -170,8 +208,11 @@ impl ProvisioningService for Front {
         &self,
         request: Request<provisioning::WatchOperationRequest>,
     ) -> Result<Response<Self::WatchOperationStream>, Status> {
-        let changes = self.provisioning.clone().watch_operation(request).await?;
-        Ok(changes.map(|changes| Box::pin(changes) as Self::WatchOperationStream))
+        let changes = self.provisioning.clone().watch_operation(request).await;
+        let changes = changes.map_err(away)?;
+        Ok(changes.map(|changes| {
+            Box::pin(until_stopped(changes, self.stop.clone())) as Self::WatchOperationStream
+        }))
     }
 
     async fn upload_mailbox_list(
@@ -181,6 +222,7 @@ impl ProvisioningService for Front {
         upload::upload(self.ledger.clone(), request.into_inner())
             .await
             .map(Response::new)
+            .map_err(away)
     }
 }
 
@@ -207,5 +249,36 @@ impl FleetService for Front {
         fleet.resume_account(fleet::ResumeAccountRequest) -> fleet::Account;
         fleet.explain_pace(fleet::ExplainPaceRequest) -> fleet::ExplainPaceResponse;
         fleet.plan_capacity(fleet::PlanCapacityRequest) -> fleet::PlanCapacityResponse;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_is_told_that_status_is_away() {
+        let nowhere = tonic::transport::Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
+        let mut client = ProvisioningServiceClient::new(nowhere);
+        let request = provisioning::GetOperationRequest::default();
+        let broken = client.get_operation(request).await.unwrap_err();
+        assert_eq!(away(broken).code(), tonic::Code::Unavailable);
+        let torn = Status::from_error(std::io::Error::other("torn").into());
+        assert_eq!(torn.code(), tonic::Code::Unknown);
+        assert_eq!(away(torn).code(), tonic::Code::Unavailable);
+        let said = Status::not_found("by status itself");
+        assert_eq!(away(said).code(), tonic::Code::NotFound);
+    }
+
+    #[tokio::test]
+    async fn a_watch_ends_when_the_server_stops() {
+        let stop = CancellationToken::new();
+        let changes = stream::iter([Ok(1)]).chain(stream::pending());
+        let mut watched = Box::pin(until_stopped(Box::pin(changes), stop.clone()));
+        assert_eq!(watched.next().await.unwrap().unwrap(), 1);
+        stop.cancel();
+        let told = watched.next().await.unwrap().unwrap_err();
+        assert_eq!(told.code(), tonic::Code::Unavailable);
+        assert!(watched.next().await.is_none());
     }
 }

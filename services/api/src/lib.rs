@@ -15,7 +15,10 @@ pub mod pump;
 pub mod readers;
 pub mod upload;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use anyhow::anyhow;
 use calgrant_bus::Bus;
@@ -30,7 +33,11 @@ use calgrant_contract::pb::{
     status::v1::status_service_server::StatusServiceServer,
 };
 use calgrant_leases::{Budgets, breaches, wire};
-use calgrant_runtime::{clock, grpc as server, shutdown::Tasks, waiting};
+use calgrant_runtime::{
+    clock, grpc as server,
+    shutdown::{Stopping, Tasks},
+    waiting,
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport::Channel};
@@ -45,8 +52,8 @@ const SERVICES: &[&str] = &[
     "calgrant.status.v1.StatusService",
     "calgrant.fleet.v1.FleetService",
 ];
-/// Longest wait for requests under way at the end.
-const DRAIN: Duration = Duration::from_secs(10);
+/// Longest wait for the last renewal of leases.
+const RENEWAL: Duration = Duration::from_secs(3);
 
 /// Runs the api until `stop`.
 ///
@@ -71,7 +78,7 @@ pub async fn run_on(
     let channel = server::channel(&config.status_url).map_err(|fault| anyhow!("{fault}"))?;
     let (health, health_service) = server::Health::new();
     health.ready(SERVICES, false).await;
-    let front = Front::new(channel.clone());
+    let front = Front::new(channel.clone(), stop.clone());
     // Many clients, Python's among them, still ask by the alpha version.
     let described = || {
         tonic_reflection::server::Builder::configure()
@@ -96,27 +103,61 @@ pub async fn run_on(
     let planning = Planning {
         listings: config.listings,
         ledger: ledger.clone(),
-        leases,
+        leases: leases.clone(),
         tasks: tasks.clone(),
         stop: stop.clone(),
+        held: Arc::default(),
     };
+    let held = Arc::clone(&planning.held);
     tasks.spawn("planning", planning.run());
-    let Some(bus) =
-        waiting::until_ok("RabbitMQ", &stop, || Bus::connect(&config.amqp_url, "api")).await
-    else {
-        return Ok(());
-    };
-    tasks.spawn(
-        "pump",
-        pump::run(ledger, bus.clone(), config.window, stop.clone()),
-    );
+    let bus = waiting::until_ok("RabbitMQ", &stop, || Bus::connect(&config.amqp_url, "api")).await;
+    if let Some(bus) = &bus {
+        tasks.spawn(
+            "pump",
+            pump::run(ledger, bus.clone(), config.window, stop.clone()),
+        );
+    }
 
     stop.cancelled().await;
+    let stopping = Stopping::begin("api", config.drain);
     health.ready(SERVICES, false).await;
-    let left = tasks.drain(DRAIN).await;
-    bus.close().await;
-    info!(left, "api stopped");
+    let unfinished = tasks.drain(stopping.left()).await;
+    let returned = match held.get() {
+        Some(held) => Some(held.give_back(leases).await),
+        None => None,
+    };
+    if let Some(bus) = bus {
+        bus.close().await;
+    }
+    stopping.told(unfinished, returned);
     Ok(())
+}
+
+/// Budgets that are being renewed, until no call needs them any more.
+struct Held {
+    budgets: Budgets,
+    renewing: CancellationToken,
+    renewals: Tasks,
+}
+
+impl Held {
+    fn renew(budgets: Budgets, leases: LeaseServiceClient<Channel>) -> Self {
+        let renewing = CancellationToken::new();
+        let renewals = Tasks::new(renewing.clone());
+        renewals.spawn("leases", budgets.clone().renew(leases, renewing.clone()));
+        Self {
+            budgets,
+            renewing,
+            renewals,
+        }
+    }
+
+    /// Whether status has heard it.
+    async fn give_back(&self, leases: LeaseServiceClient<Channel>) -> bool {
+        self.renewing.cancel();
+        self.renewals.drain(RENEWAL).await;
+        self.budgets.give_back(leases).await
+    }
 }
 
 /// Starts the planners as soon as status says on which terms budgets are leased.
@@ -126,6 +167,7 @@ struct Planning {
     leases: LeaseServiceClient<Channel>,
     tasks: Tasks,
     stop: CancellationToken,
+    held: Arc<OnceLock<Held>>,
 }
 
 impl Planning {
@@ -136,6 +178,7 @@ impl Planning {
             leases,
             tasks,
             stop,
+            held,
         } = self;
         let asked = waiting::until_ok("status to say the terms of leases", &stop, || {
             let mut ledger = ledger.clone();
@@ -146,7 +189,8 @@ impl Planning {
         let process = uuid::Uuid::new_v4().simple();
         let budgets = Budgets::new(&process.to_string(), terms, clock::instant);
         breaches::count(&budgets);
-        tasks.spawn("leases", budgets.clone().renew(leases, stop.clone()));
+        // Listings that are being finished need their leases.
+        held.get_or_init(|| Held::renew(budgets.clone(), leases));
         let readers = Arc::new(Readers::new(ledger.clone(), budgets));
         for nr in 0..listings {
             tasks.spawn(

@@ -9,7 +9,7 @@ use calgrant_contract::pb::ledger::v1::{
 use calgrant_domain::JobId;
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
+use tonic::{Status, transport::Channel};
 use tracing::{debug, warn};
 
 /// Most jobs of one claim.
@@ -26,9 +26,10 @@ pub async fn run(
     window: u32,
     stop: CancellationToken,
 ) {
+    let mut unsettled = Vec::new();
     while !stop.is_cancelled() {
         let pause = if bus.is_up() {
-            pump(&mut ledger, &bus, window).await
+            pump(&mut ledger, &bus, window, &mut unsettled).await
         } else {
             Some(AWAY)
         };
@@ -41,19 +42,36 @@ pub async fn run(
     }
 }
 
+/// Tells status what became of claims; those it didn't hear of stay, and are taken back there if that takes too long.
+async fn settle(
+    ledger: &mut LedgerServiceClient<Channel>,
+    unsettled: &mut Vec<GiveBackRequest>,
+) -> Result<(), Status> {
+    while let Some(claim) = unsettled.first() {
+        ledger.give_back(claim.clone()).await?;
+        unsettled.remove(0);
+    }
+    Ok(())
+}
+
 /// One claim. Answers how long to pause before the next one, if at all.
 async fn pump(
     ledger: &mut LedgerServiceClient<Channel>,
     bus: &Bus,
     window: u32,
+    unsettled: &mut Vec<GiveBackRequest>,
 ) -> Option<Duration> {
-    let claimed = match ledger
-        .claim_ready(ClaimReadyRequest {
-            limit: CLAIM,
-            window,
-        })
-        .await
-    {
+    let claim = uuid::Uuid::new_v4().into_bytes().to_vec();
+    let request = ClaimReadyRequest {
+        limit: CLAIM,
+        window,
+        claim: claim.clone(),
+    };
+    let asked = async {
+        settle(ledger, unsettled).await?;
+        ledger.claim_ready(request).await
+    };
+    let claimed = match asked.await {
         Ok(answer) => answer.into_inner().jobs,
         Err(status) => {
             warn!(
@@ -101,15 +119,20 @@ async fn pump(
                 .filter_map(|((job, _), stored)| stored.err().map(|cause| (job.id, cause))),
         );
     }
-    let (_, cause) = failed.first()?;
-    warn!(error = %cause, jobs = failed.len(), "jobs couldn't be published; they become ready again");
-    let jobs = failed.into_iter().map(|(job, _)| job).collect();
-    if let Err(status) = ledger.give_back(GiveBackRequest { jobs }).await {
-        // Status takes overdue ones back by itself.
+    if let Some((_, cause)) = failed.first() {
+        warn!(error = %cause, jobs = failed.len(), "jobs couldn't be published; they become ready again");
+    }
+    let pause = (!failed.is_empty()).then_some(AWAY);
+    unsettled.push(GiveBackRequest {
+        jobs: failed.into_iter().map(|(job, _)| job).collect(),
+        claim,
+    });
+    if let Err(status) = settle(ledger, unsettled).await {
         warn!(
             error = status.message(),
-            "couldn't give jobs back; they become ready when they are overdue"
+            "couldn't say what was published; trying again"
         );
+        return Some(AWAY);
     }
-    Some(AWAY)
+    pause
 }

@@ -7,7 +7,10 @@ use std::{
 };
 
 use calgrant_budget::Terms;
-use calgrant_runtime::settings::{self, Fault};
+use calgrant_runtime::{
+    settings::{self, Fault},
+    shutdown,
+};
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
@@ -20,6 +23,7 @@ struct Raw {
     amqp_url: Option<String>,
     longest_call_millis: u64,
     abandoned_hold_millis: u64,
+    drain_secs: u64,
 }
 
 impl Default for Raw {
@@ -32,6 +36,7 @@ impl Default for Raw {
             amqp_url: None,
             longest_call_millis: 60_000,
             abandoned_hold_millis: 60_000,
+            drain_secs: 15,
         }
     }
 }
@@ -51,6 +56,8 @@ pub struct Config {
     /// minute by default), and for how long after that its place is kept (`abandoned_hold_millis`, a minute by default),
     /// because the server may go on working on it.
     pub terms: Terms,
+    /// Longest wait for work under way when it is stopped (`drain_secs`, 15 seconds by default).
+    pub drain: Duration,
 }
 
 impl Config {
@@ -78,6 +85,10 @@ impl Config {
                 });
             }
         }
+        let drain = shutdown::drain("status", raw.drain_secs).unwrap_or_else(|fault| {
+            faults.push(fault);
+            Duration::ZERO
+        });
         let listen = match listen {
             Ok(listen) if faults.is_empty() => listen,
             Ok(_) => return Err(faults),
@@ -89,6 +100,7 @@ impl Config {
             "postgres://calgrant@127.0.0.1:5432/calgrant",
         );
         Ok(Self {
+            drain,
             listen,
             database_url,
             database_ca_file: raw.database_ca_file,

@@ -44,6 +44,14 @@ fn operation(raw: &str) -> Result<OperationId, Status> {
     raw.parse().map_err(refuse::field("operation_id"))
 }
 
+/// A claim's id; none from one that knows of no claims.
+fn claim(raw: &[u8]) -> Result<Option<uuid::Uuid>, Status> {
+    if raw.is_empty() {
+        return Ok(None);
+    }
+    uuid("claim", raw).map(Some).map_err(refuse::field("claim"))
+}
+
 fn job_ids(raw: &[Vec<u8>]) -> Result<Vec<JobId>, Status> {
     raw.iter()
         .map(|id| uuid("jobs", id).map(JobId::from_uuid))
@@ -401,6 +409,7 @@ impl pb::ledger_service_server::LedgerService for Ledger {
             .claim_ready(
                 request.limit.clamp(1, 5000),
                 request.window.max(1),
+                claim(&request.claim)?.unwrap_or_else(uuid::Uuid::new_v4),
                 clock::now(),
             )
             .await
@@ -419,8 +428,17 @@ impl pb::ledger_service_server::LedgerService for Ledger {
         &self,
         request: Request<pb::GiveBackRequest>,
     ) -> Answer<pb::GiveBackResponse> {
-        let jobs = job_ids(&request.into_inner().jobs)?;
-        self.store.give_back(&jobs).await.map_err(refuse::store)?;
+        let request = request.into_inner();
+        let jobs = job_ids(&request.jobs)?;
+        if !jobs.is_empty() {
+            self.store.give_back(&jobs).await.map_err(refuse::store)?;
+        }
+        if let Some(claim) = claim(&request.claim)? {
+            self.store
+                .settle_claim(claim)
+                .await
+                .map_err(refuse::store)?;
+        }
         Ok(Response::new(pb::GiveBackResponse {}))
     }
 

@@ -35,7 +35,11 @@ use calgrant_contract::pb::{
     provisioning::v1::provisioning_service_server::ProvisioningServiceServer,
     status::v1::status_service_server::StatusServiceServer,
 };
-use calgrant_runtime::{clock, grpc, shutdown::Tasks, waiting};
+use calgrant_runtime::{
+    clock, grpc,
+    shutdown::{Stopping, Tasks},
+    waiting,
+};
 use calgrant_store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -55,8 +59,9 @@ const SERVICES: &[&str] = &[
 ];
 /// A job published longer ago is published again: its message is lost, or the repeat is harmless.
 const OVERDUE: Duration = Duration::from_secs(900);
+/// A claim that isn't settled by then: its pump may have died before it published.
+const UNSETTLED: Duration = Duration::from_secs(20);
 const SWEEP: Duration = Duration::from_secs(5);
-const DRAIN: Duration = Duration::from_secs(15);
 /// Pages of listings are larger than the usual 4 MiB.
 const LARGEST: usize = 64 << 20;
 
@@ -119,36 +124,38 @@ pub async fn run_on(
     tasks.spawn("grpc", grpc::serve(listener, routes, stop.clone()));
     info!(%address, "status serves gRPC at {address}");
 
-    if waiting::until_ok("Postgres", &stop, || store.migrate())
-        .await
-        .is_none()
-    {
-        return Ok(());
-    }
-    let Some(bus) = waiting::until_ok("RabbitMQ", &stop, || {
-        Bus::connect(&config.amqp_url, "status")
-    })
-    .await
-    else {
-        return Ok(());
+    let migrated = waiting::until_ok("Postgres", &stop, || store.migrate()).await;
+    let bus = match migrated {
+        Some(_) => {
+            waiting::until_ok("RabbitMQ", &stop, || {
+                Bus::connect(&config.amqp_url, "status")
+            })
+            .await
+        }
+        None => None,
     };
-    tasks.spawn(
-        "results",
-        results::run(store.clone(), bus.clone(), stop.clone()),
-    );
-    tasks.spawn(
-        "gauges",
-        operating::gauges::run(store.clone(), config.terms, stop.clone()),
-    );
-    tasks.spawn("records", records::run(store.clone(), stop.clone()));
-    tasks.spawn("sweep", sweep(store, stop.clone()));
-    health.ready(SERVICES, true).await;
+    if let Some(bus) = &bus {
+        tasks.spawn(
+            "results",
+            results::run(store.clone(), bus.clone(), stop.clone()),
+        );
+        tasks.spawn(
+            "gauges",
+            operating::gauges::run(store.clone(), config.terms, stop.clone()),
+        );
+        tasks.spawn("records", records::run(store.clone(), stop.clone()));
+        tasks.spawn("sweep", sweep(store, stop.clone()));
+        health.ready(SERVICES, true).await;
+    }
 
     stop.cancelled().await;
+    let stopping = Stopping::begin("status", config.drain);
     health.ready(SERVICES, false).await;
-    let left = tasks.drain(DRAIN).await;
-    bus.close().await;
-    info!(left, "status stopped");
+    let unfinished = tasks.drain(stopping.left()).await;
+    if let Some(bus) = bus {
+        bus.close().await;
+    }
+    stopping.told(unfinished, None);
     Ok(())
 }
 
@@ -163,6 +170,14 @@ async fn sweep(store: Store, stop: CancellationToken) {
                 "jobs were published and not heard of; they are ready again"
             ),
             Err(cause) => warn!(error = %cause, "couldn't look for overdue jobs; trying again"),
+        }
+        match store.take_back_unsettled(UNSETTLED, clock::now()).await {
+            Ok(0) => {}
+            Ok(jobs) => warn!(
+                jobs,
+                "jobs were claimed and perhaps never published; they are ready again"
+            ),
+            Err(cause) => warn!(error = %cause, "couldn't look for unsettled claims; trying again"),
         }
         match store.finish_endings(clock::now()).await {
             Ok(0) => {}

@@ -1,8 +1,11 @@
 //! Settings of the worker: section `[worker]`, or `CALGRANT_WORKER_…` in the environment.
 
-use std::{net::SocketAddr, path::Path};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
-use calgrant_runtime::settings::{self, Fault};
+use calgrant_runtime::{
+    settings::{self, Fault},
+    shutdown,
+};
 use serde::Deserialize;
 
 use crate::only::{Only, Part};
@@ -15,6 +18,7 @@ struct Raw {
     status_url: String,
     amqp_url: Option<String>,
     only: Vec<String>,
+    drain_secs: u64,
 }
 
 impl Default for Raw {
@@ -25,6 +29,7 @@ impl Default for Raw {
             status_url: "http://127.0.0.1:7102".into(),
             amqp_url: None,
             only: Vec::new(),
+            drain_secs: 25,
         }
     }
 }
@@ -40,6 +45,8 @@ pub struct Config {
     pub amqp_url: String,
     /// Which accounts it serves: `only = ["uni/online/sa-1"]`; all by default.
     pub only: Only,
+    /// Longest wait for work under way when it is stopped (`drain_secs`, 25 seconds by default).
+    pub drain: Duration,
 }
 
 impl Config {
@@ -75,12 +82,17 @@ impl Config {
             .or_else(|| std::env::var("AMQP_URL").ok())
             .unwrap_or_else(|| "amqp://127.0.0.1:5672/%2f".into());
         let listen = settings::checked_bind("worker.listen", &raw.listen, raw.insecure_remote);
+        let drain = shutdown::drain("worker", raw.drain_secs).unwrap_or_else(|fault| {
+            faults.push(fault);
+            Duration::ZERO
+        });
         let listen = match listen {
             Ok(listen) if faults.is_empty() => listen,
             Ok(_) => return Err(faults),
             Err(fault) => return Err([vec![fault], faults].concat()),
         };
         Ok(Self {
+            drain,
             listen,
             only: Only::new(parts),
             status_url: raw.status_url,

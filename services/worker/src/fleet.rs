@@ -48,7 +48,11 @@ pub async fn follow(
 ) {
     loop {
         let version = fleet.borrow().version.clone();
-        match ledger.fleet(&version).await {
+        // A status that hangs must not hold up a stop.
+        let Some(answer) = stop.run_until_cancelled(ledger.fleet(&version)).await else {
+            return;
+        };
+        match answer {
             Ok(answer) if answer.unchanged => {
                 let cancelled = cancelled(&answer);
                 let differs = fleet.borrow().cancelled != cancelled;

@@ -68,11 +68,12 @@ impl StatusLedger {
                 .map(|job| job.as_uuid().into_bytes().to_vec())
                 .collect(),
         };
-        let answer = self.client.clone().check_ended(request).await;
-        answer.map_or_else(
-            |_| vec![false; jobs.len()],
-            |answer| answer.into_inner().ended,
-        )
+        let mut client = self.client.clone();
+        let asked = client.check_ended(request);
+        match self.stop.run_until_cancelled(asked).await {
+            Some(Ok(answer)) => answer.into_inner().ended,
+            _ => vec![false; jobs.len()],
+        }
     }
 
     /// Says that an account is paused, or that it works again. Kept trying: an operator must see it.

@@ -22,16 +22,21 @@ pub mod shelf;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
+use calgrant_budget::Breaches;
 use calgrant_bus::Bus;
 use calgrant_contract::pb::ledger::v1::lease_service_client::LeaseServiceClient;
 use calgrant_domain::{Limits, SharedLimits, TenantName, TenantSpec};
 use calgrant_leases::{Budgets, breaches};
-use calgrant_runtime::{clock, grpc, shutdown::Tasks, waiting};
+use calgrant_runtime::{
+    clock, grpc,
+    shutdown::{Stopping, Tasks},
+    waiting,
+};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
-use tracing::info;
+use tonic::{service::Routes, transport::Channel};
+use tracing::{info, warn};
 
 pub use config::Config;
 
@@ -40,8 +45,10 @@ use crate::{fleet::Fleet, ledger::StatusLedger, only::Only};
 /// A tenant as it was started, the deliveries it may hold, and what stops it.
 type Running = (TenantSpec, u16, CancellationToken);
 
-/// Longest wait for calls in flight at the end.
-const DRAIN: Duration = Duration::from_secs(30);
+/// Longest wait for the last renewal of leases.
+const RENEWAL: Duration = Duration::from_secs(3);
+/// How often breaches are told.
+const BREACHES: Duration = Duration::from_secs(5);
 
 /// Runs the worker until `stop`, then finishes what is in flight.
 ///
@@ -73,41 +80,103 @@ pub async fn run_on(
     let channel = grpc::channel(&config.status_url).map_err(|fault| anyhow!("{fault}"))?;
     let leases = LeaseServiceClient::new(channel.clone());
     let ledger = StatusLedger::new(channel, stop.clone());
-    let Some(bus) = waiting::until_ok("RabbitMQ", &stop, || {
+    let bus = waiting::until_ok("RabbitMQ", &stop, || {
         Bus::connect(&config.amqp_url, "worker")
     })
-    .await
-    else {
-        return Ok(());
+    .await;
+    let held = match &bus {
+        Some(bus) => {
+            health.ready(&[], true).await;
+            work(&tasks, &config.only, bus, &leases, ledger, &stop).await
+        }
+        None => None,
     };
-    health.ready(&[], true).await;
 
+    stop.cancelled().await;
+    let stopping = Stopping::begin("worker", config.drain);
+    health.ready(&[], false).await;
+    let unfinished = tasks.drain(stopping.left()).await;
+    let returned = match held {
+        Some(held) => Some(held.give_back(leases).await),
+        None => None,
+    };
+    if let Some(bus) = bus {
+        bus.close().await;
+    }
+    stopping.told(unfinished, returned);
+    Ok(())
+}
+
+/// Serves all tenants until `stop`, from when status says which there are. Answers the budgets, which calls that are being finished
+/// still need.
+async fn work(
+    tasks: &Tasks,
+    only: &Only,
+    bus: &Bus,
+    leases: &LeaseServiceClient<Channel>,
+    ledger: StatusLedger,
+    stop: &CancellationToken,
+) -> Option<Held> {
     let (sender, mut fleet) = watch::channel(Arc::new(Fleet::default()));
     tasks.spawn("fleet", fleet::follow(ledger.clone(), sender, stop.clone()));
     let known = tokio::select! {
         () = stop.cancelled() => None,
         known = fleet.wait_for(|fleet| !fleet.version.is_empty()) => known.ok().map(|fleet| fleet.terms),
     };
-    let Some(terms) = known else { return Ok(()) };
     let replica = uuid::Uuid::new_v4().simple().to_string();
-    let budgets = Budgets::new(&replica, terms, clock::instant);
-    // Calls that are being finished need their leases.
-    let (renewing, renewals) = (CancellationToken::new(), Tasks::new(stop.clone()));
-    renewals.spawn(
-        "leases",
-        budgets.clone().renew(leases.clone(), renewing.clone()),
-    );
+    let budgets = Budgets::new(&replica, known?, clock::instant);
+    let renewing = CancellationToken::new();
+    let held = Held {
+        budgets: budgets.clone(),
+        renewals: Tasks::new(renewing.clone()),
+        renewing: renewing.clone(),
+    };
+    held.renewals
+        .spawn("leases", budgets.clone().renew(leases.clone(), renewing));
     breaches::count(&budgets);
-    supervise(&tasks, &ledger, &bus, fleet, &budgets, &config.only, &stop).await;
+    tasks.spawn("breaches", tell_breaches(budgets.clone(), stop.clone()));
+    supervise(tasks, &ledger, bus, fleet, &budgets, only, stop).await;
+    Some(held)
+}
 
-    health.ready(&[], false).await;
-    let left = tasks.drain(DRAIN).await;
-    renewing.cancel();
-    renewals.drain(DRAIN).await;
-    budgets.give_back(leases).await;
-    bus.close().await;
-    info!(left, "worker stopped");
-    Ok(())
+/// Budgets that are being renewed, until no call needs them any more.
+struct Held {
+    budgets: Budgets,
+    renewing: CancellationToken,
+    renewals: Tasks,
+}
+
+impl Held {
+    /// Whether status has heard it.
+    async fn give_back(self, leases: LeaseServiceClient<Channel>) -> bool {
+        self.renewing.cancel();
+        self.renewals.drain(RENEWAL).await;
+        self.budgets.give_back(leases).await
+    }
+}
+
+/// Says in the log how often exactness was at risk since it last said so.
+async fn tell_breaches(budgets: Budgets, stop: CancellationToken) {
+    let mut told = Breaches::default();
+    loop {
+        let on = stop
+            .run_until_cancelled(tokio::time::sleep(BREACHES))
+            .await
+            .is_some();
+        let now = budgets.breaches();
+        let (stall, clock) = (now.stalls - told.stalls, now.clock - told.clock);
+        if stall + clock > 0 {
+            warn!(
+                stall,
+                clock,
+                "this process went out of the bounds on which budgets are exact: calls left late, or clocks differ"
+            );
+        }
+        told = now;
+        if !on {
+            return;
+        }
+    }
 }
 
 /// The tenant without what pools and leases follow while they run.

@@ -170,7 +170,11 @@ impl Pool {
                 allowed = wanted;
             }
             tokio::select! {
-                () = self.shared.stop.cancelled() => return,
+                () = self.shared.stop.cancelled() => {
+                    // No permit is waited for any more: others do what hasn't been asked yet.
+                    self.stopped.send_replace(true);
+                    return;
+                }
                 changed = fleet.changed() => if changed.is_err() { return },
             }
         }

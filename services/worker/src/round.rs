@@ -46,7 +46,7 @@ pub struct Tools<'a> {
     pub lane: Lane,
     /// How long a call is awaited.
     pub longest_call: Duration,
-    /// Whether an operator stopped the account: then no permit is waited for.
+    /// Whether an operator stopped the account, or the process is stopping: then no permit is waited for.
     pub stopped: watch::Receiver<bool>,
     /// Where writes are ordered.
     pub ledger: &'a dyn Ledger,
@@ -278,7 +278,8 @@ impl Round<'_> {
                 Some(Err(BeginRefusal::Overtaken)) => {
                     mailbox.conclude(Reading::GaveUp(Reason::ChangedByLater))
                 }
-                None => mailbox.conclude(Reading::Retry),
+                // Nobody answered before this process was stopped: nothing was tried.
+                None => mailbox.conclude(Reading::Later(UNSETTLED_WAIT)),
             }
         }
         if slow {

@@ -309,6 +309,7 @@ impl House {
             let ended = match service {
                 Service::Api => {
                     let config = calgrant_api::Config {
+                        drain: Duration::from_secs(25),
                         listen,
                         status_url,
                         amqp_url,
@@ -319,6 +320,7 @@ impl House {
                 }
                 Service::Status => {
                     let config = calgrant_status::Config {
+                        drain: Duration::from_secs(25),
                         listen,
                         database_url,
                         database_ca_file: None,
@@ -334,6 +336,7 @@ impl House {
                 }
                 Service::Worker => {
                     let config = calgrant_worker::Config {
+                        drain: Duration::from_secs(25),
                         only,
                         listen,
                         status_url,

@@ -3,6 +3,7 @@
 //! Servers that `DATABASE_URL` or `AMQP_URL` name are used instead. What is missing is installed first ([`install`]).
 
 mod install;
+mod on_call;
 mod place;
 mod postgres;
 mod rabbitmq;
@@ -44,6 +45,8 @@ pub(crate) struct Wanted {
     pub(crate) directory: bool,
 }
 
+pub(crate) use on_call::OnCall;
+
 /// Options of `cargo xtask servers`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -78,9 +81,18 @@ impl Servers {
     ///
     /// To be called from the main thread, because the servers end with the thread that starts them.
     pub(crate) fn start(wanted: Wanted) -> Result<Self> {
+        Self::start_but(wanted, |name| env::var(name).ok())
+    }
+
+    /// Start both whatever the environment names: they will be killed and started again.
+    pub(crate) fn start_own(wanted: Wanted) -> Result<Self> {
+        Self::start_but(wanted, |_| None)
+    }
+
+    fn start_but(wanted: Wanted, named: fn(&'static str) -> Option<String>) -> Result<Self> {
         let mut attempt = 1;
         loop {
-            match Self::try_start(wanted) {
+            match Self::try_start(wanted, named) {
                 Err(error) if attempt < ATTEMPTS && is_port_taken(&error) => {
                     eprintln!("servers: a port was taken by somebody else, trying others");
                     attempt += 1;
@@ -90,8 +102,8 @@ impl Servers {
         }
     }
 
-    fn try_start(wanted: Wanted) -> Result<Self> {
-        let given = |name: &'static str| env::var(name).ok().map(|value| (name, value));
+    fn try_start(wanted: Wanted, named: fn(&'static str) -> Option<String>) -> Result<Self> {
+        let given = |name: &'static str| named(name).map(|value| (name, value));
         let (database, broker) = (given("DATABASE_URL"), given("AMQP_URL"));
         for (name, value) in [&database, &broker].into_iter().flatten() {
             eprintln!(

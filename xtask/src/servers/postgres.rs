@@ -25,8 +25,10 @@ const STOP_LIMIT: Duration = Duration::from_secs(15);
 pub(super) struct Postgres {
     process: Process,
     bin: Program,
+    place: PathBuf,
     data: PathBuf,
     port: u16,
+    fsync: bool,
 }
 
 impl Postgres {
@@ -48,37 +50,26 @@ impl Postgres {
         run_quietly(&mut initdb, &place.dir().join("initdb.log"))?;
 
         let [port] = free_ports()?;
-        let fsync = if fsync { "on" } else { "off" };
-        let mut server = bound(&program.bin.join("postgres"), user, "INT");
-        server.arg("-D").arg(&data);
-        for setting in [
-            "listen_addresses=127.0.0.1".to_owned(),
-            format!("port={port}"),
-            // No socket: its path must be short, and ours may be long.
-            "unix_socket_directories=".to_owned(),
-            format!("fsync={fsync}"),
-            format!("full_page_writes={fsync}"),
-            // Stays on: a server killed in the middle of a test loses no commit that it acknowledged.
-            "synchronous_commit=on".to_owned(),
-            "shared_buffers=64MB".to_owned(),
-            format!("max_connections={MAX_CONNECTIONS}"),
-        ] {
-            server.arg("-c").arg(setting);
-        }
-        server
-            .current_dir("/")
-            .env_clear()
-            .env("PATH", clean_path())
-            .env("LC_ALL", "C")
-            .env(MARK, place.dir());
-        let log = place.dir().join("postgres.log");
-        let process = Process::start("Postgres", &mut server, &log, Signal::INT, STOP_LIMIT)?;
+        let process = serve(program, place.dir(), &data, port, fsync)?;
         Ok(Self {
             process,
             bin: program.clone(),
+            place: place.dir().to_owned(),
             data,
             port,
+            fsync,
         })
+    }
+
+    /// Ends it the way a crash would: no checkpoint, no farewell to those who are connected.
+    pub(super) fn crash(&mut self) {
+        self.process.stop_by(Signal::QUIT);
+    }
+
+    /// Starts it again on its data, at its port. It takes connections when it has recovered.
+    pub(super) fn start_again(&mut self) -> Result<()> {
+        self.process = serve(&self.bin, &self.place, &self.data, self.port, self.fsync)?;
+        Ok(())
     }
 
     /// Wait until it takes connections, then make our database.
@@ -111,6 +102,35 @@ impl Postgres {
     pub(super) fn is_running(&mut self) -> bool {
         self.process.is_running()
     }
+}
+
+/// Starts the server of a cluster that is there.
+fn serve(program: &Program, place: &Path, data: &Path, port: u16, fsync: bool) -> Result<Process> {
+    let fsync = if fsync { "on" } else { "off" };
+    let mut server = bound(&program.bin.join("postgres"), program.user.as_ref(), "INT");
+    server.arg("-D").arg(data);
+    for setting in [
+        "listen_addresses=127.0.0.1".to_owned(),
+        format!("port={port}"),
+        // No socket: its path must be short, and ours may be long.
+        "unix_socket_directories=".to_owned(),
+        format!("fsync={fsync}"),
+        format!("full_page_writes={fsync}"),
+        // Stays on: a server killed in the middle of a test loses no commit that it acknowledged.
+        "synchronous_commit=on".to_owned(),
+        "shared_buffers=64MB".to_owned(),
+        format!("max_connections={MAX_CONNECTIONS}"),
+    ] {
+        server.arg("-c").arg(setting);
+    }
+    server
+        .current_dir("/")
+        .env_clear()
+        .env("PATH", clean_path())
+        .env("LC_ALL", "C")
+        .env(MARK, place);
+    let log = place.join("postgres.log");
+    Process::start("Postgres", &mut server, &log, Signal::INT, STOP_LIMIT)
 }
 
 /// The server writes its state into line 8 of this file, where `pg_ctl` looks too.

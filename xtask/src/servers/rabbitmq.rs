@@ -3,7 +3,8 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use rustix::process::Signal;
 use super::install::Program;
 use super::place::{MARK, Place};
 use super::{clean_path, free_ports};
-use crate::process::{Process, bound};
+use crate::process::{Process, bound, run_quietly, short};
 
 /// User and password: only this machine reaches it.
 const LOGIN: &str = "app";
@@ -21,12 +22,17 @@ const LOGIN: &str = "app";
 const START_LIMIT: Duration = Duration::from_secs(180);
 /// What it holds is thrown away, so it is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// Above it, who publishes is held up.
+const WATERMARK: &str = "512MB";
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 /// A running node.
 pub(super) struct RabbitMq {
     // The node stops first, then its port mapper.
     node: Process,
+    program: Program,
+    place: PathBuf,
+    environment: Vec<(&'static str, String)>,
     _epmd: Process,
     amqp: u16,
     management: Option<u16>,
@@ -58,40 +64,57 @@ impl RabbitMq {
         file("home/.erlang.cookie", &cookie()?)?;
 
         let environment = environment(&base, amqp, distribution, mapper);
-        let start =
-            |name: &str, path: &Path, log: &str, by: Signal, limit: Duration| -> Result<Process> {
-                let mut command = bound(path, user, "KILL");
-                command
-                    .current_dir("/")
-                    .env_clear()
-                    .env("PATH", clean_path())
-                    .env(MARK, place.dir());
-                command.envs(environment.iter().map(|(name, value)| (*name, value)));
-                let process =
-                    Process::start(name, &mut command, &place.dir().join(log), by, limit)?;
-                Ok(process)
-            };
         let epmd = start(
             "epmd",
             &program.epmd(),
-            "epmd.log",
+            program,
+            place.dir(),
+            &environment,
             Signal::TERM,
-            STOP_LIMIT,
         )?;
-        let server = program.bin.join("rabbitmq-server");
-        let node = start(
-            "RabbitMQ",
-            &server,
-            "rabbitmq-start.log",
-            Signal::KILL,
-            STOP_LIMIT,
-        )?;
+        let node = serve(program, place.dir(), &environment)?;
         Ok(Self {
             node,
+            program: program.clone(),
+            place: place.dir().to_owned(),
+            environment,
             _epmd: epmd,
             amqp,
             management,
         })
+    }
+
+    /// `kill -9`; its port mapper stays.
+    pub(super) fn kill(&mut self) {
+        self.node.stop_by(Signal::KILL);
+    }
+
+    /// Starts the node again on its data, at its ports. It takes connections when it has recovered.
+    pub(super) fn start_again(&mut self) -> Result<()> {
+        self.node = serve(&self.program, &self.place, &self.environment)?;
+        Ok(())
+    }
+
+    /// Raises a memory alarm, as if the node were short of memory, or ends it.
+    pub(super) fn alarm(&self, on: bool) -> Result<()> {
+        let watermark = if on { "10kB" } else { WATERMARK };
+        let node = self.environment.iter();
+        let node = node.filter(|(name, _)| *name == "RABBITMQ_NODENAME");
+        let mut command = short(
+            &self.program.bin.join("rabbitmqctl"),
+            self.program.user.as_ref(),
+        );
+        command.arg("-n").args(node.map(|(_, value)| value)).args([
+            "set_vm_memory_high_watermark",
+            "absolute",
+            watermark,
+        ]);
+        self.prepare(&mut command);
+        run_quietly(&mut command, &self.place.join("rabbitmqctl.log"))
+    }
+
+    fn prepare(&self, command: &mut Command) {
+        prepare(command, &self.place, &self.environment);
     }
 
     /// Wait until it speaks AMQP, and HTTP where that is wanted.
@@ -118,6 +141,46 @@ impl RabbitMq {
     }
 }
 
+/// Starts a node whose folders are there.
+fn serve(
+    program: &Program,
+    place: &Path,
+    environment: &[(&'static str, String)],
+) -> Result<Process> {
+    let server = program.bin.join("rabbitmq-server");
+    start(
+        "RabbitMQ",
+        &server,
+        program,
+        place,
+        environment,
+        Signal::KILL,
+    )
+}
+
+fn start(
+    name: &str,
+    path: &Path,
+    program: &Program,
+    place: &Path,
+    environment: &[(&'static str, String)],
+    stop_by: Signal,
+) -> Result<Process> {
+    let mut command = bound(path, program.user.as_ref(), "KILL");
+    prepare(&mut command, place, environment);
+    let log = place.join(format!("{}-start.log", name.to_lowercase()));
+    Process::start(name, &mut command, &log, stop_by, STOP_LIMIT)
+}
+
+fn prepare(command: &mut Command, place: &Path, environment: &[(&'static str, String)]) {
+    command
+        .current_dir("/")
+        .env_clear()
+        .env("PATH", clean_path())
+        .env(MARK, place)
+        .envs(environment.iter().map(|(name, value)| (*name, value)));
+}
+
 fn configuration(amqp: u16, management: Option<u16>) -> String {
     let mut text = format!(
         "loopback_users = none\n\
@@ -125,7 +188,7 @@ fn configuration(amqp: u16, management: Option<u16>) -> String {
          default_user = {LOGIN}\n\
          default_pass = {LOGIN}\n\
          disk_free_limit.absolute = 64MB\n\
-         vm_memory_high_watermark.absolute = 512MB\n\
+         vm_memory_high_watermark.absolute = {WATERMARK}\n\
          raft.wal_max_size_bytes = 67108864\n\
          log.console = false\n"
     );

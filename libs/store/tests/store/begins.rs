@@ -92,6 +92,34 @@ async fn a_later_operation_wins_and_an_unsettled_write_is_waited_for() {
     );
 }
 
+#[tokio::test]
+async fn what_was_read_before_the_last_write_was_settled_is_read_again() {
+    let world = World::new().await;
+    world.bulk(0, 0..1).await;
+    world.bulk(1, 0..1).await;
+    let mut jobs = world.claim_all().await;
+    jobs.sort_by_key(|job| job.operation);
+    let (earlier, later) = (&jobs[0], &jobs[1]);
+    // Both have read the list; the earlier one begins, writes and is settled before the later one asks.
+    world.begin(earlier.id, rights("Reviewer")).await.unwrap();
+    world
+        .apply(&[result(earlier, Reading::Wrote(author()))])
+        .await;
+    assert_eq!(
+        world.begin(later.id, rights("Reviewer")).await,
+        Err(BeginRefusal::Unsettled),
+        "its before-image is what the earlier one has changed"
+    );
+    let waits = Reading::Later(std::time::Duration::ZERO);
+    world.apply(&[result(later, waits)]).await;
+    let again = world.claim_all_at(50).await.remove(0);
+    // Handed out anew, whatever it reads is how things are now.
+    assert_eq!(
+        world.begin(again.id, rights("Editor")).await,
+        Ok(rights("Editor"))
+    );
+}
+
 impl World {
     /// The job of an operation that was accepted a millisecond before another, and is listed only now.
     async fn bulk_before(

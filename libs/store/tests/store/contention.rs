@@ -103,7 +103,9 @@ async fn nothing_deadlocks() {
                 4 => {
                     let given: Vec<_> = order.iter().take(100).map(|job| job.id).collect();
                     store.give_back(&given).await?;
-                    store.claim_ready(50, 1000, at(32)).await?;
+                    store
+                        .claim_ready(50, 1000, uuid::Uuid::new_v4(), at(32))
+                        .await?;
                     store
                         .take_back_overdue(Duration::from_secs(1), at(33))
                         .await?;

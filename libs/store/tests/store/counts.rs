@@ -125,7 +125,10 @@ impl Case {
                 lost_is_fine(store.finish_listing(id, PLANNER, failure, now).await);
             }
             Step::Claim { limit } => {
-                let claimed = store.claim_ready(*limit, 6, now).await.unwrap();
+                let claimed = store
+                    .claim_ready(*limit, 6, uuid::Uuid::new_v4(), now)
+                    .await
+                    .unwrap();
                 self.handed_out
                     .extend(claimed.into_iter().map(|ready| ready.job));
             }

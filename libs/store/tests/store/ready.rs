@@ -7,7 +7,7 @@ use calgrant_domain::{Lane, OperationId, Reading};
 use calgrant_store::ReadyJob;
 use calgrant_testkit::sample::{self, listed_operation};
 
-use crate::world::{World, at, author, result};
+use crate::world::{CLAIM, World, at, author, result};
 
 fn by_operation(claimed: &[ReadyJob]) -> BTreeMap<OperationId, usize> {
     let mut counts = BTreeMap::new();
@@ -47,7 +47,7 @@ async fn two_claimers_never_exceed_a_window() {
             } else {
                 &other
             };
-            store.claim_ready(40, 100, at(20))
+            store.claim_ready(40, 100, uuid::Uuid::new_v4(), at(20))
         });
         for part in futures::future::join_all(claims).await {
             claimed.extend(part.unwrap());
@@ -186,4 +186,22 @@ async fn what_is_overdue_is_ready_again() {
     let again = world.claim_at(10, 10, 1001).await;
     assert_eq!(again.len(), 2);
     assert!(again.iter().all(|ready| ready.job.delivery == 2));
+}
+
+#[tokio::test]
+async fn what_a_pump_claimed_and_never_published_is_ready_again() {
+    let world = World::new().await;
+    world.bulk(0, 0..3).await;
+    let claimed = world.claim_all_at(20).await;
+    let limit = Duration::from_secs(20);
+    let taken_back = |at_second| world.store.take_back_unsettled(limit, at(at_second));
+    assert_eq!(taken_back(40).await.unwrap(), 0, "too early");
+    // One has ended meanwhile: it was published after all.
+    world
+        .apply(&[result(&claimed[0], Reading::Seen(author()))])
+        .await;
+    assert_eq!(taken_back(41).await.unwrap(), 2);
+    assert_eq!(world.claim_all_at(42).await.len(), 2);
+    world.store.settle_claim(CLAIM).await.unwrap();
+    assert_eq!(taken_back(100).await.unwrap(), 0, "they are published");
 }

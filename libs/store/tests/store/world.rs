@@ -15,6 +15,9 @@ pub(crate) fn at(seconds: u64) -> OffsetDateTime {
     OffsetDateTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + seconds)
 }
 
+/// Under which these tests claim.
+pub(crate) const CLAIM: uuid::Uuid = uuid::Uuid::from_u128(7);
+
 pub(crate) struct World {
     pub(crate) database: Database,
     pub(crate) store: Store,
@@ -92,7 +95,7 @@ impl World {
 
     pub(crate) async fn claim_at(&self, limit: u32, window: u32, seconds: u64) -> Vec<ReadyJob> {
         self.store
-            .claim_ready(limit, window, at(seconds))
+            .claim_ready(limit, window, CLAIM, at(seconds))
             .await
             .unwrap()
     }

@@ -9,5 +9,6 @@ mod commands;
 mod killing;
 mod operating;
 mod python;
+mod rolling;
 mod set;
 mod taking_back;

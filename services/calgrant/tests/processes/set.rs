@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
-    sync::mpsc,
+    sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
@@ -36,6 +36,7 @@ pub(crate) struct Set {
 struct Process {
     child: Child,
     address: String,
+    said: Arc<Mutex<Vec<String>>>,
 }
 
 impl Drop for Process {
@@ -102,6 +103,8 @@ impl Set {
         drop(before);
         let mut child = command.spawn().unwrap();
         let (sender, receiver) = mpsc::channel();
+        let said: Arc<Mutex<Vec<String>>> = Arc::default();
+        let kept = Arc::clone(&said);
         let log = BufReader::new(child.stderr.take().unwrap());
         // The log is read to its end, or the process would block on a full pipe; it is shown if the test fails.
         std::thread::spawn(move || {
@@ -115,12 +118,18 @@ impl Set {
                     let _late = sender.send(address);
                 }
                 eprintln!("{name}: {line}");
+                kept.lock().unwrap().push(line);
             }
         });
         let address = receiver
             .recv_timeout(LIMIT)
             .unwrap_or_else(|_| panic!("{name} said no address"));
-        self.processes.insert(name, Process { child, address });
+        let process = Process {
+            child,
+            address,
+            said,
+        };
+        self.processes.insert(name, process);
     }
 
     /// `kill -9`, and started again.
@@ -128,6 +137,28 @@ impl Set {
         let process = self.processes.get_mut(name).unwrap();
         process.child.kill().unwrap();
         process.child.wait().unwrap();
+        self.run(name);
+    }
+
+    /// SIGTERM; started again when it has ended in order, and has said so.
+    pub(crate) async fn stop_and_run(&mut self, name: &'static str) {
+        let process = self.processes.get_mut(name).unwrap();
+        let pid = process.child.id().to_string();
+        let asked = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        assert!(asked.success());
+        let mut ended = None;
+        eventually_within(LIMIT, "the process ends", async || {
+            ended = process.child.try_wait().unwrap();
+            ended.is_some()
+        })
+        .await;
+        assert!(ended.unwrap().success(), "{name}: {ended:?}");
+        let said = Arc::clone(&process.said);
+        let line = format!("{name} stopped in order");
+        eventually_within(LIMIT, "it says how it went", async || {
+            said.lock().unwrap().iter().any(|said| said.contains(&line))
+        })
+        .await;
         self.run(name);
     }
 

@@ -1,0 +1,366 @@
+//! What happens when: a pure function of the seed.
+//!
+//! Troubles are dealt like cards: every kind comes once before any comes again, so that a short run meets them all. The simulator
+//! itself is neither killed nor stopped: it is the judge, and holds what is true. Its own troubles are the faults it can be told.
+
+use std::{fmt, time::Duration};
+
+use calgrant_simulator::FAULTS;
+
+use crate::dice::Dice;
+
+/// A service, of which several processes run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Service {
+    Api,
+    Status,
+    Worker,
+}
+
+impl Service {
+    /// The subcommand, and the prefix of its settings.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Status => "status",
+            Self::Worker => "worker",
+        }
+    }
+}
+
+/// How many processes of each service run.
+pub(crate) const SET: [(Service, u8); 3] = [
+    (Service::Status, 2),
+    (Service::Api, 2),
+    (Service::Worker, 3),
+];
+
+/// The worker whose clock runs fast.
+pub(crate) const FAST: Process = Process {
+    service: Service::Worker,
+    number: 3,
+};
+
+/// One process, by number from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Process {
+    pub(crate) service: Service,
+    pub(crate) number: u8,
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.service.word(), self.number)
+    }
+}
+
+/// Every process.
+pub(crate) fn processes() -> impl Iterator<Item = Process> {
+    SET.into_iter()
+        .flat_map(|(service, count)| (1..=count).map(move |number| Process { service, number }))
+}
+
+/// A connection in whose middle we stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Link {
+    Database,
+    Broker,
+    Status,
+    Exchange,
+}
+
+impl Link {
+    pub(crate) const ALL: [Self; 4] = [Self::Database, Self::Broker, Self::Status, Self::Exchange];
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Database => "the database",
+            Self::Broker => "the broker",
+            Self::Status => "status",
+            Self::Exchange => "Exchange",
+        }
+    }
+}
+
+/// What goes wrong, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// `kill -9`, and started again.
+    Kill { process: Process, down: Duration },
+    /// SIGTERM, and started again when it has ended.
+    Terminate { process: Process, down: Duration },
+    /// SIGSTOP, then SIGCONT.
+    Suspend { process: Process, held: Duration },
+    /// `kill -9` of RabbitMQ, and started again on its data.
+    KillBroker { down: Duration },
+    /// Postgres stopped as by a crash, and started again on its data.
+    KillDatabase { down: Duration },
+    /// RabbitMQ is short of memory: it reads from nobody who publishes.
+    MemoryAlarm { held: Duration },
+    /// All connections are cut, and new ones refused for a while.
+    Cut { link: Link, down: Duration },
+    /// Nothing goes through any connection, but none breaks.
+    Stall { link: Link, held: Duration },
+    /// A fault of the simulator's, by so many in a thousand calls.
+    Fault {
+        name: &'static str,
+        permille: u64,
+        held: Duration,
+    },
+    /// Reads show writes only so much later.
+    ReadLag { lag: Duration, held: Duration },
+    /// The database's clock is set to so many milliseconds before or after the true time.
+    SetDatabaseClock { millis: i64 },
+}
+
+impl Trouble {
+    /// How it is counted.
+    pub(crate) fn label(&self) -> String {
+        match self {
+            Self::Kill { process, .. } => format!("kill -9 of {process}"),
+            Self::Terminate { process, .. } => format!("SIGTERM to {process}"),
+            Self::Suspend { process, .. } => format!("SIGSTOP and SIGCONT of {process}"),
+            Self::KillBroker { .. } => "kill -9 of RabbitMQ".to_owned(),
+            Self::KillDatabase { .. } => "Postgres stopped immediately".to_owned(),
+            Self::MemoryAlarm { .. } => "memory alarm of RabbitMQ".to_owned(),
+            Self::Cut { link, .. } => format!("connections to {} cut", link.word()),
+            Self::Stall { link, .. } => format!("connections to {} stalled", link.word()),
+            Self::Fault { name, .. } => format!("fault {name}"),
+            Self::ReadLag { .. } => "reads lag behind writes".to_owned(),
+            Self::SetDatabaseClock { .. } => "the database's clock set".to_owned(),
+        }
+    }
+
+    fn held(&mut self) -> Option<&mut Duration> {
+        match self {
+            Self::Kill { down: held, .. }
+            | Self::Terminate { down: held, .. }
+            | Self::Suspend { held, .. }
+            | Self::KillBroker { down: held }
+            | Self::KillDatabase { down: held }
+            | Self::MemoryAlarm { held }
+            | Self::Cut { down: held, .. }
+            | Self::Stall { held, .. }
+            | Self::Fault { held, .. }
+            | Self::ReadLag { held, .. } => Some(held),
+            Self::SetDatabaseClock { .. } => None,
+        }
+    }
+}
+
+/// What is asked of the set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// A run. Places are taken modulo what there is.
+    Run {
+        tenant: usize,
+        trustee: usize,
+        role: usize,
+        group: usize,
+        interactive: bool,
+        validate_only: bool,
+    },
+    /// The run of this number again, under its `request_id`.
+    Repeat { of: usize },
+    /// The run of this number is cancelled.
+    Cancel { of: usize },
+}
+
+/// Everything that happens, each part in the order of time since the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) troubles: Vec<(Duration, Trouble)>,
+    pub(crate) work: Vec<(Duration, Work)>,
+    /// When nothing is wrong any more.
+    pub(crate) end: Duration,
+}
+
+/// Faults that budgets learn from: after many of them they would rightly be too slow for what is asked here.
+const SLOWING: [&str; 2] = ["throttle_429", "throttle_no_retry_after"];
+/// Nothing more is asked so long before the end: what is left shall be over soon after it.
+const QUIET: Duration = Duration::from_secs(30);
+
+/// Work is under way before the first trouble.
+const FIRST_TROUBLE: Duration = Duration::from_secs(6);
+
+/// The plan of a seed for a run of `length`.
+pub(crate) fn plan(seed: u64, length: Duration) -> Plan {
+    Plan {
+        troubles: troubles(&mut Dice::new(seed), length),
+        work: work(&mut Dice::new(!seed), length),
+        end: length,
+    }
+}
+
+fn troubles(dice: &mut Dice, length: Duration) -> Vec<(Duration, Trouble)> {
+    let mut troubles = Vec::new();
+    let mut at = FIRST_TROUBLE;
+    loop {
+        let mut deck = deck(dice);
+        dice.shuffle(&mut deck);
+        for mut trouble in deck {
+            if at + Duration::from_secs(2) > length {
+                return troubles;
+            }
+            if let Some(held) = trouble.held() {
+                *held = (*held).min(length - at);
+            }
+            troubles.push((at, trouble));
+            at += Duration::from_millis(dice.between(800, 3000));
+        }
+    }
+}
+
+/// Seconds, forward or back.
+fn step(dice: &mut Dice) -> i64 {
+    let millis = i64::try_from(dice.between(1000, 10_000)).unwrap_or(1000);
+    if dice.percent(50) { millis } else { -millis }
+}
+
+/// Every kind once.
+fn deck(dice: &mut Dice) -> Vec<Trouble> {
+    let millis = |dice: &mut Dice, from, to| Duration::from_millis(dice.between(from, to));
+    let mut deck = vec![
+        Trouble::KillBroker {
+            down: millis(dice, 0, 5000),
+        },
+        Trouble::KillDatabase {
+            down: millis(dice, 0, 5000),
+        },
+        Trouble::MemoryAlarm {
+            held: millis(dice, 3000, 12_000),
+        },
+        Trouble::ReadLag {
+            lag: millis(dice, 500, 8000),
+            held: millis(dice, 8000, 20_000),
+        },
+        Trouble::SetDatabaseClock { millis: step(dice) },
+    ];
+    for process in processes() {
+        deck.push(Trouble::Kill {
+            process,
+            down: millis(dice, 0, 6000),
+        });
+        deck.push(Trouble::Terminate {
+            process,
+            down: millis(dice, 0, 3000),
+        });
+        deck.push(Trouble::Suspend {
+            process,
+            held: millis(dice, 1000, 30_000),
+        });
+    }
+    for link in Link::ALL {
+        deck.push(Trouble::Cut {
+            link,
+            down: millis(dice, 0, 4000),
+        });
+        // What is held up on the way to Exchange would arrive there in one heap, whatever budget it left under.
+        if link != Link::Exchange {
+            deck.push(Trouble::Stall {
+                link,
+                held: millis(dice, 1000, 20_000),
+            });
+        }
+    }
+    for name in FAULTS {
+        deck.push(Trouble::Fault {
+            name,
+            permille: if SLOWING.contains(&name) {
+                dice.between(10, 40)
+            } else {
+                dice.between(20, 200)
+            },
+            held: millis(dice, 3000, 10_000),
+        });
+    }
+    deck
+}
+
+fn work(dice: &mut Dice, length: Duration) -> Vec<(Duration, Work)> {
+    let mut work = Vec::new();
+    let mut at = Duration::ZERO;
+    let mut runs = 0;
+    while at < length.saturating_sub(QUIET).max(length / 2) {
+        work.push((
+            at,
+            Work::Run {
+                tenant: dice.place(64),
+                trustee: dice.place(64),
+                role: dice.place(64),
+                group: dice.place(64),
+                interactive: dice.percent(25),
+                validate_only: dice.percent(5),
+            },
+        ));
+        if dice.percent(30) {
+            let later = Duration::from_millis(dice.between(0, 5000));
+            work.push((at + later, Work::Repeat { of: runs }));
+        }
+        if dice.percent(20) {
+            let later = Duration::from_millis(dice.between(0, 8000));
+            work.push((at + later, Work::Cancel { of: runs }));
+        }
+        runs += 1;
+        at += Duration::from_millis(dice.between(1500, 6000));
+    }
+    work.sort_by_key(|(at, _)| *at);
+    work
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const MINUTES: Duration = Duration::from_secs(180);
+
+    #[test]
+    fn a_seed_is_a_plan() {
+        assert_eq!(plan(7, MINUTES), plan(7, MINUTES));
+        assert_ne!(plan(7, MINUTES), plan(8, MINUTES));
+    }
+
+    #[test]
+    fn three_minutes_meet_every_trouble() {
+        for seed in 0..50 {
+            let all: BTreeSet<_> = deck(&mut Dice::new(seed))
+                .iter()
+                .map(Trouble::label)
+                .collect();
+            let met: BTreeSet<_> = plan(seed, MINUTES)
+                .troubles
+                .iter()
+                .map(|(_, trouble)| trouble.label())
+                .collect();
+            let missing: Vec<_> = all.difference(&met).collect();
+            assert!(missing.is_empty(), "{seed}: {missing:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_wrong_after_the_end() {
+        for seed in 0..50 {
+            let plan = plan(seed, MINUTES);
+            for (at, mut trouble) in plan.troubles {
+                let until = at + trouble.held().map_or(Duration::ZERO, |held| *held);
+                assert!(until <= plan.end, "{seed}: {trouble:?} at {at:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_repeated_or_cancelled_was_run() {
+        for seed in 0..50 {
+            let plan = plan(seed, MINUTES);
+            let mut runs = 0;
+            for (_, work) in plan.work {
+                match work {
+                    Work::Run { .. } => runs += 1,
+                    Work::Repeat { of } | Work::Cancel { of } => assert!(of < runs),
+                }
+            }
+        }
+    }
+}
