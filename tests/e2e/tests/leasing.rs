@@ -95,6 +95,7 @@ impl Statuses {
                 listen,
                 database_url: database.url().to_owned(),
                 database_ca_file: None,
+                drain: Duration::from_secs(5),
                 terms: Terms::default(),
                 amqp_url: vhost.url().to_owned(),
             };
