@@ -246,6 +246,7 @@ impl Tenant {
                     })
                     .collect(),
                 workers: IN_FLIGHT,
+                ..AccountSpec::default()
             });
         }
         Ok(TenantSpec {
