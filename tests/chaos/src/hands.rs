@@ -14,7 +14,7 @@ use tokio::{net::TcpStream, sync::Mutex};
 use crate::{
     database::Database,
     exchange::Exchange,
-    plan::{Link, Trouble},
+    plan::{Link, Service, Trouble},
     servers::Servers,
     set::Set,
     wire::{Flow, Wire},
@@ -31,7 +31,7 @@ pub(crate) struct Tally {
     pub(crate) kills: u64,
     pub(crate) broker_restarts: u64,
     pub(crate) database_restarts: u64,
-    /// Writes that had begun and not ended, whenever something was killed, held or cut.
+    /// Writes that had begun and not ended, whenever a worker was killed or held, or cut off from Exchange.
     pub(crate) writes_under_way: u64,
 }
 
@@ -56,11 +56,7 @@ impl Hands {
     /// # Errors
     /// It couldn't be made, or not ended.
     pub(crate) async fn make(&self, trouble: Trouble) -> anyhow::Result<()> {
-        let disturbs = !matches!(
-            trouble,
-            Trouble::Fault { .. } | Trouble::ReadLag { .. } | Trouble::SetDatabaseClock { .. }
-        );
-        let under_way = if disturbs {
+        let under_way = if loses_writes(&trouble) {
             self.database.writes_under_way().await
         } else {
             0
@@ -176,6 +172,17 @@ impl Hands {
         self.exchange
             .put("dials", &json!({"faults": *faults}))
             .await
+    }
+}
+
+/// Whether a write that is under way may be done without anybody having heard of it.
+fn loses_writes(trouble: &Trouble) -> bool {
+    match trouble {
+        Trouble::Kill { process, .. }
+        | Trouble::Terminate { process, .. }
+        | Trouble::Suspend { process, .. } => process.service == Service::Worker,
+        Trouble::Cut { link, .. } => *link == Link::Exchange,
+        _ => false,
     }
 }
 

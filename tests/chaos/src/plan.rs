@@ -302,7 +302,7 @@ fn work(dice: &mut Dice, length: Duration) -> Vec<(Duration, Work)> {
             work.push((at + later, Work::Cancel { of: runs }));
         }
         runs += 1;
-        at += Duration::from_millis(dice.between(1500, 6000));
+        at += Duration::from_millis(dice.between(2000, 7000));
     }
     work.sort_by_key(|(at, _)| *at);
     work
