@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::ensure;
 use calgrant_runtime::clock;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{net::TcpStream, sync::Mutex};
 
 use crate::{
@@ -46,7 +46,7 @@ pub(crate) struct Hands {
     pub(crate) broker: String,
     /// Troubles of one thing wait for each other.
     pub(crate) turns: BTreeMap<&'static str, Mutex<()>>,
-    pub(crate) faults: Mutex<BTreeMap<&'static str, f64>>,
+    pub(crate) faults: Mutex<BTreeMap<&'static str, Value>>,
     pub(crate) tally: Plain<Tally>,
 }
 
@@ -93,12 +93,17 @@ impl Hands {
             Trouble::Fault {
                 name,
                 permille,
+                app,
                 held,
             } => {
                 #[expect(clippy::cast_precision_loss, reason = "a small number")]
                 let rate = permille as f64 / 1000.0;
                 self.change_faults(|faults| {
-                    faults.insert(name, rate);
+                    let fault = match app {
+                        Some(app) => json!({"rate": rate, "app": app}),
+                        None => json!(rate),
+                    };
+                    faults.insert(name, fault);
                 })
                 .await?;
                 tokio::time::sleep(held).await;
@@ -165,7 +170,7 @@ impl Hands {
 
     async fn change_faults(
         &self,
-        change: impl FnOnce(&mut BTreeMap<&'static str, f64>),
+        change: impl FnOnce(&mut BTreeMap<&'static str, Value>),
     ) -> anyhow::Result<()> {
         let mut faults = self.faults.lock().await;
         change(&mut faults);

@@ -207,6 +207,11 @@ fn write_out(text: &mut String, tenant: &Tenant) -> std::fmt::Result {
 }
 
 impl Tenant {
+    /// Client ids of the accounts that write.
+    pub(crate) fn grantors(&self) -> impl Iterator<Item = &'static str> {
+        self.clients.into_iter().skip(1)
+    }
+
     /// As it is applied. `secret` keeps a secret in a file, and says which.
     ///
     /// # Errors
