@@ -36,18 +36,18 @@ pub fn drain(service: &str, secs: u64) -> Result<Duration, Fault> {
 pub fn on_signal() -> CancellationToken {
     let stop = CancellationToken::new();
     let stopping = stop.clone();
+    // Caught from now on, and not from when the task first runs.
+    let caught = signal(SignalKind::interrupt())
+        .and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
+    let (mut interrupt, mut terminate) = match caught {
+        Ok(caught) => caught,
+        Err(cause) => {
+            tracing::error!(%cause, "signals can't be caught: stopping will not be orderly");
+            return stop;
+        }
+    };
     // Nothing waits for this task: it lives as long as the process.
     TaskTracker::new().spawn(async move {
-        let (mut interrupt, mut terminate) = match (
-            signal(SignalKind::interrupt()),
-            signal(SignalKind::terminate()),
-        ) {
-            (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
-            (Err(cause), _) | (_, Err(cause)) => {
-                tracing::error!(%cause, "signals can't be caught: stopping will not be orderly");
-                return;
-            }
-        };
         let mut asked = async || {
             tokio::select! {
                 _ = interrupt.recv() => "SIGINT",
@@ -157,6 +157,13 @@ impl Stopping {
             .saturating_sub(clock::instant().saturating_duration_since(self.began))
     }
 
+    /// Does one of the last things, for as long as there is time, and a second at least. None if that wasn't enough.
+    pub async fn within<T>(&self, last: impl Future<Output = T>) -> Option<T> {
+        tokio::time::timeout(self.left().max(Duration::from_secs(1)), last)
+            .await
+            .ok()
+    }
+
     /// Says how it went: how many tasks had to be left, and whether the leases of budgets went back (`None` where there are none).
     pub fn told(self, unfinished: usize, leases_returned: Option<bool>) {
         let took = clock::instant().saturating_duration_since(self.began);
@@ -208,6 +215,7 @@ mod tests {
         stopping.told(0, Some(true));
         let over = Stopping::begin("test", Duration::ZERO);
         assert_eq!(over.left(), Duration::ZERO);
+        assert_eq!(over.within(async { 7 }).await, Some(7));
         over.told(1, None);
     }
 

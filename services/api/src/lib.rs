@@ -127,7 +127,8 @@ pub async fn run_on(
         None => None,
     };
     if let Some(bus) = bus {
-        bus.close().await;
+        // A broker that doesn't answer will notice by itself.
+        let _closed = stopping.within(bus.close()).await;
     }
     stopping.told(unfinished, returned);
     Ok(())

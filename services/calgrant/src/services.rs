@@ -25,8 +25,10 @@ async fn service(
     name: &str,
     run: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitCode> {
+    // First of all, so that a signal is never too early.
+    let stop = shutdown::on_signal();
     let telemetry = telemetry::init(name)?;
-    let ended = run(shutdown::on_signal()).await;
+    let ended = run(stop).await;
     telemetry.flush().await;
     ended.map(|()| ExitCode::SUCCESS)
 }

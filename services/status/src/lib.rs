@@ -153,7 +153,8 @@ pub async fn run_on(
     health.ready(SERVICES, false).await;
     let unfinished = tasks.drain(stopping.left()).await;
     if let Some(bus) = bus {
-        bus.close().await;
+        // A broker that doesn't answer will notice by itself.
+        let _closed = stopping.within(bus.close()).await;
     }
     stopping.told(unfinished, None);
     Ok(())

@@ -3,14 +3,19 @@
 //! The mailboxes of a round share round trips where the protocol has batches. Each call holds a permit of
 //! its own, each mailbox ends on its own, and nobody waits for another's retry.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use calgrant_budget::message::{Lane, Overload, Pushback};
 use calgrant_contract::bus::JobResult;
 use calgrant_domain::{
+<<<<<<< HEAD
     Aim, Begin, BeginRefusal, Calendar, Detail, Job, Observed, OperationId, Phase, Reading, Reason,
     Write, aim::drift, reading::Report,
+=======
+    Begin, BeginRefusal, Calendar, Decision, Detail, Job, JobId, Observed, OperationId, Phase,
+    Reading, Reason, decide, reading::Report,
+>>>>>>> h-chaos
 };
 use calgrant_exchange::{
     Answer, Ask, CalendarCall, Calendars, CallError, Meaning, Performed, Scope,
@@ -21,6 +26,11 @@ use tokio::sync::watch;
 
 /// A begin that took longer may be outrun by somebody else's change: read again before writing.
 const BEGIN_STALE: Duration = Duration::from_millis(250);
+/// A write that starts later after its begin asks once more: meanwhile another worker may have finished the job, and a later operation
+/// may have written.
+const BEGIN_HOLDS: Duration = Duration::from_secs(1);
+/// How long the answer to that is awaited, for permits are held meanwhile.
+const HOLDS_ANSWER: Duration = Duration::from_secs(2);
 /// Wait after a "slow down" that names no time.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(10);
 /// How long a round waits for permits before its mailboxes are given back.
@@ -90,6 +100,7 @@ pub async fn carry_out(tools: &Tools<'_>, jobs: Vec<Job>) -> (Vec<JobResult>, Si
         tools,
         mailboxes: mailboxes.collect(),
         signals: Signals::default(),
+        begun: None,
     };
     round.look().await;
     round.look_closer().await;
@@ -102,6 +113,8 @@ struct Round<'a> {
     tools: &'a Tools<'a>,
     mailboxes: Vec<Mailbox>,
     signals: Signals,
+    /// When leave to write was asked for.
+    begun: Option<Instant>,
 }
 
 impl Round<'_> {
@@ -260,6 +273,7 @@ impl Round<'_> {
             return;
         }
         let asked = clock::instant();
+        self.begun = Some(asked);
         let mut answers = self.tools.ledger.begin(begins).await.into_iter();
         let slow = clock::instant().saturating_duration_since(asked) > BEGIN_STALE;
         for mailbox in self.open().filter(|mailbox| mailbox.seen.is_some()) {
@@ -320,9 +334,7 @@ impl Round<'_> {
             if wanted.is_empty() {
                 break;
             }
-            let answers = self
-                .perform(wanted.iter().map(|(_, call)| call.clone()).collect())
-                .await;
+            let answers = self.perform(&wanted).await;
             let mut again = Vec::new();
             for ((job, call), answer) in wanted.into_iter().zip(answers) {
                 let Some(mailbox) = self
@@ -393,7 +405,7 @@ impl Round<'_> {
     }
 
     /// Performs calls in rounds of what protocol and budget allow, each round with its permits.
-    async fn perform(&self, calls: Vec<CalendarCall>) -> Vec<Result<Answer, CallError>> {
+    async fn perform(&self, calls: &[(JobId, CalendarCall)]) -> Vec<Result<Answer, CallError>> {
         let Tools {
             calendars, budget, ..
         } = self.tools;
@@ -410,7 +422,7 @@ impl Round<'_> {
     }
 
     /// Performs calls that start together, with their permits.
-    async fn together(&self, calls: &[CalendarCall]) -> Vec<Result<Answer, CallError>> {
+    async fn together(&self, calls: &[(JobId, CalendarCall)]) -> Vec<Result<Answer, CallError>> {
         let tools = self.tools;
         let all = |error: CallError| calls.iter().map(|_| Err(error.clone())).collect();
         let count = u32::try_from(calls.len()).unwrap_or(u32::MAX);
@@ -431,7 +443,18 @@ impl Round<'_> {
                 "no permit came in time",
             ));
         };
-        let performed = calendars_answer(tools, calls).await;
+        if !self.may_still_write(calls).await {
+            permits.done(true);
+            let (scope, after) = (Scope::Account, NO_PERMIT);
+            let meaning = Meaning::WaitUntil { scope, after };
+            return all(CallError::new(
+                meaning,
+                "begun_too_long_ago",
+                "others may have gone on without this write",
+            ));
+        }
+        let sent: Vec<_> = calls.iter().map(|(_, call)| call.clone()).collect();
+        let performed = calendars_answer(tools, &sent).await;
         let Some(performed) = performed else {
             // Dropped, the permits keep their places: the server may go on with the calls.
             return all(CallError {
@@ -450,6 +473,31 @@ impl Round<'_> {
             permits.done(!performed.answers.iter().any(refused));
         }
         performed.answers
+    }
+
+    /// Whether the writes among these calls may be made now: leave for them was asked for just before, or is asked for again.
+    async fn may_still_write(&self, calls: &[(JobId, CalendarCall)]) -> bool {
+        let writes = calls
+            .iter()
+            .filter(|(_, call)| matches!(call.ask, Ask::Add { .. } | Ask::Set { .. }));
+        let begins: Vec<_> = writes
+            .filter_map(|(job, _)| self.mailboxes.iter().find(|mailbox| mailbox.job.id == *job))
+            .filter_map(|mailbox| {
+                let begin = Begin {
+                    job: mailbox.job.id,
+                    before: mailbox.seen?,
+                };
+                Some((mailbox.job.operation, begin))
+            })
+            .collect();
+        let held =
+            |since: Instant| clock::instant().saturating_duration_since(since) <= BEGIN_HOLDS;
+        if begins.is_empty() || self.begun.is_some_and(held) {
+            return true;
+        }
+        let asked = begins.len();
+        let answers = tokio::time::timeout(HOLDS_ANSWER, self.tools.ledger.begin(begins)).await;
+        answers.is_ok_and(|answers| answers.len() == asked && answers.iter().all(Result::is_ok))
     }
 
     fn finish(self) -> (Vec<JobResult>, Signals) {

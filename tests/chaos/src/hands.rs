@@ -8,13 +8,13 @@ use std::{
 
 use anyhow::ensure;
 use calgrant_runtime::clock;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{net::TcpStream, sync::Mutex};
 
 use crate::{
     database::Database,
     exchange::Exchange,
-    plan::{Link, Trouble},
+    plan::{Link, Service, Trouble},
     servers::Servers,
     set::Set,
     wire::{Flow, Wire},
@@ -31,7 +31,7 @@ pub(crate) struct Tally {
     pub(crate) kills: u64,
     pub(crate) broker_restarts: u64,
     pub(crate) database_restarts: u64,
-    /// Writes that had begun and not ended, whenever something was killed, held or cut.
+    /// Writes that had begun and not ended, whenever a worker was killed or held, or cut off from Exchange.
     pub(crate) writes_under_way: u64,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Hands {
     pub(crate) broker: String,
     /// Troubles of one thing wait for each other.
     pub(crate) turns: BTreeMap<&'static str, Mutex<()>>,
-    pub(crate) faults: Mutex<BTreeMap<&'static str, f64>>,
+    pub(crate) faults: Mutex<BTreeMap<&'static str, Value>>,
     pub(crate) tally: Plain<Tally>,
 }
 
@@ -56,11 +56,7 @@ impl Hands {
     /// # Errors
     /// It couldn't be made, or not ended.
     pub(crate) async fn make(&self, trouble: Trouble) -> anyhow::Result<()> {
-        let disturbs = !matches!(
-            trouble,
-            Trouble::Fault { .. } | Trouble::ReadLag { .. } | Trouble::SetDatabaseClock { .. }
-        );
-        let under_way = if disturbs {
+        let under_way = if loses_writes(&trouble) {
             self.database.writes_under_way().await
         } else {
             0
@@ -97,12 +93,17 @@ impl Hands {
             Trouble::Fault {
                 name,
                 permille,
+                app,
                 held,
             } => {
                 #[expect(clippy::cast_precision_loss, reason = "a small number")]
                 let rate = permille as f64 / 1000.0;
                 self.change_faults(|faults| {
-                    faults.insert(name, rate);
+                    let fault = match app {
+                        Some(app) => json!({"rate": rate, "app": app}),
+                        None => json!(rate),
+                    };
+                    faults.insert(name, fault);
                 })
                 .await?;
                 tokio::time::sleep(held).await;
@@ -169,13 +170,24 @@ impl Hands {
 
     async fn change_faults(
         &self,
-        change: impl FnOnce(&mut BTreeMap<&'static str, f64>),
+        change: impl FnOnce(&mut BTreeMap<&'static str, Value>),
     ) -> anyhow::Result<()> {
         let mut faults = self.faults.lock().await;
         change(&mut faults);
         self.exchange
             .put("dials", &json!({"faults": *faults}))
             .await
+    }
+}
+
+/// Whether a write that is under way may be done without anybody having heard of it.
+fn loses_writes(trouble: &Trouble) -> bool {
+    match trouble {
+        Trouble::Kill { process, .. }
+        | Trouble::Terminate { process, .. }
+        | Trouble::Suspend { process, .. } => process.service == Service::Worker,
+        Trouble::Cut { link, .. } => *link == Link::Exchange,
+        _ => false,
     }
 }
 

@@ -7,7 +7,10 @@ use std::{fmt, time::Duration};
 
 use calgrant_simulator::FAULTS;
 
-use crate::dice::Dice;
+use crate::{
+    dice::Dice,
+    school::{TENANTS, Tenant},
+};
 
 /// A service, of which several processes run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -101,10 +104,11 @@ pub(crate) enum Trouble {
     Cut { link: Link, down: Duration },
     /// Nothing goes through any connection, but none breaks.
     Stall { link: Link, held: Duration },
-    /// A fault of the simulator's, by so many in a thousand calls.
+    /// A fault of the simulator's, by so many in a thousand calls, of all apps or of this one.
     Fault {
         name: &'static str,
         permille: u64,
+        app: Option<&'static str>,
         held: Duration,
     },
     /// Reads show writes only so much later.
@@ -175,7 +179,8 @@ pub(crate) struct Plan {
     pub(crate) end: Duration,
 }
 
-/// Faults that budgets learn from: after many of them they would rightly be too slow for what is asked here.
+/// Faults that budgets learn from: they befall one account, for if all were told to slow down, all would rightly be too slow for
+/// what is asked here, long after the storm.
 const SLOWING: [&str; 2] = ["throttle_429", "throttle_no_retry_after"];
 /// Nothing more is asked so long before the end: what is left shall be over soon after it.
 const QUIET: Duration = Duration::from_secs(30);
@@ -215,6 +220,12 @@ fn troubles(dice: &mut Dice, length: Duration) -> Vec<(Duration, Trouble)> {
 fn step(dice: &mut Dice) -> i64 {
     let millis = i64::try_from(dice.between(1000, 10_000)).unwrap_or(1000);
     if dice.percent(50) { millis } else { -millis }
+}
+
+/// The client id of an account that writes.
+fn grantor(dice: &mut Dice) -> &'static str {
+    let grantors: Vec<_> = TENANTS.iter().flat_map(Tenant::grantors).collect();
+    grantors[dice.place(grantors.len())]
 }
 
 /// Every kind once.
@@ -266,11 +277,8 @@ fn deck(dice: &mut Dice) -> Vec<Trouble> {
     for name in FAULTS {
         deck.push(Trouble::Fault {
             name,
-            permille: if SLOWING.contains(&name) {
-                dice.between(10, 40)
-            } else {
-                dice.between(20, 200)
-            },
+            permille: dice.between(20, 200),
+            app: SLOWING.contains(&name).then(|| grantor(dice)),
             held: millis(dice, 3000, 10_000),
         });
     }
@@ -302,7 +310,7 @@ fn work(dice: &mut Dice, length: Duration) -> Vec<(Duration, Work)> {
             work.push((at + later, Work::Cancel { of: runs }));
         }
         runs += 1;
-        at += Duration::from_millis(dice.between(1500, 6000));
+        at += Duration::from_millis(dice.between(2000, 7000));
     }
     work.sort_by_key(|(at, _)| *at);
     work

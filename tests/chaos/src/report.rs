@@ -182,7 +182,7 @@ pub(crate) fn tell(args: &Args, findings: &Findings) -> bool {
         findings.resumed
     );
     println!(
-        "repeated_writes {} of at most {}: {} under way when something was killed, held or cut, {} replies lost, {} stale reads",
+        "repeated_writes {} of at most {}: {} under way when a worker was killed, held or cut off, {} replies lost, {} stale reads",
         findings.repeated_writes(),
         findings.repeated_writes_allowed(),
         findings.tally.writes_under_way,

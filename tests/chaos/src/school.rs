@@ -48,7 +48,7 @@ pub(crate) const TENANTS: [Tenant; 3] = [
         trustees: &["timetable-delegates@uni.example"],
         roles: &["Author"],
         lower: false,
-        mailboxes: 90,
+        mailboxes: 50,
         write_path: WritePath::Unspecified,
         window: None,
         clients: [
@@ -71,7 +71,7 @@ pub(crate) const TENANTS: [Tenant; 3] = [
         trustees: &["t0@north.example", "t1@north.example"],
         roles: &["Author", "Reviewer", "Editor", "PublishingAuthor"],
         lower: true,
-        mailboxes: 48,
+        mailboxes: 32,
         write_path: WritePath::Unspecified,
         window: None,
         clients: [
@@ -94,7 +94,7 @@ pub(crate) const TENANTS: [Tenant; 3] = [
         trustees: &["t0@south.example", "t1@south.example"],
         roles: &["Author", "Reviewer", "Editor", "PublishingAuthor"],
         lower: true,
-        mailboxes: 48,
+        mailboxes: 32,
         write_path: WritePath::InvokeCommand,
         window: Some((150, 10)),
         clients: [
@@ -207,6 +207,11 @@ fn write_out(text: &mut String, tenant: &Tenant) -> std::fmt::Result {
 }
 
 impl Tenant {
+    /// Client ids of the accounts that write.
+    pub(crate) fn grantors(&self) -> impl Iterator<Item = &'static str> {
+        self.clients.into_iter().skip(1)
+    }
+
     /// As it is applied. `secret` keeps a secret in a file, and says which.
     ///
     /// # Errors

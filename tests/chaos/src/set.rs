@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
     process::{ExitStatus, Stdio},
     sync::{Mutex as Plain, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -22,6 +22,8 @@ use crate::plan::{FAST, Process, Service};
 
 /// Longest time for an orderly stop: longer than any service's own limit.
 const STOP: Duration = Duration::from_secs(60);
+/// How long a process takes to begin.
+const START: Duration = Duration::from_secs(1);
 /// How fast the fast clock is.
 pub(crate) const FAST_RATE: &str = "1.05";
 
@@ -39,11 +41,13 @@ pub(crate) struct Stopped {
     /// None if it had to be killed.
     pub(crate) status: Option<ExitStatus>,
     pub(crate) took: Duration,
+    /// It had hardly been started, and nothing of it was running.
+    pub(crate) early: bool,
 }
 
 impl Stopped {
     pub(crate) fn is_orderly(&self) -> bool {
-        self.status.is_some_and(|status| status.success())
+        self.early || self.status.is_some_and(|status| status.success())
     }
 }
 
@@ -54,6 +58,7 @@ pub(crate) struct Set {
     pub(crate) addresses: Addresses,
     pub(crate) ports: BTreeMap<Process, SocketAddr>,
     children: BTreeMap<Process, Mutex<Option<Child>>>,
+    started: Plain<BTreeMap<Process, Instant>>,
     stops: Plain<Vec<Stopped>>,
     /// Processes that ended by themselves, and how.
     fallen: Plain<Vec<String>>,
@@ -74,6 +79,7 @@ impl Set {
             folder,
             addresses,
             ports,
+            started: Plain::default(),
             stops: Plain::default(),
             fallen: Plain::default(),
         }
@@ -111,6 +117,7 @@ impl Set {
                 format!("http://{}", self.addresses.status),
             );
         }
+        lock(&self.started).insert(process, clock::instant());
         if process == FAST {
             command.env("CALGRANT_TEST_CLOCK_RATE", FAST_RATE);
         }
@@ -165,6 +172,9 @@ impl Set {
 
     async fn end(&self, process: Process, mut running: Child) -> anyhow::Result<()> {
         let asked = clock::instant();
+        let early = lock(&self.started)
+            .get(&process)
+            .is_some_and(|started| asked - *started < START);
         signal(&running, Signal::TERM);
         let ended = tokio::time::timeout(STOP, running.wait()).await;
         let took = clock::instant() - asked;
@@ -174,6 +184,7 @@ impl Set {
         }
         let stopped = Stopped {
             process,
+            early: early && status.is_some(),
             status,
             took,
         };
