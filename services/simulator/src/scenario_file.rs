@@ -11,7 +11,7 @@ use crate::scenario::{CalendarSpec, Scenario, TenantSpec, UserSpec};
 use crate::school::SchoolOptions;
 
 impl Scenario {
-    /// Reads a scenario file: `seed`, `[dials]`, `[school]` to generate one tenant, `[[tenant]]` for written-out ones.
+    /// Reads a scenario file: `seed`, `https`, `[dials]`, `[school]` to generate one tenant, `[[tenant]]` for written-out ones.
     ///
     /// # Errors
     /// Every mistake that was found, with the path of the field.
@@ -29,6 +29,7 @@ impl Scenario {
         if let Some(seed) = take(&mut file, "seed", "", &mut mistakes) {
             scenario.seed = seed;
         }
+        scenario.https = take(&mut file, "https", "", &mut mistakes);
         if let Some(dials) = table(&mut file, "dials", &mut mistakes) {
             scenario.dials = read_dials(dials, &mut mistakes);
         }
@@ -310,7 +311,7 @@ mod tests {
     fn the_example_is_right() {
         let scenario = Scenario::from_toml(EXAMPLE).unwrap();
         assert_eq!(scenario.tenants.len(), 2);
-        assert_eq!(scenario.tenants[1].users.len(), 4);
+        assert_eq!(scenario.tenants[1].users.len(), 6);
     }
 
     #[test]
