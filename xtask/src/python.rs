@@ -1,4 +1,5 @@
-//! The Python that the tests run our example client with: an environment of its own under `target/`.
+//! The Python that the tests run our example client with, and clients that others wrote: an environment of its own under
+//! `target/`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,20 +10,28 @@ use crate::process::{run_quietly, short};
 use crate::signals;
 use crate::workspace::{on_path, root, target};
 
-/// What the examples import.
-const REQUIREMENTS: &str = "deploy/examples/requirements.txt";
+/// What the examples import, and the clients that must be able to use the simulator.
+const REQUIREMENTS: [&str; 2] = [
+    "deploy/examples/requirements.txt",
+    "services/simulator/tests/python/requirements.txt",
+];
 
 /// The interpreter with what the examples import, installed if need be. `None`, and said why, where that can't be had:
 /// the tests do without then.
 pub(crate) fn prepare() -> Result<Option<PathBuf>> {
-    let Ok(wanted) = fs::read_to_string(root().join(REQUIREMENTS)) else {
+    let read = |path: &str| fs::read_to_string(root().join(path));
+    let Ok(wanted) = REQUIREMENTS
+        .into_iter()
+        .map(read)
+        .collect::<Result<String, _>>()
+    else {
         return Ok(None);
     };
     match install(&wanted) {
         Ok(python) => Ok(Some(python)),
         Err(error) => {
             signals::check()?;
-            eprintln!("test: the Python examples are left out: {error:#}");
+            eprintln!("test: what Python runs is left out: {error:#}");
             Ok(None)
         }
     }
@@ -35,7 +44,7 @@ fn install(wanted: &str) -> Result<PathBuf> {
         return Ok(python);
     }
     ensure!(on_path("python3").is_some(), "no python3 here");
-    eprintln!("test: installing what the Python examples import");
+    eprintln!("test: installing what Python runs");
     let log = target().join("python.log");
     run_quietly(
         short(Path::new("python3"), None)
@@ -54,9 +63,10 @@ fn install(wanted: &str) -> Result<PathBuf> {
         "1",
         "--timeout",
         "20",
-        "--requirement",
-        REQUIREMENTS,
     ]);
+    for path in REQUIREMENTS {
+        pip.args(["--requirement", path]);
+    }
     run_quietly(pip.current_dir(root()), &log)?;
     fs::write(done, wanted)?;
     Ok(python)

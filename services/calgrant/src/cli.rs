@@ -99,6 +99,9 @@ pub(crate) struct SimulatorArgs {
     /// Seed of the school.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+    /// The share of the school's mailboxes, 0 to 1, that lies on premises, where EWS and PowerShell remoting serve them. The accounts there are UNI\sa-onprem-1 and so on, with sa-onprem-1-secret and so on.
+    #[arg(long, default_value_t = 0.0, conflicts_with = "scenario")]
+    pub(crate) on_premises: f64,
 }
 
 /// Output for people or for programs.

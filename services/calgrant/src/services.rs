@@ -117,6 +117,7 @@ pub(crate) async fn simulator(args: &SimulatorArgs) -> anyhow::Result<ExitCode> 
         None => Scenario::school(&SchoolOptions {
             seed: args.seed,
             mailboxes: args.mailboxes,
+            on_premises_share: args.on_premises.clamp(0.0, 1.0),
             ..SchoolOptions::default()
         }),
     };
@@ -125,6 +126,9 @@ pub(crate) async fn simulator(args: &SimulatorArgs) -> anyhow::Result<ExitCode> 
         let running =
             calgrant_simulator::start(calgrant_simulator::Config { listen, scenario }).await?;
         println!("http://{}", running.address);
+        if let Some(https) = running.https {
+            println!("https://{https}");
+        }
         stop.cancelled().await;
         running.stop().await;
         Ok(())

@@ -26,6 +26,7 @@ use crate::world::{Outage, World};
 pub(crate) fn router() -> Router<Arc<World>> {
     Router::new()
         .route("/_simulator/healthz", get(|| async { "ok" }))
+        .route("/_simulator/certificate", get(certificate))
         .route("/_simulator/report", get(report))
         .route("/_simulator/changes", get(changes))
         .route("/_simulator/mark", post(mark))
@@ -77,6 +78,13 @@ pub(crate) fn number(params: &Params, name: &str, default: usize) -> Result<usiz
 
 fn apps(world: &World) -> impl Iterator<Item = &Arc<App>> {
     world.tenants.iter().flat_map(|tenant| tenant.apps.values())
+}
+
+async fn certificate(State(world): State<Arc<World>>) -> Reply {
+    match &world.certificate {
+        Some(pem) => Reply::text(200, "application/x-pem-file", pem.as_str()),
+        None => Reply::error(404, "NoTls", "the scenario has no https"),
+    }
 }
 
 async fn report(State(world): State<Arc<World>>) -> Reply {

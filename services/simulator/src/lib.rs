@@ -1,4 +1,4 @@
-//! A strict, stateful stand-in for Exchange Online and Graph that also judges every run against it.
+//! A strict, stateful stand-in for Exchange, online and on premises, and Graph that also judges every run against it.
 //!
 //! One address serves all fronts: `POST /{tenant}/oauth2/v2.0/token` issues tokens (and
 //! `GET /{tenant}/v2.0/.well-known/openid-configuration` says so), `/v1.0/…` is Graph, `/adminapi/…` is Exchange,
@@ -7,7 +7,33 @@
 //! state. It is carried out to its end, and holds its place until then, when its client has hung up meanwhile. Written
 //! from the wire reference alone, so that a client's mistake isn't made twice.
 //!
+//! `/EWS/Exchange.asmx` is EWS and `/PowerShell/` is PowerShell remoting, both of a tenant's site on premises
+//! ([`OnPremSpec`]) and over the same mailboxes, lists and groups; see below. With [`Scenario::https`] everything is served
+//! over TLS as well.
+//!
 //! What it holds comes from a scenario file ([`Scenario::from_toml`]; an example is `deploy/examples/scenario.toml`).
+//!
+//! # On premises
+//!
+//! A tenant with `[tenant.onprem]` has servers of its own; the mailboxes of users with `on_premises = true` lie there, and
+//! are found there alone. Accounts sign in with Basic authentication, as `DOMAIN\alias` or by user principal name; which
+//! tenant it is follows from the account. Ten wrong passwords in a row lock an account.
+//!
+//! **EWS** takes `GetFolder`, `UpdateFolder` (of `folder:PermissionSet`), `FindFolder`, `FindItem`, `GetItem`, `CreateItem`
+//! and `DeleteItem` (of events), `ResolveNames`, `ExpandDL` and `ConvertId`. A request is checked against the schema: what is
+//! in another order, or isn't in it, is `ErrorSchemaValidation`. A written list replaces the whole one; an entry that EWS
+//! can't tell from the one there was keeps its stored mask. A change needs the folder's current change key, unless the dial
+//! `change_keys_ignored` says otherwise. An account reaches a mailbox by Full Access, by `ExchangeImpersonation` within its
+//! scope, or by the rights it has in a folder: its own entry's, else those of its groups together, else everybody's.
+//!
+//! **PowerShell** takes sessions of `Microsoft.Exchange` without a language: pipelines of commands with named parameters.
+//! The cmdlets are those of the cloud's fronts, without the parameters that exist there only. `Remove-` asks for
+//! `-Confirm:$false`. The codes of the two quota faults (2150859173 shells, 2150859174 load) are the likely ones; nobody
+//! has confirmed them.
+//!
+//! Calls pay from budgets as in Exchange's throttling policies ([`PolicySpec`]): a balance of server time that is recharged
+//! all the time, and pays for each request with its own duration. Below nothing, answers are held back; below the cutoff,
+//! and above the concurrency, calls are refused, which is a violation. `time_scale` lets hours pass in seconds.
 //!
 //! # The simulator's own API
 //!
@@ -28,6 +54,7 @@
 //! | `PUT /_simulator/mailboxes/{address}` | `provisioned` (now, or gone), `provision_in_secs`, `licensed`, `licence_expired`, `deleted` |
 //! | `GET /_simulator/mailboxes/{address}/permissions` | every calendar's true list, whatever reads show |
 //! | `GET /_simulator/permissions?mailbox=` | the true list of the default calendar |
+//! | `GET /_simulator/certificate` | the certificate it serves TLS with, PEM |
 //! | `GET /_simulator/proof?group=&trustee=` | how many mailboxes of a group have at least, or exactly, Author |
 //! | `GET /_simulator/expectation?group=…&trustee=…&offset=&limit=` | each member: state, and the trustee's entry at the start and now. `unit=`, `ou=` or `all=true` instead of `group=` |
 //!
@@ -53,6 +80,13 @@
 //! | `per_second` | calls a second over the last 10, 60 and 900 whole seconds, the `peak_second`, and the `latest` sixty |
 //! | `limits` | the [`Limits`] in force |
 //!
+//! `onprem.{tenant}.accounts.{name}.ews` and `.powershell` tell of budgets of server time, all in the site's own
+//! milliseconds: `worked_ms`, what was paid; `free_ms`, burst and recharge since the mark, which is what costs no delay;
+//! `balance_ms`, and the lowest; `micro_delays` and their time; `refused_by` `connections` or `busy`; `early_calls`, made
+//! more than a second after a back-off, and before it was over. `.shells` are the open sessions, `.runspaces` and
+//! `.cmdlets` the windows of the policy. Accounts stand in `calls_by_app`, `writes_by_app` and `violations_by_app` too, by
+//! user principal name.
+//!
 //! Utilisation is `admitted / allowed_calls`. `tenants.{id}.mailboxes` and `.graph_mailboxes` count what limits of single
 //! mailboxes refused.
 
@@ -68,6 +102,7 @@ mod dials;
 mod dice;
 mod directory;
 mod directory_filter;
+mod directory_names;
 mod ews;
 mod exchange;
 mod exchange_batch;
@@ -83,6 +118,7 @@ mod identity;
 mod judge;
 mod limiter;
 mod limits;
+mod mailbox_object;
 mod meter;
 mod onprem;
 mod parameters;
@@ -98,6 +134,8 @@ mod scenario;
 mod scenario_file;
 mod school;
 mod school_people;
+mod school_premises;
+mod sealed;
 mod tally;
 mod tenant;
 mod token;
@@ -113,11 +151,13 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use axum::Router;
+use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::{any, get, post};
+use axum::serve::{IncomingStream, Listener};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -132,6 +172,7 @@ pub use scenario::{
 pub use school::{EVERYONE, SchoolOptions, TENANT_ID, TRUSTEE};
 
 use reply::Hangup;
+use sealed::SealedWires;
 use wire::{Cutter, Wires};
 use world::World;
 
@@ -155,6 +196,8 @@ pub type SimulatorConfig = Config;
 pub struct Running {
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where it listens for TLS, when the scenario says so.
+    pub https: Option<SocketAddr>,
     stop: CancellationToken,
     world: Arc<World>,
 }
@@ -181,21 +224,48 @@ impl Running {
 /// Builds the tenants and starts to serve.
 ///
 /// # Errors
-/// When the scenario is wrong, or the address can't be listened on.
+/// When the scenario is wrong, or an address can't be listened on.
 pub async fn start(config: Config) -> anyhow::Result<Running> {
     let mistakes = config.scenario.mistakes();
     if !mistakes.is_empty() {
         bail!("the scenario is wrong: {}", mistakes.join("; "));
     }
-    let world = Arc::new(World::build(config.scenario)?);
+    let https = config.scenario.https;
+    let mut world = World::build(config.scenario)?;
+    let sealed = match https {
+        None => None,
+        Some(address) => Some(SealedWires::listen(address, &world.tasks).await?),
+    };
+    world.certificate = sealed.as_ref().map(|sealed| sealed.certificate.clone());
+    let world = Arc::new(world);
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("can't listen on {}", config.listen))?;
     let address = listener.local_addr()?;
     let stop = CancellationToken::new();
-    let service = router(Arc::clone(&world)).into_make_service_with_connect_info::<Cutter>();
-    let server = axum::serve(Wires(listener), service)
-        .with_graceful_shutdown(stop.clone().cancelled_owned());
+    serve(&world, Wires(listener), &stop);
+    let https = sealed.map(|sealed| {
+        let address = sealed.address;
+        serve(&world, sealed, &stop);
+        address
+    });
+    tracing::info!(%address, "simulator is listening");
+    Ok(Running {
+        address,
+        https,
+        stop,
+        world,
+    })
+}
+
+fn serve<L>(world: &Arc<World>, listener: L, stop: &CancellationToken)
+where
+    L: Listener<Addr = SocketAddr>,
+    Cutter: for<'a> Connected<IncomingStream<'a, L>>,
+{
+    let service = router(Arc::clone(world)).into_make_service_with_connect_info::<Cutter>();
+    let server =
+        axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
     let cut = stop.clone();
     world.tasks.spawn(async move {
         let late = async {
@@ -210,12 +280,6 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
             () = late => {}
         }
     });
-    tracing::info!(%address, "simulator is listening");
-    Ok(Running {
-        address,
-        stop,
-        world,
-    })
 }
 
 /// Serves until told to stop.

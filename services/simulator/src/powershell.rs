@@ -2,14 +2,17 @@
 //!
 //! A session is without a language: it takes pipelines of commands with named parameters, and no scripts.
 
+mod call;
 mod clixml;
 mod command;
+mod feed;
 mod outbox;
 mod pipeline;
 mod psrp;
 mod record;
+mod session;
 mod shell;
 mod wsman;
 
+pub(crate) use call::handle;
 pub(crate) use shell::Shells;
-pub(crate) use wsman::handle;

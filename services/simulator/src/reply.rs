@@ -15,6 +15,8 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 
+/// Where objects are looked for online.
+pub(crate) const DOMAIN_CONTROLLER: &str = "AB1P190A01DC002.EURP190A001.PROD.OUTLOOK.COM";
 const JSON: &str = "application/json; charset=utf-8";
 
 #[derive(Debug)]
@@ -239,7 +241,7 @@ impl CmdletError {
             exception: "Microsoft.Exchange.Configuration.Tasks.ManagementObjectNotFoundException",
             text: format!(
                 "The operation couldn't be performed because object '{object}' couldn't be found on \
-                 'AB1P190A01DC002.EURP190A001.PROD.OUTLOOK.COM'."
+                 '{DOMAIN_CONTROLLER}'."
             ),
         }
     }

@@ -1,6 +1,7 @@
 //! What the simulated tenants hold at the start.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -17,6 +18,9 @@ use crate::rights;
 pub struct Scenario {
     /// Seeds every chance the running server takes.
     pub seed: u64,
+    /// Where to serve everything over TLS as well, with a certificate for `localhost` that is made at the start; port 0
+    /// takes a free one.
+    pub https: Option<SocketAddr>,
     /// The dials at the start.
     pub dials: Dials,
     /// The tenants.

@@ -11,7 +11,7 @@ use crate::scenario::{CalendarSpec, Scenario, TenantSpec, UserSpec};
 use crate::school::SchoolOptions;
 
 impl Scenario {
-    /// Reads a scenario file: `seed`, `[dials]`, `[school]` to generate one tenant, `[[tenant]]` for written-out ones.
+    /// Reads a scenario file: `seed`, `https`, `[dials]`, `[school]` to generate one tenant, `[[tenant]]` for written-out ones.
     ///
     /// # Errors
     /// Every mistake that was found, with the path of the field.
@@ -20,10 +20,16 @@ impl Scenario {
         let mut mistakes = Vec::new();
         let school: Option<SchoolOptions> = table(&mut file, "school", &mut mistakes)
             .and_then(|school| read_table(school, "school", &mut mistakes));
+        if let Some(school) = &school
+            && !(0.0..=1.0).contains(&school.on_premises_share)
+        {
+            mistakes.push("school.on_premises_share: it isn't between 0 and 1".to_owned());
+        }
         let mut scenario = school.as_ref().map(Self::school).unwrap_or_default();
         if let Some(seed) = take(&mut file, "seed", "", &mut mistakes) {
             scenario.seed = seed;
         }
+        scenario.https = take(&mut file, "https", "", &mut mistakes);
         if let Some(dials) = table(&mut file, "dials", &mut mistakes) {
             scenario.dials = read_dials(dials, &mut mistakes);
         }
@@ -305,7 +311,7 @@ mod tests {
     fn the_example_is_right() {
         let scenario = Scenario::from_toml(EXAMPLE).unwrap();
         assert_eq!(scenario.tenants.len(), 2);
-        assert_eq!(scenario.tenants[1].users.len(), 4);
+        assert_eq!(scenario.tenants[1].users.len(), 6);
     }
 
     #[test]
@@ -344,6 +350,13 @@ mod tests {
             [[tenant.group]]
             name = "G"
             members = ["b@x.example", "c@x.example"]
+            [tenant.onprem]
+            time_scale = "fast"
+            [[tenant.onprem.policy]]
+            ews_max_burst = "much"
+            [[tenant.onprem.account]]
+            user = "d@x.example"
+            impersonation = ["*", "e@x.example"]
         "#;
         let mistakes = Scenario::from_toml(text).unwrap_err();
         for place in [
@@ -364,6 +377,11 @@ mod tests {
             "tenant[0].managed[0]:",
             "tenant[0].user[1].calendar[0].entries[0].principal:",
             "tenant[0].group[0].members[1]:",
+            "tenant[0].onprem.time_scale:",
+            "tenant[0].onprem.policy[0].ews_max_burst:",
+            "tenant[0].onprem.account[0].user:",
+            "tenant[0].onprem.account[0].impersonation[0]:",
+            "tenant \"x.example\": onprem.account \"d@x.example\":",
         ] {
             assert!(
                 mistakes.iter().any(|mistake| mistake.starts_with(place)),

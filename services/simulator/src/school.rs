@@ -6,10 +6,12 @@ use uuid::Uuid;
 use crate::dice::Dice;
 use crate::identity::DEMO_CERTIFICATE_PEM;
 use crate::limits::Limits;
+use crate::onprem::{BudgetOf, PolicySpec};
 use crate::scenario::{
     AppSpec, CalendarSpec, GroupKind, GroupSpec, Scenario, TenantSpec, UnitSpec, UserSpec,
 };
 use crate::school_people::{oddities, person};
+use crate::school_premises::{MEMBER, premises, service};
 
 /// The directory id of the generated tenant.
 pub const TENANT_ID: Uuid = Uuid::from_u128(0x1111_1111_2222_3333_4444_5555_5555_5555);
@@ -26,7 +28,7 @@ const FACULTIES: [&str; 6] = [
     "Science",
     "Theology",
 ];
-const FOLDER_CMDLETS: [&str; 5] = [
+pub(crate) const FOLDER_CMDLETS: [&str; 5] = [
     "Get-MailboxFolderStatistics",
     "Get-MailboxFolderPermission",
     "Add-MailboxFolderPermission",
@@ -35,7 +37,7 @@ const FOLDER_CMDLETS: [&str; 5] = [
 ];
 
 /// How large and how awkward the generated university is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SchoolOptions {
     /// Seed of every choice.
@@ -52,6 +54,16 @@ pub struct SchoolOptions {
     pub read_lag_max_secs: u64,
     /// When the mailboxes that aren't there yet appear.
     pub provision_delay_secs: u64,
+    /// The share of the mailboxes that lies on premises, 0 to 1. Above 0 there are servers on premises, with as many
+    /// grantors as online (`sa-onprem-1` and so on, of the policy `grantors`), a reader of mailboxes (`sa-reader`) and a
+    /// member of the delegation group (`sa-member`); the password of each is its name and `-secret`.
+    pub on_premises_share: f64,
+    /// Whose budget impersonated EWS calls pay from.
+    pub impersonation_budget: BudgetOf,
+    /// How much faster than real time the site on premises lives.
+    pub time_scale: u32,
+    /// The policy of the grantors on premises, whatever its name.
+    pub policy: PolicySpec,
 }
 
 impl Default for SchoolOptions {
@@ -64,6 +76,10 @@ impl Default for SchoolOptions {
             windows: Vec::new(),
             read_lag_max_secs: 3,
             provision_delay_secs: 5,
+            on_premises_share: 0.0,
+            impersonation_budget: BudgetOf::Target,
+            time_scale: 1,
+            policy: PolicySpec::default(),
         }
     }
 }
@@ -80,7 +96,7 @@ impl Scenario {
             name: "Faculty of Science".to_owned(),
             members: Vec::new(),
         };
-        let groups = groups(&users, &mut unit, &dice);
+        let mut groups = groups(&users, &mut unit, &dice);
         users.push(UserSpec {
             id: dice.uuid(),
             name: "Timetable Delegates".to_owned(),
@@ -92,9 +108,21 @@ impl Scenario {
             ..UserSpec::default()
         });
         users.extend(oddities(&dice));
+        let onprem = (options.on_premises_share > 0.0).then(|| {
+            let site = premises(options);
+            users.extend(site.accounts.iter().map(|account| service(account, &dice)));
+            let delegates = groups
+                .iter_mut()
+                .find(|group| group.mail.as_deref() == Some(TRUSTEE));
+            if let Some(delegates) = delegates {
+                delegates.members.push(MEMBER.to_owned());
+            }
+            site
+        });
         let tenant = TenantSpec {
             id: TENANT_ID,
             domain: "uni.example".to_owned(),
+            onprem,
             managed: vec![TRUSTEE.to_owned()],
             apps: apps(options),
             users,

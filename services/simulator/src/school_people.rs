@@ -108,10 +108,16 @@ pub(crate) fn person(number: usize, options: &SchoolOptions, dice: &Dice) -> Use
     } else {
         0
     };
+    let on_premises = number_is_on_premises(number, options.on_premises_share);
     let calendar = CALENDARS[usize::try_from(dice.below(20)).unwrap_or(0)];
+    let mut entries_of_main = entries(number);
+    if on_premises {
+        entries_of_main.retain(|entry| entry.principal != other_side(number, options));
+        entries_of_main.extend(outsider(number));
+    }
     let mut calendars = vec![CalendarSpec {
         path: calendar.to_owned(),
-        entries: entries(number),
+        entries: entries_of_main,
     }];
     if number % 20 == 4 {
         calendars.push(CalendarSpec {
@@ -139,11 +145,36 @@ pub(crate) fn person(number: usize, options: &SchoolOptions, dice: &Dice) -> Use
         } else {
             0
         },
+        on_premises,
         read_lag_ms,
         calendars,
         upn,
         ..UserSpec::default()
     }
+}
+
+/// Spreads the mailboxes of a hybrid school evenly over its two sides.
+fn number_is_on_premises(number: usize, share: f64) -> bool {
+    let thousandth = u32::try_from(number * 617 % 1000).unwrap_or(0);
+    f64::from(thousandth) < share * 1000.0
+}
+
+/// The neighbour that has an entry of this calendar, when that one's mailbox lies on the other side.
+fn other_side(number: usize, options: &SchoolOptions) -> String {
+    let neighbour = number.saturating_sub(1);
+    if number_is_on_premises(neighbour, options.on_premises_share) {
+        return String::new();
+    }
+    format!("u{neighbour:06}@uni.example")
+}
+
+/// Some calendars on premises are shared with somebody of another organisation.
+fn outsider(number: usize) -> Option<EntrySpec> {
+    (number % 100 == 61).then(|| EntrySpec {
+        principal: format!("external:visitor{number}@partner.example"),
+        rights: vec!["AvailabilityOnly".to_owned()],
+        ..EntrySpec::default()
+    })
 }
 
 /// About one calendar in five has entries already: half of those one of the trustee's, at every level.

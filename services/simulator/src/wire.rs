@@ -68,12 +68,12 @@ impl Listener for Wires {
 
 /// One connection.
 #[derive(Debug)]
-pub(crate) struct Wire {
-    stream: TcpStream,
-    cutter: Cutter,
+pub(crate) struct Wire<S = TcpStream> {
+    pub(crate) stream: S,
+    pub(crate) cutter: Cutter,
 }
 
-impl AsyncRead for Wire {
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -83,7 +83,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

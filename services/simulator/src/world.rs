@@ -52,6 +52,8 @@ pub(crate) struct World {
     pub(crate) judge: Judge,
     pub(crate) tasks: TaskTracker,
     pub(crate) tenants: Vec<Arc<Tenant>>,
+    /// What it serves TLS with, PEM.
+    pub(crate) certificate: Option<String>,
     by_name: HashMap<String, Arc<Tenant>>,
     dials: RwLock<Arc<Dials>>,
     /// How often each fault happened since the dials were turned.
@@ -113,6 +115,7 @@ impl World {
             judge: Judge::default(),
             tasks: TaskTracker::new(),
             tenants,
+            certificate: None,
             by_name,
             dials: RwLock::new(Arc::new(scenario.dials)),
             tokens: Mutex::default(),

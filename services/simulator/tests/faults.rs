@@ -348,7 +348,7 @@ async fn one_account_can_be_hit_alone() {
 
 #[tokio::test]
 async fn every_fault_has_a_test_of_its_name() {
-    let tests = include_str!("faults.rs");
+    let tests = concat!(include_str!("faults.rs"), include_str!("ews_strictness.rs"));
     for fault in FAULTS {
         assert!(tests.contains(&format!("async fn {fault}()")), "{fault}");
     }

@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::powershell::clixml::text;
-use crate::reply::CmdletError;
+use crate::reply::{CmdletError, DOMAIN_CONTROLLER};
 use uuid::Uuid;
 
 /// States of a runspace pool and of a pipeline.
@@ -10,6 +10,9 @@ pub(crate) const OPENED: u32 = 2;
 pub(crate) const STOPPED: u32 = 3;
 pub(crate) const COMPLETED: u32 = 4;
 pub(crate) const FAILED: u32 = 5;
+
+/// What the names of PowerShell's own exceptions begin with.
+const OF_POWERSHELL: &str = "System.Management.Automation.";
 
 /// What goes wrong in a pipeline.
 #[derive(Debug, Clone)]
@@ -64,6 +67,15 @@ impl Failure {
     /// An error a cmdlet wrote.
     pub(crate) fn of_cmdlet(error: &CmdletError, cmdlet: &str, server: &str, target: &str) -> Self {
         let reason = short(error.exception);
+        if error.exception.starts_with(OF_POWERSHELL) {
+            let class = cmdlet.replace('-', "");
+            return Self::of_shell(
+                error.exception,
+                &format!("{reason},{class}"),
+                5,
+                error.text.clone(),
+            );
+        }
         let stamp = Clock::utc();
         let class = cmdlet.replace('-', "");
         let request = Uuid::new_v4();
@@ -73,7 +85,7 @@ impl Failure {
         let host = server.split('.').next().unwrap_or(server);
         Self {
             exception: error.exception,
-            text: error.text.clone(),
+            text: error.text.replace(DOMAIN_CONTROLLER, server),
             category: if reason.contains("NotFound") { 13 } else { 7 },
             id: format!(
                 "[Server={host},RequestId={request},TimeStamp={}/{}/{} {}:{:02}:{:02}] \
@@ -91,7 +103,7 @@ impl Failure {
 
     /// Whether it ends the pipeline, instead of standing beside its output.
     pub(crate) fn is_terminating(&self) -> bool {
-        self.exception.starts_with("System.Management.Automation.")
+        self.exception.starts_with(OF_POWERSHELL)
     }
 
     /// The record; `name` is that of a member that holds it.

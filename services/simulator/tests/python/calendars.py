@@ -1,0 +1,22 @@
+"""Reads the permissions of several calendars with exchangelib: calendars.py URL LOGIN PASSWORD HOW ADDRESS..."""
+
+import json
+import sys
+
+from exchangelib import DELEGATE, IMPERSONATION, Account, Configuration, Credentials
+
+url, login, password, how, *addresses = sys.argv[1:]
+config = Configuration(
+    service_endpoint=f"{url}/EWS/Exchange.asmx",
+    credentials=Credentials(login, password),
+    auth_type="basic",
+)
+access = {"delegate": DELEGATE, "impersonation": IMPERSONATION}[how]
+for address in addresses:
+    account = Account(address, config=config, autodiscover=False, access_type=access)
+    calendar = account.calendar
+    entries = [
+        [entry.user_id.primary_smtp_address or entry.user_id.distinguished_user, entry.calendar_permission_level]
+        for entry in calendar.permission_set.calendar_permissions
+    ]
+    print(json.dumps({"address": address, "name": calendar.name, "entries": entries}))

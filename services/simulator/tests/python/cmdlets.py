@@ -1,0 +1,40 @@
+"""Runs cmdlets with pypsrp, one after the other in one session: cmdlets.py URL LOGIN PASSWORD, and on stdin a line of
+JSON for each: [name, {parameter: value}]."""
+
+import json
+import sys
+from urllib.parse import urlparse
+
+from pypsrp.powershell import PowerShell, RunspacePool
+from pypsrp.wsman import WSMan
+
+address = urlparse(sys.argv[1])
+wsman = WSMan(
+    address.hostname,
+    port=address.port,
+    username=sys.argv[2],
+    password=sys.argv[3],
+    ssl=False,
+    auth="basic",
+    encryption="never",
+    path="PowerShell",
+)
+
+
+def plain(value):
+    """A property as a person reads it."""
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value if isinstance(value, (bool, int, type(None))) else str(value)
+
+
+with RunspacePool(wsman, configuration_name="Microsoft.Exchange") as pool:
+    for line in sys.stdin:
+        name, parameters = json.loads(line)
+        shell = PowerShell(pool)
+        shell.add_cmdlet(name).add_parameters(parameters)
+        output = shell.invoke()
+        objects = [{key: plain(value) for key, value in found.adapted_properties.items()} for found in output]
+        errors = [error.reason for error in shell.streams.error]
+        warnings = [warning.message for warning in shell.streams.warning]
+        print(json.dumps({"objects": objects, "errors": errors, "warnings": warnings, "state": shell.state}))
