@@ -152,7 +152,9 @@ impl fmt::Display for Identity {
             Self::Default => f.write_str("Default"),
             Self::Anonymous => f.write_str("Anonymous"),
             Self::Principal { sid: Some(sid), .. } => f.write_str(sid.as_str()),
-            Self::Principal { address, .. } => f.write_str(&domain(address.as_deref().unwrap_or(""))),
+            Self::Principal { address, .. } => {
+                f.write_str(&domain(address.as_deref().unwrap_or("")))
+            }
             Self::External {
                 address: Some(address),
                 ..
