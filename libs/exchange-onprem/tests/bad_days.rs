@@ -93,10 +93,17 @@ async fn somebody_edits_between_read_and_write() {
     let mailbox = rig.free();
     let calendar = rig.calendar(&mailbox).await;
     rig.fault("user_edits_between", 1).await;
-    let performed = rig.perform(&[(&mailbox, add(&calendar))]).await;
-    assert_eq!(performed.answers[0], Ok(Answer::Accepted));
-    // Read, refused, read again, written.
-    assert_eq!(performed.round_trips, 4);
+    let mut performed = rig.perform(&[(&mailbox, add(&calendar))]).await;
+    // Read; refused, since somebody added the trustee meanwhile; read again: there is an entry to decide about anew.
+    assert_eq!(meaning(performed.answers.remove(0)), Meaning::EntryExists);
+    assert_eq!(performed.round_trips, 3);
+    let set = Ask::Set {
+        calendar,
+        trustee: address(TRUSTEE),
+        role: AccessRole::AUTHOR,
+    };
+    assert_eq!(rig.one(&mailbox, set).await, Ok(Answer::Accepted));
+    // What they gave everybody meanwhile is theirs to give.
     assert_eq!(rig.foreign_changes().await, 0);
 }
 
@@ -154,6 +161,31 @@ async fn faults_of_ews_mean_what_they_say() {
         assert!(
             rig.one(&mailbox, read.clone()).await.is_ok(),
             "after {fault}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn too_many_calls_at_once_are_overload_by_concurrency() {
+    let rig = Rig::new(|url| {
+        let server = server(url, "/EWS/Exchange.asmx");
+        let small = basic("sa-small", "small");
+        Box::new(EwsCalendars::new(&server, small, Access::Full, clock::now).unwrap())
+    })
+    .await;
+    let mailboxes: Vec<_> = (0..6).map(|_| rig.free()).collect();
+    // Known to be good, so that the others need not stand in line.
+    assert!(rig.one(&mailboxes[0], Ask::FindCalendar).await.is_ok());
+    rig.put("dials", serde_json::json!({"latency_ms": 200}))
+        .await;
+    let one = |at: usize| rig.one(&mailboxes[at], Ask::FindCalendar);
+    let all = futures::future::join_all((0..6).map(one)).await;
+    let refused: Vec<_> = all.into_iter().filter_map(Result::err).collect();
+    assert!(!refused.is_empty());
+    for error in refused {
+        assert!(
+            matches!(error.meaning, Meaning::TooManyAtOnce { .. }),
+            "{error:?}"
         );
     }
 }

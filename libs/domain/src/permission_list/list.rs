@@ -202,11 +202,11 @@ fn named(same: &[&Entry]) -> Option<WrittenIdentity> {
             ways.push(way);
         }
     }
-    let sids = ways
+    let mut sids = ways
         .iter()
         .filter(|way| matches!(way, WrittenIdentity::Sid(_)));
-    if sids.clone().count() == 1 {
-        return sids.last().cloned();
+    if let (Some(only), None) = (sids.next(), sids.next()) {
+        return Some(only.clone());
     }
     let address = same.iter().find_map(|one| match &one.identity {
         Identity::Principal { address, .. } => address.clone(),

@@ -104,13 +104,12 @@ pub(super) fn record(error: &ErrorRecord, asked: Asked) -> CallError {
     classed
 }
 
-/// Classes a refusal by WSMan.
+/// Classes a refusal by `WSMan`.
 pub(super) fn fault(fault: &Fault) -> CallError {
     let meaning = by_text(&fault.text).unwrap_or(match fault.code.as_str() {
-        // Access is denied: remote PowerShell isn't allowed, or there is no role.
-        "5" | "AccessDenied" => Meaning::PauseAccount,
-        // Another kind of session lives at this address.
-        "2150858811" => Meaning::PauseAccount,
+        // Access is denied: remote PowerShell isn't allowed, or there is no role. Or another kind of session lives at
+        // this address.
+        "5" | "AccessDenied" | "2150858811" => Meaning::PauseAccount,
         // No such shell (any more), and all else that a new session may mend.
         _ => Meaning::Retry,
     });

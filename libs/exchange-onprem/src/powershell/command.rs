@@ -145,7 +145,7 @@ fn entry(rows: &[Value]) -> Result<Answer, CallError> {
         let user = row.member("User");
         let user = user.and_then(|user| user.member_text("DisplayName").or_else(|| user.text()));
         let special = |name: &&str| user.is_some_and(|user| user.eq_ignore_ascii_case(name));
-        if ["Default", "Anonymous"].iter().any(|name| special(name)) {
+        if ["Default", "Anonymous"].iter().any(special) {
             others = true;
             continue;
         }

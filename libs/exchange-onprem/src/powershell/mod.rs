@@ -1,4 +1,4 @@
-//! Remote PowerShell: one cmdlet at a time, by PSRP over WSMan (MS-PSRP, MS-WSMV), as much of it as that takes.
+//! Remote PowerShell: one cmdlet at a time, by `PSRP` over `WSMan` (MS-PSRP, MS-WSMV), as much of it as that takes.
 //!
 //! * `wsman`: envelopes, and what answers say. `fragment`, `message`: how PSRP's messages are cut up and put together.
 //! * `clixml`: serialised objects. `pipeline`: a command as a message, and what comes of it.

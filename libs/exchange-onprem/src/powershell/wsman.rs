@@ -1,4 +1,4 @@
-//! WSMan's envelopes (MS-WSMV), as much as a remote shell takes. Pure.
+//! `WSMan`'s envelopes (MS-WSMV), as much as a remote shell takes. Pure.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use uuid::Uuid;
@@ -142,7 +142,7 @@ impl Addressee {
 /// A fault.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Fault {
-    /// WSMan's number, or SOAP's code.
+    /// `WSMan`'s number, or SOAP's code.
     pub(super) code: String,
     /// In words.
     pub(super) text: String,

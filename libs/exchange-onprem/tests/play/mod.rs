@@ -50,8 +50,19 @@ impl Play {
         })
     }
 
+    /// Starts one that hangs up after each reply.
+    pub(crate) fn closing(replies: Vec<Vec<u8>>) -> Self {
+        let replies = Mutex::new(VecDeque::from(replies));
+        let next = move |_: &Seen| replies.lock().unwrap().pop_front().unwrap_or_default();
+        Self::serving(next, true)
+    }
+
     /// Starts one that answers by what is asked. An empty answer hangs up.
     pub(crate) fn answering(answer: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::serving(answer, false)
+    }
+
+    fn serving(answer: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static, closing: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/x", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -60,7 +71,7 @@ impl Play {
         thread::spawn(move || {
             for (connection, stream) in listener.incoming().enumerate() {
                 let (answer, seen) = (Arc::clone(&answer), Arc::clone(&seen));
-                thread::spawn(move || serve(connection, stream.unwrap(), &*answer, &seen));
+                thread::spawn(move || serve(connection, stream.unwrap(), &*answer, &seen, closing));
             }
         });
         Self { url, seen: kept }
@@ -77,6 +88,7 @@ fn serve(
     mut stream: TcpStream,
     answer: &dyn Fn(&Seen) -> Vec<u8>,
     seen: &Mutex<Vec<Seen>>,
+    closing: bool,
 ) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     loop {
@@ -100,7 +112,7 @@ fn serve(
         };
         seen.lock().unwrap().push(one.clone());
         let bytes = answer(&one);
-        if bytes.is_empty() || stream.write_all(&bytes).is_err() {
+        if bytes.is_empty() || stream.write_all(&bytes).is_err() || closing {
             return;
         }
     }
