@@ -75,7 +75,14 @@ impl Samba {
 
         let mut server = bound(program, None, "KILL");
         server
-            .args(["-F", "-M", "single", "--no-process-group", "--debug-stdout"])
+            // A process for each connection: one that searches long holds no other up.
+            .args([
+                "-F",
+                "-M",
+                "standard",
+                "--no-process-group",
+                "--debug-stdout",
+            ])
             .arg("-s")
             .arg(&configuration)
             .arg("-l")

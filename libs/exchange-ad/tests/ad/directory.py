@@ -43,6 +43,8 @@ def main(configuration):
             base.setpassword(f"(distinguishedName={ldb.binary_encode(dn)})", password)
         for dn, attributes in orders.get("change", {}).items():
             changed(base, dn, attributes)
+        for dn in orders.get("must_change", []):
+            base.force_password_change_at_next_login(f"(distinguishedName={ldb.binary_encode(dn)})")
         for dn in orders.get("lock", []):
             # In units of 100 ns since 1601.
             changed(base, dn, {"lockoutTime": str(int((time.time() + 11644473600) * 10**7))})
@@ -53,7 +55,8 @@ def main(configuration):
     answers = []
     for dn, attribute in orders.get("read", []):
         found = base.search(base=dn, scope=ldb.SCOPE_BASE, attrs=[attribute])
-        answers.append(str(found[0][attribute][0]) if attribute in found[0] else None)
+        values = found[0].get(attribute)
+        answers.append(base.schema_format_value(attribute, values[0]).decode() if values else None)
     json.dump(answers, sys.stdout)
 
 

@@ -131,11 +131,14 @@ async fn what_speaks_no_ldap_is_told_from_what_does() {
     let Some(part) = Part::new() else { return };
     for (scheme, code, meaning) in [
         ("ldaps", "no_tls", Meaning::PauseAccount),
-        ("ldap", "not_reached", Meaning::Retry),
+        ("ldap", "no_answer", Meaning::Retry),
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("{scheme}://{}", listener.local_addr().unwrap());
-        let directory = part.reach(|it| it.url = url);
+        let directory = part.reach(|it| {
+            it.url = url;
+            it.answer_limit = Duration::from_secs(1);
+        });
         let talk = async {
             let (mut client, _) = listener.accept().await.unwrap();
             client
@@ -199,9 +202,10 @@ async fn each_refusal_of_an_account_is_told_from_the_others_and_stops_it() {
         "change": {
             dn("good"): {"userAccountControl": "512"},
             dn("expired"): {"userAccountControl": "512", "accountExpires": "116444736000000000"},
-            dn("mustchange"): {"userAccountControl": "512", "pwdLastSet": "0"},
+            dn("mustchange"): {"userAccountControl": "512"},
             dn("locked"): {"userAccountControl": "512"},
         },
+        "must_change": [dn("mustchange")],
         "lock": [dn("locked")],
     }));
     account(&part, "good", PASSWORD, clock::now)

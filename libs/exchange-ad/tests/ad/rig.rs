@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
-use calgrant_domain::{Address, Listed, MailboxId};
-use calgrant_exchange::{Directory, ListingError, Page, Selection};
+use calgrant_domain::{Address, Listed};
+use calgrant_exchange::{Directory, ListingError, Selection};
 use calgrant_exchange_ad::{ActiveDirectory, DisabledAccounts, Nesting, Settings};
 use calgrant_runtime::clock;
 use serde_json::{Map, Value, json};
@@ -185,7 +185,8 @@ impl Part {
             ca_pem: Some(std::fs::read_to_string(named("CALGRANT_TEST_AD_CA")).unwrap()),
             bind_name: named("CALGRANT_TEST_AD_READER"),
             password: named("CALGRANT_TEST_AD_READER_PASSWORD").into(),
-            base: None,
+            // Samba looks at every object there is for what Active Directory looks up.
+            base: Some(self.dn("")),
             disabled: DisabledAccounts::Refuse,
             nesting: Nesting::InChain,
             answer_limit: Duration::from_secs(60),
@@ -221,32 +222,20 @@ pub(crate) fn guid(guid: Uuid) -> Value {
     json!({"hex": hex})
 }
 
-/// Every page of a listing.
-pub(crate) async fn pages(
-    directory: &ActiveDirectory,
-    selection: &Selection,
-) -> Result<Vec<Page>, ListingError> {
-    let (mut pages, mut from) = (Vec::new(), None);
-    loop {
-        let page = directory.page(selection, from.as_deref()).await?;
-        from = page.next.clone();
-        pages.push(page);
-        if from.is_none() {
-            return Ok(pages);
-        }
-    }
-}
-
 /// A whole listing.
 pub(crate) async fn list(
     directory: &ActiveDirectory,
     selection: &Selection,
 ) -> Result<Vec<Listed>, ListingError> {
-    Ok(pages(directory, selection)
-        .await?
-        .into_iter()
-        .flat_map(|page| page.listed)
-        .collect())
+    let (mut listed, mut from) = (Vec::new(), None);
+    loop {
+        let page = directory.page(selection, from.as_deref()).await?;
+        listed.extend(page.listed);
+        from = page.next;
+        if from.is_none() {
+            return Ok(listed);
+        }
+    }
 }
 
 /// The parts before the @ of those who suit, sorted; one that is listed twice is there twice.
@@ -268,9 +257,4 @@ pub(crate) fn suitable(listed: &[Listed]) -> Vec<String> {
         .collect();
     names.sort();
     names
-}
-
-/// The ids of everything listed.
-pub(crate) fn ids(listed: &[Listed]) -> Vec<MailboxId> {
-    listed.iter().map(|one| one.id).collect()
 }

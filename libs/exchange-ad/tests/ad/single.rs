@@ -39,8 +39,10 @@ async fn every_name_of_a_mailbox_finds_it() {
         assert_eq!(found.aliases, names[1..]);
     }
     // By the mailbox's id, and by the object's.
-    let object = part.order(&json!({"read": [[dn, "objectSid"]]}));
-    assert!(object[0].is_some());
+    let object = part.order(&json!({"read": [[dn, "objectGUID"]]}));
+    let object: Uuid = object[0].as_ref().unwrap().parse().unwrap();
+    let by_object = directory.by_id(MailboxId::from_uuid(object)).await.unwrap();
+    assert_eq!(by_object.id, MailboxId::from_uuid(mailbox));
     let by_mailbox = directory
         .by_id(MailboxId::from_uuid(mailbox))
         .await
