@@ -9,13 +9,8 @@ use async_trait::async_trait;
 use calgrant_budget::message::{Lane, Overload, Pushback};
 use calgrant_contract::bus::JobResult;
 use calgrant_domain::{
-<<<<<<< HEAD
-    Aim, Begin, BeginRefusal, Calendar, Detail, Job, Observed, OperationId, Phase, Reading, Reason,
-    Write, aim::drift, reading::Report,
-=======
-    Begin, BeginRefusal, Calendar, Decision, Detail, Job, JobId, Observed, OperationId, Phase,
-    Reading, Reason, decide, reading::Report,
->>>>>>> h-chaos
+    Aim, Begin, BeginRefusal, Calendar, Detail, Job, JobId, Observed, OperationId, Phase, Reading,
+    Reason, Write, aim::drift, reading::Report,
 };
 use calgrant_exchange::{
     Answer, Ask, CalendarCall, Calendars, CallError, Meaning, Performed, Scope,
