@@ -385,6 +385,47 @@ async fn impersonation_ends_where_its_scope_ends() {
     );
 }
 
+#[tokio::test]
+async fn folders_and_events_are_found_below_others() {
+    let rig = open().await;
+    let below = |traversal: &str, id: &str| {
+        format!(
+            "<m:FindFolder Traversal=\"{traversal}\"><m:FolderShape><t:BaseShape>Default</t:BaseShape></m:FolderShape>\
+             <m:ParentFolderIds>{id}</m:ParentFolderIds></m:FindFolder>"
+        )
+    };
+    let calendar = calendar_of("ada.lovelace@school.example");
+    let top = calendar.replace("Id=\"calendar\"", "Id=\"msgfolderroot\"");
+    for (traversal, id, names) in [
+        ("Deep", &top, &["Agenda", "Projekt"][..]),
+        ("Shallow", &top, &["Agenda"]),
+        ("Shallow", &calendar, &["Projekt"]),
+    ] {
+        let answer = rig.ews(FULL, &below(traversal, id)).await;
+        assert_eq!(answer.all("t:DisplayName"), names, "{}", answer.text);
+    }
+    assert_eq!(
+        rig.ews(EVA, &below("Deep", &top)).await.codes(),
+        ["ErrorAccessDenied"]
+    );
+    assert_eq!(
+        rig.ews(EVA, &event("eva@school.example")).await.codes(),
+        ["NoError"]
+    );
+    let find = |day: &str| {
+        format!(
+            "<m:FindItem Traversal=\"Shallow\"><m:ItemShape><t:BaseShape>Default</t:BaseShape></m:ItemShape>\
+             <m:CalendarView StartDate=\"2026-12-{day}T00:00:00Z\" EndDate=\"2026-12-{day}T23:59:59Z\"/>\
+             <m:ParentFolderIds><t:DistinguishedFolderId Id=\"calendar\"/></m:ParentFolderIds></m:FindItem>"
+        )
+    };
+    assert_eq!(
+        rig.ews(EVA, &find("01")).await.all("t:Subject"),
+        ["Algebra"]
+    );
+    assert_eq!(rig.ews(EVA, &find("02")).await.all("t:Subject").len(), 0);
+}
+
 fn event(owner: &str) -> String {
     format!(
         "<m:CreateItem SendMeetingInvitations=\"SendToNone\"><m:SavedItemFolderId>{}</m:SavedItemFolderId><m:Items>\

@@ -7,7 +7,7 @@ mod rig;
 
 use premises::{
     Answer, EVA, FULL, IMP, Login, SMALL, by_address, calendar_of, entry, envelope, get_folder,
-    open, update_folder,
+    open, open_with, update_folder,
 };
 use rig::Rig;
 use serde_json::{Value, json};
@@ -297,6 +297,61 @@ async fn who_impersonates_spends_the_budget_of_the_mailbox() {
         site["accounts"]["sa-imp@school.example"]["ews"]["admitted"],
         0
     );
+}
+
+#[tokio::test]
+async fn who_impersonates_may_have_to_spend_its_own_budget() {
+    let caller = "domain = \"SCHOOL\"\nimpersonation_budget = \"caller\"";
+    let rig = open_with("domain = \"SCHOOL\"", caller).await;
+    let header = "<t:ExchangeImpersonation><t:ConnectingSID><t:SmtpAddress>bob@school.example</t:SmtpAddress></t:ConnectingSID></t:ExchangeImpersonation>";
+    let body = get_folder(&["<t:DistinguishedFolderId Id=\"calendar\"/>"]);
+    assert_eq!(rig.ews_with(IMP, header, &body).await.codes(), ["NoError"]);
+    let seen = of_account(&rig, "sa-imp@school.example").await;
+    assert_eq!(seen["ews"]["admitted"], 1);
+}
+
+#[tokio::test]
+async fn a_site_may_live_faster_than_its_clients() {
+    let rig = open_with(
+        "domain = \"SCHOOL\"",
+        "domain = \"SCHOOL\"\ntime_scale = 100",
+    )
+    .await;
+    let dials = json!({"ews_latency_ms": 20_000});
+    assert_eq!(rig.put("/_simulator/dials", dials).await, 200);
+    assert_eq!(
+        rig.calendar(SMALL, "bob@school.example").await.codes(),
+        ["NoError"]
+    );
+    let seen = of_account(&rig, "sa-small@school.example").await;
+    assert!(
+        seen["ews"]["worked_ms"].as_u64().unwrap() >= 20_000,
+        "{seen}"
+    );
+    let shut = rig.calendar(SMALL, "bob@school.example").await;
+    assert!(
+        shut.text.contains("Name=\"BackOffMilliseconds\">3000<"),
+        "{}",
+        shut.text
+    );
+    rig.advance(3000).await;
+    assert_eq!(
+        rig.calendar(SMALL, "bob@school.example").await.codes(),
+        ["NoError"]
+    );
+}
+
+#[tokio::test]
+async fn a_storm_of_the_cloud_is_a_busy_server_here() {
+    let rig = open().await;
+    let storm = json!({"on": true, "mode": "429", "retry_after": 7});
+    assert_eq!(rig.put("/_simulator/outage", storm).await, 200);
+    let answer = rig.calendar(FULL, "bob@school.example").await;
+    assert_eq!(
+        (answer.status, answer.fault().as_str()),
+        (500, "ErrorServerBusy")
+    );
+    assert!(answer.text.contains(">7000<"));
 }
 
 /// A simulator that injects one fault, once, and what a read of a calendar says then, and the one after it.

@@ -34,8 +34,25 @@ fn fault(error: &EwsError) -> Reply {
     soap(500, envelope::faulted(&error.fault()))
 }
 
+/// What everybody is answered during an outage. Servers on premises don't know 429: they say that they are busy.
+fn outage(world: &World) -> Option<Reply> {
+    let reply = world.outage()?;
+    if reply.status != 429 {
+        return Some(page(reply));
+    }
+    let told = reply
+        .headers
+        .iter()
+        .find(|(name, _)| *name == "retry-after");
+    let secs = told.and_then(|(_, secs)| secs.parse().ok());
+    Some(fault(&EwsError::busy(secs.map(Duration::from_secs))))
+}
+
 /// What a server answers that has nothing of SOAP left: the status stays, and a page says it.
 pub(crate) fn page(mut reply: Reply) -> Reply {
+    if reply.status == 429 {
+        reply = Reply::unavailable();
+    }
     if !matches!(reply.content, Content::Broken) {
         let text = format!("<html><body><h1>{}</h1></body></html>", reply.status);
         reply.content = Content::Text("text/html", text);
@@ -66,8 +83,8 @@ pub(crate) async fn handle(
     body: Bytes,
 ) -> Reply {
     world.judge.onprem_round_trip("ews");
-    if let Some(reply) = world.outage() {
-        return page(reply);
+    if let Some(reply) = outage(&world) {
+        return reply;
     }
     let started = match begin(&world, &headers, &body) {
         Ok(started) => started,
@@ -225,8 +242,8 @@ fn acting(
 
 /// An outage, or a fault that keeps the call from being carried out.
 fn early_fault(world: &World, about: About<'_>) -> Option<Reply> {
-    if let Some(reply) = world.outage() {
-        return Some(page(reply));
+    if let Some(reply) = outage(world) {
+        return Some(reply);
     }
     if world.fault("throttle_429", about) {
         let wait = Duration::from_secs(1 + world.dice.below(3));

@@ -165,6 +165,12 @@ pub(crate) async fn open() -> Rig {
     Rig::of(Scenario::from_toml(SCHOOL).unwrap()).await
 }
 
+/// With something said otherwise.
+pub(crate) async fn open_with(said: &str, instead: &str) -> Rig {
+    assert!(SCHOOL.contains(said));
+    Rig::of(Scenario::from_toml(&SCHOOL.replace(said, instead)).unwrap()).await
+}
+
 /// A request around a body, with what belongs into its header.
 pub(crate) fn envelope(header: &str, body: &str) -> String {
     format!(
