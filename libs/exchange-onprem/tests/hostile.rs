@@ -9,6 +9,9 @@ use calgrant_exchange_onprem::{Access, EwsCalendars, PowerShellCalendars, Server
 use calgrant_runtime::clock;
 use play::{Play, reply};
 
+/// Whether an error means what it should.
+type Good = fn(&Meaning) -> bool;
+
 fn settings(url: &str) -> (Server, SignIn) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let server = Server {
@@ -189,19 +192,19 @@ async fn sessions_that_cannot_be_had_are_named() {
             "<s:Envelope xmlns:s=\"http://www.w3.org/2003/05/soap-envelope\"><s:Body><s:Fault><s:Reason><s:Text>{text}</s:Text></s:Reason><s:Detail><f:WSManFault xmlns:f=\"http://schemas.microsoft.com/wbem/wsman/1/wsmanfault\" Code=\"{code}\"><f:Message>{text}</f:Message></f:WSManFault></s:Detail></s:Fault></s:Body></s:Envelope>"
         )
     };
-    let pause = |error: &Meaning| *error == Meaning::PauseAccount;
-    let many = |error: &Meaning| matches!(error, Meaning::TooManyAtOnce { after: Some(_) });
-    let wait = |error: &Meaning| matches!(error, Meaning::WaitUntil { after: Some(_), .. });
-    let retry = |error: &Meaning| *error == Meaning::Retry;
-    let cases: [(u16, String, &dyn Fn(&Meaning) -> bool); 7] = [
-        (500, fault("5", "Access is denied."), &pause),
+    let pause: Good = |error| *error == Meaning::PauseAccount;
+    let many: Good = |error| matches!(error, Meaning::TooManyAtOnce { after: Some(_) });
+    let wait: Good = |error| matches!(error, Meaning::WaitUntil { after: Some(_), .. });
+    let retry: Good = |error| *error == Meaning::Retry;
+    let cases: [(u16, String, Good); 7] = [
+        (500, fault("5", "Access is denied."), pause),
         (
             500,
             fault(
                 "2150859174",
                 "This user is allowed a maximum number of 18 concurrent shells, which has been exceeded.",
             ),
-            &many,
+            many,
         ),
         (
             500,
@@ -209,12 +212,12 @@ async fn sessions_that_cannot_be_had_are_named() {
                 "1",
                 "The user load quota of 5 requests per 2 seconds has been exceeded. The next request from this user will not be approved for at least 1500 milliseconds.",
             ),
-            &wait,
+            wait,
         ),
-        (500, fault("2150858811", "no such resource"), &pause),
-        (200, "<a/>".into(), &retry),
-        (200, String::new(), &retry),
-        (403, String::new(), &pause),
+        (500, fault("2150858811", "no such resource"), pause),
+        (200, "<a/>".into(), retry),
+        (200, String::new(), retry),
+        (403, String::new(), pause),
     ];
     for (status, body, good) in cases {
         let play = Play::start(vec![reply(status, "", &body)]);

@@ -1,7 +1,7 @@
 //! Whatever comes, it is read or refused: no panic, no hang, and no more memory than in proportion to its length.
 
 use calgrant_domain::permission_list::{
-    Entry, Extent, Flags, Identity, Level, PermissionList, ReadExtent,
+    Entry, Extent, Flags, Identity, Level, PermissionList, ReadExtent, Sid,
 };
 use proptest::prelude::*;
 
@@ -218,7 +218,7 @@ fn served(list: &PermissionList) -> String {
             Identity::Anonymous => optional("DistinguishedUser", Some("Anonymous")),
             Identity::Unnamed => String::new(),
             Identity::Principal { sid, address, name } => [
-                optional("SID", sid.as_ref().map(|sid| sid.as_str())),
+                optional("SID", sid.as_ref().map(Sid::as_str)),
                 optional("PrimarySmtpAddress", address.as_deref()),
                 optional("DisplayName", Some(name)),
             ].concat(),

@@ -305,7 +305,7 @@ impl World for Rig {
             State::Free => self.free(),
             State::Holds(rights) => {
                 let is = |held: &&str| held.parse::<Rights>().is_ok_and(|held| held == rights);
-                let at = HELD.iter().position(|held| is(&held)).expect("prepared");
+                let at = HELD.iter().position(is).expect("prepared");
                 address(&format!("holds{at:02}@uni.example"))
             }
             State::Delegate => address("delegate@uni.example"),
