@@ -31,7 +31,7 @@ pub enum Nesting {
 /// A domain controller and the account that reads there.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// `ldaps://dc1.uni.example`, or `ldap://dc1.uni.example`, which begins with StartTLS: a password is never sent
+    /// `ldaps://dc1.uni.example`, or `ldap://dc1.uni.example`, which begins with `StartTLS`: a password is never sent
     /// over an unprotected connection. Port 636 or 389 unless it names another; 3269 and 3268 ask a global catalogue.
     pub url: String,
     /// Certificates of the authorities that are trusted, PEM; `None`: those of the system.

@@ -58,6 +58,10 @@ def add_reader(folder, configuration, password):
     base = opened(folder, configuration)
     base.newuser("reader", password)
     base.setexpiry("(sAMAccountName=reader)", 0, no_expiry_req=True)
+    # As most domains have it: wrong passwords are counted, and lock an account.
+    change = ldb.Message(ldb.Dn(base, base.domain_dn()))
+    change["lockoutThreshold"] = ldb.MessageElement("10", ldb.FLAG_MOD_REPLACE, "lockoutThreshold")
+    base.modify(change)
 
 
 def main(folder, configuration, realm, admin_password, reader_password):

@@ -40,11 +40,10 @@ def main(configuration):
         for entry in orders.get("add", []):
             base.add({name: value(raw) for name, raw in entry.items()})
         for dn, password in orders.get("passwords", {}).items():
-            base.setpassword(f"(distinguishedName={ldb.binary_encode(dn)})", password)
+            must_change = dn in orders.get("must_change", [])
+            base.setpassword(f"(distinguishedName={ldb.binary_encode(dn)})", password, must_change)
         for dn, attributes in orders.get("change", {}).items():
             changed(base, dn, attributes)
-        for dn in orders.get("must_change", []):
-            base.force_password_change_at_next_login(f"(distinguishedName={ldb.binary_encode(dn)})")
         for dn in orders.get("lock", []):
             # In units of 100 ns since 1601.
             changed(base, dn, {"lockoutTime": str(int((time.time() + 11644473600) * 10**7))})

@@ -69,10 +69,10 @@ async fn a_groups_name_may_hold_any_character() {
     }
     part.make();
     for directory in part.both_ways() {
-        for number in 0..names.len() {
+        for (number, name) in names.iter().enumerate() {
             let selection = Selection::Group(part.address(&format!("g{number}")));
             let listed = list(&directory, &selection).await.unwrap();
-            assert_eq!(suitable(&listed), ["ada"], "{}", names[number]);
+            assert_eq!(suitable(&listed), ["ada"], "{name}");
         }
     }
 }

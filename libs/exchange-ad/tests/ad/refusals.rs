@@ -19,7 +19,7 @@ const PASSWORD: &str = "Right-enough-1";
 /// The call was refused with this code, and a text that says all of this.
 #[track_caller]
 fn said(answer: Result<(), CallError>, meaning: &Meaning, code: &str, words: &[&str]) {
-    let error = answer.expect_err("it must be refused");
+    let error = answer.expect_err(code);
     assert_eq!(
         (&error.meaning, error.detail.server_code.as_str()),
         (meaning, code),
@@ -177,7 +177,7 @@ fn account(
     let mut settings = part.settings();
     settings.bind_name = format!("{}@calgrant.test", part.account(name));
     settings.password = password.into();
-    ActiveDirectory::new(settings, now).unwrap()
+    ActiveDirectory::new(settings, now).expect("settings that are right")
 }
 
 #[tokio::test]

@@ -50,7 +50,9 @@ impl Part {
 
     /// An address that nobody has outside of this part.
     pub(crate) fn address(&self, local: &str) -> Address {
-        format!("{local}@{}.example", self.mark).parse().unwrap()
+        format!("{local}@{}.example", self.mark)
+            .parse()
+            .expect("a test's own")
     }
 
     /// An account's name that nobody has outside of this part.
@@ -170,19 +172,23 @@ impl Part {
             .stdout(Stdio::piped())
             .spawn()
             .expect("the system's Python");
-        let mut stdin = python.stdin.take().unwrap();
-        stdin.write_all(orders.to_string().as_bytes()).unwrap();
+        let mut stdin = python.stdin.take().expect("a test's own");
+        stdin
+            .write_all(orders.to_string().as_bytes())
+            .expect("a test's own");
         drop(stdin);
-        let output = python.wait_with_output().unwrap();
+        let output = python.wait_with_output().expect("a test's own");
         assert!(output.status.success(), "the directory refused it");
-        serde_json::from_slice(&output.stdout).unwrap()
+        serde_json::from_slice(&output.stdout).expect("a test's own")
     }
 
     /// How the reader account reaches the domain.
     pub(crate) fn settings(&self) -> Settings {
         Settings {
             url: format!("ldaps://{}", self.host),
-            ca_pem: Some(std::fs::read_to_string(named("CALGRANT_TEST_AD_CA")).unwrap()),
+            ca_pem: Some(
+                std::fs::read_to_string(named("CALGRANT_TEST_AD_CA")).expect("a test's own"),
+            ),
             bind_name: named("CALGRANT_TEST_AD_READER"),
             password: named("CALGRANT_TEST_AD_READER_PASSWORD").into(),
             // Samba looks at every object there is for what Active Directory looks up.
@@ -197,7 +203,7 @@ impl Part {
     pub(crate) fn reach(&self, change: impl FnOnce(&mut Settings)) -> ActiveDirectory {
         let mut settings = self.settings();
         change(&mut settings);
-        ActiveDirectory::new(settings, clock::now).unwrap()
+        ActiveDirectory::new(settings, clock::now).expect("a test's own")
     }
 
     /// The directory, nested groups followed by the server and by us.
