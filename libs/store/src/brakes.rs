@@ -85,26 +85,36 @@ pub(crate) async fn failed(
     Ok(())
 }
 
-/// Stops an operation whose mailboxes are all listed if it would take away too much.
+/// What an operation takes away, what others of its tenant took away of late without a person's word, and what there is.
+const TAKEN: &str = "SELECT (SELECT count(*) FROM job WHERE id >= $2 AND id <= $3 AND operation_id = $1 AND state <> 'ended' AND aim = 'put_back'
+        AND left_rights <> '' AND NOT validate_only) AS taken,
+    (SELECT COALESCE(sum(o.accepted - o.refused - o.failed - o.unchanged - o.cancelled - o.kept_by - o.left_changed_since - o.restored), 0)::bigint
+        FROM operation o WHERE o.tenant = own.tenant AND o.id < own.id AND o.kind IN ('revoke', 'undo') AND o.state IN ('running', 'done')
+            AND o.hold = '' AND NOT o.validate_only AND o.created_at > GREATEST(own.created_at - interval '1 hour', (SELECT max(r.released_at)
+                FROM operation_release r JOIN operation released ON released.id = r.operation_id
+                WHERE released.tenant = own.tenant AND r.hold = 'revokes_many'))) AS of_late,
+    (SELECT count(*) FROM (SELECT DISTINCT c.mailbox, c.trustee FROM coverage c WHERE c.tenant = own.tenant AND c.state <> 'released') AS grants)
+        AS grants
+    FROM operation own WHERE own.id = $1";
+
+/// Stops an operation whose mailboxes are all listed if it would take away too much, alone or with others of the last hour: a
+/// burst of leavers is as bad as one large run. From a person's word on it is counted anew.
 pub(crate) async fn revokes(
     transaction: &Transaction<'_>,
     id: OperationId,
     standing: &mut Standing,
 ) -> Result<(), StoreError> {
     let (first, last) = jobs_of(id);
-    let found = rows(
-        transaction,
-        "SELECT (SELECT count(*) FROM job WHERE id >= $2 AND id <= $3 AND operation_id = $1 AND state <> 'ended' AND aim = 'put_back'
-                AND left_rights <> '' AND NOT validate_only) AS taken,
-            (SELECT count(*) FROM (SELECT DISTINCT c.mailbox, c.trustee FROM operation o JOIN coverage c ON c.tenant = o.tenant
-                WHERE o.id = $1 AND c.state <> 'released') AS grants) AS grants",
-        &[&id.as_uuid(), &first, &last],
-    )
-    .await?;
-    for row in &found {
-        let (taken, grants) = (count(row, "taken")?, count(row, "grants")?);
-        if brake::revokes_many(taken, grants) {
-            let why = format!("it would take away {taken} of the tenant's {grants} grants");
+    for row in &rows(transaction, TAKEN, &[&id.as_uuid(), &first, &last]).await? {
+        let (taken, of_late) = (count(row, "taken")?, count(row, "of_late")?);
+        // What others have taken away already was there too.
+        let grants = count(row, "grants")? + of_late;
+        if taken > 0 && brake::revokes_many(taken + of_late, grants) {
+            let others = match of_late {
+                0 => String::new(),
+                some => format!(", after {some} within the last hour"),
+            };
+            let why = format!("it would take away {taken} of the tenant's {grants} grants{others}");
             standing.stop(id, Hold::RevokesMany, &why);
         }
     }

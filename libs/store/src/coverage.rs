@@ -173,11 +173,12 @@ pub(crate) async fn store(
         .filter(|(_, job)| !job.known.validate_only)
         .filter_map(|(id, job)| Some((*id, (job, job.ended.as_ref()?.outcome))))
         .collect();
+    // First, as whoever begins does.
+    left(transaction, &ended).await?;
     cover(transaction, &ended).await?;
     release(transaction, &ended).await?;
     give_again(transaction, &ended).await?;
-    repaired(transaction, &ended).await?;
-    left(transaction, &ended).await
+    repaired(transaction, &ended).await
 }
 
 type EndedJobs<'j> = BTreeMap<JobId, (&'j Settling, Outcome)>;
@@ -377,10 +378,14 @@ async fn left(transaction: &Transaction<'_>, ended: &EndedJobs<'_>) -> Result<()
     }
     run(
         transaction,
-        "UPDATE begun SET ours = COALESCE(page.ours, begun.ours), ours_by = CASE WHEN page.changed THEN page.job_id ELSE begun.ours_by END,
+        "WITH page AS (
+            SELECT b.tenant, b.mailbox, b.trustee, ended.job_id, ended.ours, ended.changed
+            FROM unnest($1::text[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::bool[]) AS ended (tenant, mailbox, trustee, job_id, ours, changed)
+            JOIN begun b USING (tenant, mailbox, trustee, job_id) ORDER BY b.tenant, b.mailbox, b.trustee FOR UPDATE OF b
+         )
+         UPDATE begun SET ours = COALESCE(page.ours, begun.ours), ours_by = CASE WHEN page.changed THEN page.job_id ELSE begun.ours_by END,
             known_of = page.job_id
-         FROM unnest($1::text[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::bool[]) AS page (tenant, mailbox, trustee, job_id, ours, changed)
-         WHERE begun.tenant = page.tenant AND begun.mailbox = page.mailbox AND begun.trustee = page.trustee AND begun.job_id = page.job_id",
+         FROM page WHERE begun.tenant = page.tenant AND begun.mailbox = page.mailbox AND begun.trustee = page.trustee AND begun.job_id = page.job_id",
         &[&tenants, &mailboxes, &trustees, &ids, &ours, &changed],
     )
     .await?;

@@ -150,16 +150,18 @@ fn read(row: &Row, job: Option<&Row>) -> Result<Last, StoreError> {
         last.took_for = Some(job.try_get("delegation_id")?);
     }
     let known = row.try_get::<_, Option<Uuid>>("known_of")? == Some(id);
-    if let Some(outcome) = outcome.filter(|_| begun && !known) {
-        if let Some(entry) = aim.left(outcome, optional(job.try_get("reason")?)?) {
-            let before = last.ours.and_then(|ours| ours.by);
-            let by = if outcome == Outcome::Unchanged {
-                before
-            } else {
-                Some(id)
-            };
-            last.ours = Some(Ours { entry, by });
-        }
+    let told = outcome.filter(|_| begun && !known);
+    let reason = optional(job.try_get("reason")?)?;
+    if let Some((outcome, entry)) =
+        told.and_then(|outcome| Some((outcome, aim.left(outcome, reason)?)))
+    {
+        let before = last.ours.and_then(|ours| ours.by);
+        let by = if outcome == Outcome::Unchanged {
+            before
+        } else {
+            Some(id)
+        };
+        last.ours = Some(Ours { entry, by });
     }
     Ok(last)
 }

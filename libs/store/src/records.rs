@@ -61,13 +61,21 @@ impl Store {
         let statement = connection.prepare_cached(sql).await?;
         let found = connection.query(&statement, &[]).await?;
         drop(connection);
-        let mut listed = 0;
+        let (mut listed, mut failed) = (0, None);
         for row in found {
             let id = OperationId::from_uuid(row.try_get("id")?);
-            while retrying(|| self.list_page(id, now)).await? {}
-            listed += 1;
+            // One that can't be listed is in nobody's way.
+            match self.list(id, now).await {
+                Ok(()) => listed += 1,
+                Err(cause) => failed = failed.or(Some(cause)),
+            }
         }
-        Ok(listed)
+        failed.map_or(Ok(listed), Err)
+    }
+
+    async fn list(&self, id: OperationId, now: OffsetDateTime) -> Result<(), StoreError> {
+        while retrying(|| self.list_page(id, now)).await? {}
+        Ok(())
     }
 
     /// Lists a page. Answers whether there is more.

@@ -415,3 +415,31 @@ async fn what_is_held_can_be_cancelled() {
     let again = world.revoking(delegation, 2).await;
     assert_eq!(world.operation(again).await.counts.accepted, 60);
 }
+
+#[tokio::test]
+async fn a_burst_of_leavers_waits_for_a_person_as_one_large_run_does() {
+    let world = World::new().await;
+    let (_, delegation) = world.given(0, 0..90).await;
+    let leave = async |seconds: u64, numbers: std::ops::Range<u32>| {
+        let names = numbers.map(|number| sample::mailbox_id(number).to_string());
+        let new = NewBack {
+            names: names.collect(),
+            ..back(OperationKind::Revoke, delegation, seconds)
+        };
+        let id = world.listed(&new).await;
+        (id, world.operation(id).await.hold)
+    };
+    assert_eq!(leave(100, 0..30).await.1, None);
+    assert_eq!(leave(200, 30..50).await.1, None);
+    let (held, hold) = leave(300, 50..51).await;
+    assert_eq!(hold, Some(Hold::RevokesMany));
+    // A person has looked: from then on it is counted anew.
+    world
+        .store
+        .release(held, "cli:ada", "", at(301))
+        .await
+        .unwrap();
+    assert_eq!(leave(400, 51..80).await.1, None);
+    // And what is longer ago than an hour is none of it.
+    assert_eq!(leave(400 + 3601, 80..90).await.1, None);
+}
