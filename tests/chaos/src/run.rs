@@ -261,7 +261,7 @@ impl Stage {
         while !over && calm.elapsed() < SETTLE {
             tokio::time::sleep(SECOND).await;
             over = self.are_over().await;
-            if calm.elapsed().as_secs() % 10 == 0 {
+            if calm.elapsed().as_secs().is_multiple_of(10) {
                 self.progress("letting it settle", start.elapsed()).await;
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use calgrant_contract::pb::provisioning::v1::OperationState;
+use calgrant_contract::pb::provisioning::v1::{Operation, OperationState};
 use serde_json::Value;
 
 use crate::{
@@ -108,7 +108,7 @@ async fn of_run(desk: &Desk, number: usize, run: Run, id: &str) -> Told {
     let order = operation.as_ref().map(|operation| operation.id.clone());
     let state = operation
         .as_ref()
-        .map_or(OperationState::Unspecified, |operation| operation.state());
+        .map_or(OperationState::Unspecified, Operation::state);
     let operation = operation.unwrap_or_default();
     let counts = operation.counts.unwrap_or_default();
     let outcomes = counts.outcomes.iter();
