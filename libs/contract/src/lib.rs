@@ -4,8 +4,10 @@
 //! unreadable field becomes a [`BadInput`](calgrant_domain::BadInput) that names it.
 
 pub mod bus;
+pub mod cloud_event;
 pub mod fleet;
 pub mod listing;
+pub mod onboarding;
 pub mod provisioning;
 pub mod refusal;
 pub mod words;

@@ -108,6 +108,8 @@ words!(
         CancelRequested = "cancel_requested",
         /// The operation itself failed, so this mailbox was not reached.
         OperationFailed = "operation_failed",
+        /// Its message couldn't be handled, and a person discarded it.
+        Discarded = "discarded",
     }
 );
 
@@ -156,6 +158,9 @@ impl Reason {
             }
             Self::CancelRequested => "run again to include it",
             Self::OperationFailed => "see the operation's own error",
+            Self::Discarded => {
+                "its dead letter says why it couldn't be handled; run again after an upgrade"
+            }
         }
     }
 }

@@ -19,6 +19,7 @@ use tokio_postgres::Row;
 use crate::{
     Store, StoreError,
     error::retrying,
+    mailbox_log,
     pool::{rows, run},
     row::{before, duration, long, parsed, small},
     settled,
@@ -140,6 +141,7 @@ impl Store {
         }
         settled::store_jobs(&transaction, &jobs, now).await?;
         settled::store_calendars(&transaction, &calendars).await?;
+        let changes = mailbox_log::changes(&transaction, &jobs).await?;
         settled::store_access(&transaction, &jobs).await?;
         // What ended nothing is no change that anybody watches; its calls are counted all the same.
         let quiet: Vec<_> = standings
@@ -155,6 +157,8 @@ impl Store {
             }
         }
         save(&transaction, standings, now).await?;
+        // Last, for whoever takes the next numbers waits for this commit.
+        mailbox_log::append(&transaction, &changes, now).await?;
         transaction.commit().await?;
         Ok(applied)
     }
@@ -238,7 +242,7 @@ impl Settling {
                     Waiting::Retry => self.known.attempts += 1,
                     Waiting::Parked => self.known.parks += 1,
                     Waiting::Proof => self.known.proofs += 1,
-                    Waiting::Returned | Waiting::Throttled => {}
+                    Waiting::Returned | Waiting::Throttled | Waiting::SetAside => {}
                 }
             }
         }
