@@ -220,6 +220,22 @@ mod tests {
         assert!(matches!(early, Err(EventFault::Malformed(_))), "{early:?}");
     }
 
+    /// What `deploy/events` shows is what is taken, and the one that is told reads as an event too.
+    #[test]
+    fn the_examples_are_events() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/events");
+        let example = |name: &str| {
+            let text = std::fs::read(format!("{folder}/{name}.json")).unwrap();
+            CloudEvent::read(crate::cloud_event::STRUCTURED, &[], &text).unwrap()
+        };
+        for kind in EventKind::ALL {
+            let read = OnboardingEvent::read(&example(kind.as_str()), at(0)).unwrap();
+            assert_eq!(read.moment.kind, *kind);
+        }
+        let told = example("granted");
+        assert!(told.kind.starts_with(FAMILY) && told.extensions.contains_key("sequence"));
+    }
+
     #[test]
     fn later_versions_and_others_are_told_apart() {
         for (kind, newer) in [

@@ -223,16 +223,19 @@ async fn what_cannot_be_used_is_explained_replayed_and_discarded() {
     };
     identity.send(&foreign).await;
     let letters = house.dead(4).await;
-    let of = |cause: &str| letters.iter().filter(move |letter| letter.cause == cause);
-    assert_eq!(of("malformed").count(), 2);
-    let unknown = of("unknown").next().unwrap();
+    let of = |cause: &str| -> Vec<_> {
+        let of_cause = letters.iter().filter(|letter| letter.cause == cause);
+        of_cause.cloned().collect()
+    };
+    assert_eq!(of("malformed").len(), 2);
+    let unknown = of("unknown").remove(0);
     assert!(unknown.reason.contains("no such tenant"), "{unknown:?}");
     assert!(
         unknown.about.contains("A-1") && unknown.text.contains(ADA),
         "{unknown:?}"
     );
     assert!(!unknown.advice.is_empty() && unknown.dead_time.is_some());
-    let newer = of("newer").next().unwrap();
+    let newer = of("newer").remove(0);
     assert!(newer.reason.contains("v9"), "{newer:?}");
 
     // The tenant that was missing is there now: what waits for it is replayed.
