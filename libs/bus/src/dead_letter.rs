@@ -79,15 +79,6 @@ impl Delivery {
             .collect()
     }
 
-    /// Puts it aside, with the reason, for a person to look at. Nobody says as a word why.
-    ///
-    /// # Errors
-    ///
-    /// When it is not stored there, or can't be acked here; it comes again.
-    pub async fn dead_letter(self, publisher: &Publisher, reason: &str) -> Result<(), BusError> {
-        self.put_aside(publisher, "", reason, 0, "").await
-    }
-
     /// Puts it aside: why, as a word and for people, by whom (the version of the reader), and something that differs when it is put aside
     /// twice.
     ///

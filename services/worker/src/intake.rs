@@ -29,9 +29,9 @@ const HOLD: Duration = Duration::from_secs(60);
 const DRAIN: Duration = Duration::from_secs(25);
 
 /// How long a job waits that was made for a newer worker.
-const UPGRADE: Duration = Duration::from_secs(60);
-/// Between looks for jobs that others moved to where they are tried alone.
-const SUSPECTS: Duration = Duration::from_secs(30);
+const UPGRADE: Duration = Duration::from_secs(20);
+/// Between looks for jobs that others moved to where they are tried alone. Whoever moves one looks at once; so does whoever starts.
+const SUSPECTS: Duration = Duration::from_secs(600);
 
 type Shelves = HashMap<SiteKind, Arc<Shelf<Held>>>;
 

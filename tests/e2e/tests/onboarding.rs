@@ -290,8 +290,11 @@ async fn events_in_binary_mode_by_the_queue_itself() {
     let house = House::start(Setup::onboarding(20)).await;
     keep_staff(&house).await;
     let identity = Identity::of(&house).await;
-    for (id, prefix) in [("A-1", "cloudEvents:"), ("A-2", "cloudEvents_")] {
-        let structured = event(id, EventKind::Joined, ADA, 0);
+    for (id, address, prefix) in [
+        ("A-1", ADA, "cloudEvents:"),
+        ("A-2", "person.10@uni.example", "cloudEvents_"),
+    ] {
+        let structured = event(id, EventKind::Joined, address, 0);
         let attributes = [
             ("specversion", "1.0"),
             ("type", &structured.kind),

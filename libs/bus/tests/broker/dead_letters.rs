@@ -12,7 +12,9 @@ async fn a_dead_letter_is_kept_whole() {
         .expect("stored");
     let mut consumer = bus.consumer(&jobs(), 10).await.expect("a consumer");
     let delivery = consumer.next().await.expect("a delivery");
-    let buried = delivery.dead_letter(&publisher, "not a Job: no id").await;
+    let buried = delivery
+        .put_aside(&publisher, "", "not a Job: no id", 0, "")
+        .await;
     buried.expect("with the dead letters");
     until_ready(&bus, &jobs(), 0).await;
     let mut dead = bus.consumer(&Queue::dead(), 10).await.expect("a consumer");
