@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use calgrant_domain::{
-    Address, BadInput, Calendar, Detail, Job, JobId, MailboxId, Observed, OperationId, Reading,
-    reading::Report,
+    Address, Aim, BadInput, Calendar, Detail, Job, JobId, MailboxId, Observed, OperationId,
+    Reading, reading::Report,
 };
 use prost::Message as _;
 use time::OffsetDateTime;
@@ -168,8 +168,57 @@ impl TryFrom<pb::Observed> for Observed {
     }
 }
 
+fn aim(job: &pb::Job) -> Result<Aim, BadInput> {
+    use pb::job::Instead;
+    let observed = |field: &str, raw: &Option<pb::Observed>| -> Result<Observed, BadInput> {
+        let read = raw.clone().unwrap_or_default().try_into();
+        read.map_err(|bad: BadInput| bad.within(field))
+    };
+    Ok(match &job.instead {
+        None => Aim::Grant {
+            role: parse("role", &job.role)?,
+            lower_higher: job.lower_higher,
+        },
+        Some(Instead::PutBack(back)) => Aim::PutBack {
+            left: observed("left", &back.left)?,
+            to: observed("to", &back.to)?,
+        },
+        Some(Instead::Verify(verify)) => Aim::Verify {
+            expected: parse("expected", &verify.expected)?,
+            role: parse("role", &verify.role)?,
+            lower_higher: verify.lower_higher,
+            repair: verify.repair,
+        },
+    })
+}
+
 impl From<&Job> for pb::Job {
     fn from(job: &Job) -> Self {
+        use pb::job::Instead;
+        let (role, lower_higher, instead) = match job.aim {
+            Aim::Grant { role, lower_higher } => (role.to_string(), lower_higher, None),
+            Aim::PutBack { left, to } => {
+                let back = pb::PutBack {
+                    left: Some(left.into()),
+                    to: Some(to.into()),
+                };
+                (String::new(), false, Some(Instead::PutBack(back)))
+            }
+            Aim::Verify {
+                expected,
+                role,
+                lower_higher,
+                repair,
+            } => {
+                let verify = pb::Verify {
+                    expected: expected.to_string(),
+                    role: role.to_string(),
+                    lower_higher,
+                    repair,
+                };
+                (String::new(), false, Some(Instead::Verify(verify)))
+            }
+        };
         Self {
             id: job.id.as_uuid().into_bytes().to_vec(),
             operation: job.operation.as_uuid().into_bytes().to_vec(),
@@ -180,8 +229,9 @@ impl From<&Job> for pb::Job {
             calendar: job.calendar.as_ref().map(Into::into),
             licensed: job.licensed,
             trustee: job.trustee.to_string(),
-            role: job.role.to_string(),
-            lower_higher: job.lower_higher,
+            role,
+            lower_higher,
+            instead,
             validate_only: job.validate_only,
             phase: job.phase.to_string(),
             delivery: job.delivery,
@@ -194,6 +244,7 @@ impl TryFrom<pb::Job> for Job {
     type Error = BadInput;
 
     fn try_from(job: pb::Job) -> Result<Self, BadInput> {
+        let aim = aim(&job)?;
         Ok(Self {
             id: JobId::from_uuid(uuid("id", &job.id)?),
             operation: OperationId::from_uuid(uuid("operation", &job.operation)?),
@@ -204,8 +255,7 @@ impl TryFrom<pb::Job> for Job {
             calendar: job.calendar.map(Into::into),
             licensed: job.licensed,
             trustee: parse("trustee", &job.trustee)?,
-            role: parse("role", &job.role)?,
-            lower_higher: job.lower_higher,
+            aim,
             validate_only: job.validate_only,
             phase: parse("phase", &job.phase)?,
             delivery: job.delivery,
@@ -297,7 +347,51 @@ impl TryFrom<pb::Result> for JobResult {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use calgrant_domain::Reason;
+    use calgrant_domain::{AccessRole, Phase, Reason, SiteKind};
+
+    #[test]
+    fn jobs_survive_the_bus_and_only_grants_carry_a_right_to_give() {
+        let author = Observed::Present("Author".parse().unwrap());
+        for aim in [
+            Aim::Grant {
+                role: AccessRole::AUTHOR,
+                lower_higher: true,
+            },
+            Aim::PutBack {
+                left: author,
+                to: Observed::Absent,
+            },
+            Aim::PutBack {
+                left: Observed::Absent,
+                to: author,
+            },
+            Aim::Verify {
+                expected: "Owner".parse().unwrap(),
+                role: AccessRole::AUTHOR,
+                lower_higher: false,
+                repair: true,
+            },
+        ] {
+            let job = Job {
+                id: JobId::from_uuid(Uuid::from_u128(1)),
+                operation: OperationId::from_uuid(Uuid::from_u128(2)),
+                tenant: "uni".parse().unwrap(),
+                site: SiteKind::Online,
+                mailbox: MailboxId::from_uuid(Uuid::from_u128(3)),
+                address: "ada@uni.example".parse().unwrap(),
+                calendar: None,
+                licensed: None,
+                trustee: "team@uni.example".parse().unwrap(),
+                aim,
+                validate_only: false,
+                phase: Phase::Grant,
+                delivery: 1,
+            };
+            let wire = pb::Job::from(&job);
+            assert_eq!(wire.role.is_empty(), !matches!(aim, Aim::Grant { .. }));
+            assert_eq!(Job::try_from(wire).unwrap(), job);
+        }
+    }
 
     #[test]
     fn results_survive_the_bus() {

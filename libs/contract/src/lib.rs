@@ -3,6 +3,7 @@
 //! Generated types stop here and at each service's edge: decisions see domain values only. A missing or
 //! unreadable field becomes a [`BadInput`](calgrant_domain::BadInput) that names it.
 
+pub mod back;
 pub mod bus;
 pub mod cloud_event;
 pub mod fleet;

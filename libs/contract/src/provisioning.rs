@@ -22,6 +22,8 @@ pub struct Submission {
     pub ticket: String,
     /// The mailboxes it is confined to, if it is.
     pub confined: Option<Confined>,
+    /// So many mailboxes first; 0: all at once.
+    pub canary: u32,
 }
 
 /// What to run.
@@ -46,7 +48,13 @@ impl Submission {
         if let Some(confined) = &mut submission.confined {
             confined.mailboxes.sort();
         }
-        format!("{submission:?}")
+        let text = format!("{submission:?}");
+        // As it was written before there were canaries and runs that are confined: requests of that time are compared too.
+        let text = text.replace(", confined: None", "");
+        match text.strip_suffix(", canary: 0 }") {
+            Some(rest) => format!("{rest} }}"),
+            None => text,
+        }
     }
 }
 
@@ -287,18 +295,13 @@ pub fn submission(request: pb::RunDelegationRequest) -> Result<Submission, Vec<B
             .ok()
             .map(What::New),
     };
-    let printable = |text: &str| !text.chars().any(char::is_control);
-    if request.request_id.is_empty()
-        || request.request_id.chars().count() > 128
-        || !printable(&request.request_id)
-    {
-        faults.push(BadInput::new("request_id", &request.request_id, "1 to 128 printable characters, new for every new request, so that a repeat is harmless"));
-    }
-    if request.ticket.chars().count() > 200 || !printable(&request.ticket) {
+    faults.extend(check_request_id(&request.request_id));
+    faults.extend(check_ticket(&request.ticket));
+    if request.canary > MOST_FIRST {
         faults.push(BadInput::new(
-            "ticket",
-            &request.ticket,
-            "at most 200 printable characters",
+            "canary",
+            request.canary,
+            "at most 10,000 mailboxes are tried first",
         ));
     }
     let lane = match request.lane {
@@ -315,9 +318,31 @@ pub fn submission(request: pb::RunDelegationRequest) -> Result<Submission, Vec<B
             validate_only: request.validate_only,
             ticket: request.ticket,
             confined,
+            canary: request.canary,
         }),
         _ => Err(faults),
     }
+}
+
+/// Most mailboxes that are tried first.
+const MOST_FIRST: u32 = 10_000;
+
+fn printable(text: &str) -> bool {
+    !text.chars().any(char::is_control)
+}
+
+/// What is wrong with a `request_id`, if something is.
+pub(crate) fn check_request_id(raw: &str) -> Option<BadInput> {
+    let good = !raw.is_empty() && raw.chars().count() <= 128 && printable(raw);
+    (!good).then(|| {
+        BadInput::new("request_id", raw, "1 to 128 printable characters, new for every new request, so that a repeat is harmless")
+    })
+}
+
+/// What is wrong with a reference to a ticket, if something is.
+pub fn check_ticket(raw: &str) -> Option<BadInput> {
+    let good = raw.chars().count() <= 200 && printable(raw);
+    (!good).then(|| BadInput::new("ticket", raw, "at most 200 printable characters"))
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Enumerations of the contracts, to and from the domain.
 
 use calgrant_domain::{
-    AccessChange, BadInput, EventKind, EventVerdict, Lane, MailboxType, OperationState, Outcome,
-    Purpose, SiteKind, WritePath,
+    AccessChange, BadInput, EventKind, EventVerdict, Hold, Lane, MailboxType, OperationKind,
+    OperationState, Outcome, Purpose, SiteKind, WritePath,
 };
 
 use crate::pb::{
@@ -49,11 +49,19 @@ words!(
 );
 words!(
     /// Reads an outcome.
-    outcome, outcome_to_wire: Outcome = provisioning::Outcome { Added, Updated, Unchanged, LeftHigher, Refused, Failed, Cancelled, Unconfirmed }
+    outcome, outcome_to_wire: Outcome = provisioning::Outcome { Added, Updated, Unchanged, LeftHigher, Refused, Failed, Cancelled, Unconfirmed, Removed, Restored, LeftChangedSince, KeptBy, Verified, Drifted, Repaired }
 );
 words!(
     /// Reads an operation's state.
-    operation_state, operation_state_to_wire: OperationState = provisioning::OperationState { Accepted, Listing, Running, Cancelling, Done, Failed, Cancelled }
+    operation_state, operation_state_to_wire: OperationState = provisioning::OperationState { Accepted, Listing, Running, Cancelling, Done, Failed, Cancelled, Held }
+);
+words!(
+    /// Reads what an operation does.
+    operation_kind, operation_kind_to_wire: OperationKind = provisioning::OperationKind { Delegate, Revoke, Undo, Verify }
+);
+words!(
+    /// Reads why an operation waits for a person.
+    hold, hold_to_wire: Hold = provisioning::Hold { RevokesMany, FailsAlike, Canary }
 );
 words!(
     /// Reads a purpose.

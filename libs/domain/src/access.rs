@@ -15,14 +15,23 @@ words!(
 );
 
 impl AccessChange {
-    /// What an outcome makes of it; `None` if nothing was tried.
-    pub fn of(outcome: Outcome) -> Option<Self> {
+    /// What an outcome makes of it, with an entry seen or none; `None` if nothing was tried, or nothing came of it that
+    /// anybody waits for.
+    pub fn of(outcome: Outcome, entry: bool) -> Option<Self> {
         match outcome {
-            Outcome::Added | Outcome::Updated | Outcome::Unchanged | Outcome::LeftHigher => {
-                Some(Self::Granted)
+            Outcome::Added
+            | Outcome::Updated
+            | Outcome::Unchanged
+            | Outcome::LeftHigher
+            | Outcome::Verified
+            | Outcome::Repaired => Some(Self::Granted),
+            Outcome::Removed => Some(Self::Revoked),
+            // Whatever is there now, and by whom.
+            Outcome::Restored | Outcome::LeftChangedSince | Outcome::Drifted => {
+                Some(if entry { Self::Granted } else { Self::Revoked })
             }
             Outcome::Refused | Outcome::Failed | Outcome::Unconfirmed => Some(Self::Failed),
-            Outcome::Cancelled => None,
+            Outcome::Cancelled | Outcome::KeptBy => None,
         }
     }
 }

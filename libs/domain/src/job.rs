@@ -1,7 +1,7 @@
 //! A job as a worker receives it, and the point where the order of writes is decided.
 
 use crate::{
-    AccessRole, Address, Calendar, JobId, MailboxId, Observed, OperationId, SiteKind, TenantName,
+    Address, Aim, Calendar, JobId, MailboxId, Observed, OperationId, SiteKind, TenantName,
     outcome::words,
 };
 
@@ -36,10 +36,8 @@ pub struct Job {
     pub licensed: Option<bool>,
     /// Who receives the right.
     pub trustee: Address,
-    /// The right.
-    pub role: AccessRole,
-    /// Whether a higher right is lowered.
-    pub lower_higher: bool,
+    /// What it is to bring about.
+    pub aim: Aim,
     /// Only find out what would be done.
     pub validate_only: bool,
     /// What is next.
@@ -64,8 +62,12 @@ words!(
         Ended = "ended",
         /// A job of a later operation has begun on the same mailbox and trustee: that one decides.
         Superseded = "superseded",
-        /// Another job's write to this mailbox isn't settled yet: try again shortly.
+        /// Another job's write to this mailbox isn't settled yet, or the operation waits for a person: try again shortly.
         Unsettled = "unsettled",
+        /// Another delegation wants the right that would be taken away.
+        Kept = "kept",
+        /// Another operation has written since the one that is to be undone.
+        Overtaken = "overtaken",
     }
 );
 
@@ -80,8 +82,14 @@ pub struct Beginner {
     pub ended: bool,
     /// Whether its operation starts no writes any more.
     pub operation_over: bool,
+    /// Whether its operation waits for a person.
+    pub held: bool,
     /// Whether it has begun before.
     pub begun: bool,
+    /// Whether it takes away or puts back: then it must have read after everything that was written before.
+    pub takes_back: bool,
+    /// The job whose change it undoes.
+    pub undoes: Option<JobId>,
 }
 
 /// The last job that began to write to a mailbox for a trustee.
@@ -93,6 +101,15 @@ pub struct LastBegun {
     pub operation: OperationId,
     /// Whether it has ended since.
     pub settled: bool,
+    /// Whether that was after the job that asks had been handed out, so that it may have read too early.
+    pub settled_late: bool,
+    /// The job whose change it undid.
+    pub undoes: Option<JobId>,
+    /// The job that changed our entry last, if one did: this one, or one before it where this one changed nothing.
+    pub changed_by: Option<JobId>,
+    /// Whether it took away or put back what another delegation than the asker's had given: that says nothing about what
+    /// the asker's wants.
+    pub for_another: bool,
 }
 
 /// Whether a job that asks may ever write, whoever began before.
@@ -113,10 +130,25 @@ pub fn may_write(asks: &Beginner) -> Result<(), BeginRefusal> {
 /// It may not.
 pub fn may_begin(asks: &Beginner, last: Option<&LastBegun>) -> Result<(), BeginRefusal> {
     may_write(asks)?;
+    if asks.held && !asks.begun {
+        return Err(BeginRefusal::Unsettled);
+    }
     match last {
         Some(last) if last.job == asks.job => Ok(()),
-        Some(last) if last.operation > asks.operation => Err(BeginRefusal::Superseded),
+        Some(last) if last.operation > asks.operation && !last.for_another => {
+            Err(BeginRefusal::Superseded)
+        }
         Some(last) if !last.settled => Err(BeginRefusal::Unsettled),
+        Some(last) if asks.takes_back && last.settled_late => Err(BeginRefusal::Unsettled),
+        // Undone once already, or for the first time.
+        Some(last) if asks.undoes.is_some() => {
+            let expected = asks.undoes == last.changed_by || asks.undoes == last.undoes;
+            if expected {
+                Ok(())
+            } else {
+                Err(BeginRefusal::Overtaken)
+            }
+        }
         _ => Ok(()),
     }
 }
@@ -133,12 +165,19 @@ mod tests {
             operation: OperationId::from_uuid(id(50)),
             ended: false,
             operation_over: false,
+            held: false,
             begun: false,
+            takes_back: false,
+            undoes: None,
         };
         let last = |job, operation, settled| LastBegun {
             job: JobId::from_uuid(id(job)),
             operation: OperationId::from_uuid(id(operation)),
             settled,
+            settled_late: false,
+            undoes: None,
+            changed_by: Some(JobId::from_uuid(id(job))),
+            for_another: false,
         };
         for (last, want) in [
             (None, Ok(())),
@@ -165,5 +204,67 @@ mod tests {
             ..begun
         };
         assert_eq!(may_begin(&ended, None), Err(BeginRefusal::Ended));
+        let held = Beginner { held: true, ..asks };
+        assert_eq!(may_begin(&held, None), Err(BeginRefusal::Unsettled));
+        let half_done = Beginner {
+            begun: true,
+            ..held
+        };
+        assert_eq!(may_begin(&half_done, Some(&last(5, 50, false))), Ok(()));
+        // A later revocation of what another delegation gave doesn't decide about this one.
+        let another = |settled| LastBegun {
+            for_another: true,
+            ..last(6, 60, settled)
+        };
+        assert_eq!(may_begin(&asks, Some(&another(true))), Ok(()));
+        assert_eq!(
+            may_begin(&asks, Some(&another(false))),
+            Err(BeginRefusal::Unsettled)
+        );
+    }
+
+    #[test]
+    fn who_takes_back_has_read_everything_and_undoes_only_the_last_change() {
+        let id = |number| JobId::from_uuid(uuid::Uuid::from_u128(number));
+        let operation = |number| OperationId::from_uuid(uuid::Uuid::from_u128(number));
+        let revokes = Beginner {
+            job: id(5),
+            operation: operation(50),
+            ended: false,
+            operation_over: false,
+            held: false,
+            begun: false,
+            takes_back: true,
+            undoes: None,
+        };
+        let undoes = Beginner {
+            undoes: Some(id(3)),
+            ..revokes
+        };
+        let last = |job, settled_late, undoes| LastBegun {
+            job: id(job),
+            operation: operation(40),
+            settled: true,
+            settled_late,
+            undoes,
+            changed_by: Some(id(job)),
+            for_another: false,
+        };
+        for (asks, last, want) in [
+            (revokes, last(4, false, None), Ok(())),
+            (revokes, last(4, true, None), Err(BeginRefusal::Unsettled)),
+            (undoes, last(3, false, None), Ok(())),
+            (undoes, last(3, true, None), Err(BeginRefusal::Unsettled)),
+            (undoes, last(4, false, None), Err(BeginRefusal::Overtaken)),
+            // An undoing of the same before it, which may have failed.
+            (undoes, last(4, false, Some(id(3))), Ok(())),
+            (
+                undoes,
+                last(4, false, Some(id(2))),
+                Err(BeginRefusal::Overtaken),
+            ),
+        ] {
+            assert_eq!(may_begin(&asks, Some(&last)), want, "{last:?}");
+        }
     }
 }

@@ -6,7 +6,9 @@
 pub mod access;
 pub mod account;
 pub mod address;
+pub mod aim;
 pub mod bad_input;
+pub mod brake;
 pub mod counts;
 pub mod dead_letter;
 pub mod decide;
@@ -29,7 +31,9 @@ pub use account::{
     AccountName, AccountSpec, AccountStand, CallWindow, Credential, Limits, Purpose, SecretRef,
 };
 pub use address::Address;
+pub use aim::{Aim, Write};
 pub use bad_input::BadInput;
+pub use brake::Hold;
 pub use counts::Counts;
 pub use dead_letter::DeadCause;
 pub use decide::{Decision, Observed, decide};
@@ -39,7 +43,7 @@ pub use id::{DeadLetterId, DelegationId, JobId, ListId, MailboxId, OperationId};
 pub use job::{Begin, BeginRefusal, Beginner, Job, LastBegun, Phase};
 pub use mailbox::{Calendar, Listed, Mailbox};
 pub use name::{Caller, TenantName};
-pub use operation::{Lane, OperationFailure, OperationState};
+pub use operation::{Lane, OperationFailure, OperationKind, OperationState};
 pub use outcome::{Detail, Outcome, Reason};
 pub use reading::{Ended, Next, Reading, Waiting, settle};
 pub use rights::{AccessRole, Rights};

@@ -13,7 +13,21 @@ words!(
 );
 
 words!(
-    /// Where an operation stands. The last three are final.
+    /// What an operation does.
+    OperationKind {
+        /// Gives a right.
+        Delegate = "delegate",
+        /// Takes away what was given.
+        Revoke = "revoke",
+        /// Puts back what another operation changed.
+        Undo = "undo",
+        /// Looks whether what was given is still there.
+        Verify = "verify",
+    }
+);
+
+words!(
+    /// Where an operation stands. Done, failed and cancelled are final.
     OperationState {
         /// Accepted; its mailboxes have not been listed yet.
         Accepted = "accepted",
@@ -29,6 +43,8 @@ words!(
         Failed = "failed",
         /// Cancelled, and nothing of it is running any more.
         Cancelled = "cancelled",
+        /// Listing or running, and stopped by a brake: nothing new begins until a person releases it.
+        Held = "held",
     }
 );
 

@@ -64,6 +64,20 @@ words!(
         Cancelled = "cancelled",
         /// Written, but no read has shown it yet; every re-read was still the old list.
         Unconfirmed = "unconfirmed",
+        /// Our entry was taken away, proven by reading the list again.
+        Removed = "removed",
+        /// Our entry was put back to what it was before, proven by reading it.
+        Restored = "restored",
+        /// The entry is not what we left there: it was left alone.
+        LeftChangedSince = "left_changed_since",
+        /// Another delegation wants the right: nothing was taken away.
+        KeptBy = "kept_by",
+        /// The entry is what it was when it was last known.
+        Verified = "verified",
+        /// The entry differs from what was last known; nothing was written.
+        Drifted = "drifted",
+        /// The entry had lost the right, and was given it again, proven by reading it.
+        Repaired = "repaired",
     }
 );
 
@@ -110,6 +124,24 @@ words!(
         OperationFailed = "operation_failed",
         /// Its message couldn't be handled, and a person discarded it.
         Discarded = "discarded",
+        /// The entry is gone that was there when it was last known.
+        RemovedSince = "removed_since",
+        /// There is an entry where there was none when it was last known.
+        AddedSince = "added_since",
+        /// The entry allows more than when it was last known.
+        RaisedSince = "raised_since",
+        /// The entry allows less than when it was last known.
+        LoweredSince = "lowered_since",
+        /// The entry allows something else than when it was last known.
+        ReplacedSince = "replaced_since",
+        /// Another delegation wants the right.
+        Kept = "kept",
+        /// Another operation has changed the entry since the one that was to be undone.
+        ChangedByLater = "changed_by_later",
+        /// No record says that the right was given here by us.
+        NotGrantedHere = "not_granted_here",
+        /// The address leads to another mailbox than the one on record.
+        MailboxReplaced = "mailbox_replaced",
     }
 );
 
@@ -131,7 +163,9 @@ impl Reason {
             Self::NoCalendar => {
                 "the mailbox has no calendar folder: open it once in Outlook, then run again"
             }
-            Self::Ambiguous => "two objects share this name: give one of them another address",
+            Self::Ambiguous => {
+                "two objects share this name: name the one that is meant by its key, or give one of them another address"
+            }
             Self::OutOfWriteScope => {
                 "widen the recipient write scope of the account's role to include this mailbox"
             }
@@ -160,6 +194,23 @@ impl Reason {
             Self::OperationFailed => "see the operation's own error",
             Self::Discarded => {
                 "its dead letter says why it couldn't be handled; run again after an upgrade"
+            }
+            Self::RemovedSince => {
+                "somebody took the entry away: run the delegation again if the right is still wanted"
+            }
+            Self::AddedSince | Self::RaisedSince | Self::ReplacedSince => {
+                "somebody changed the entry: look at it with the user; what others gave is theirs to take away"
+            }
+            Self::LoweredSince => {
+                "somebody lowered the entry: run the delegation again if the right is still wanted"
+            }
+            Self::Kept => "revoke the delegation that kept it too, if nobody wants it any more",
+            Self::ChangedByLater => "look at the later operation; undo that one first",
+            Self::NotGrantedHere => {
+                "it was there before, or was never given: remove it by hand if it should go"
+            }
+            Self::MailboxReplaced => {
+                "the mailbox on record is gone, or has another address that no listing has seen yet: run its delegation again, then this"
             }
         }
     }

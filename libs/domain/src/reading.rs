@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use crate::{
-    AccessRole, Decision, Detail, Observed, Outcome, Phase, Reason, decide, delays, outcome::words,
+    Aim, Decision, Detail, Observed, Outcome, Phase, Reason, Write,
+    aim::{Back, drift, put_back},
+    decide, delays,
+    outcome::words,
 };
 
 words!(
@@ -45,10 +48,8 @@ pub enum Reading {
 /// What status knows of the job when a reading arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {
-    /// The right wanted.
-    pub wanted: AccessRole,
-    /// Whether a higher one is lowered.
-    pub lower_higher: bool,
+    /// What it is to bring about.
+    pub aim: Aim,
     /// Nothing is written in this operation.
     pub validate_only: bool,
     /// The first before-image, if a write has begun.
@@ -126,7 +127,14 @@ pub fn heed(known: &Known, answers: Answers, reading: Option<&Reading>, roll: f6
     let by_itself = match (&next, reading) {
         (Next::End(end), Reading::Seen(_) | Reading::Wrote(_)) => matches!(
             end.outcome,
-            Outcome::Added | Outcome::Updated | Outcome::Unchanged | Outcome::LeftHigher
+            Outcome::Added
+                | Outcome::Updated
+                | Outcome::Unchanged
+                | Outcome::LeftHigher
+                | Outcome::Removed
+                | Outcome::Restored
+                | Outcome::Repaired
+                | Outcome::Verified
         ),
         (Next::End(_), Reading::GaveUp(_)) => known.before.is_none(),
         _ => false,
@@ -139,19 +147,22 @@ pub fn settle(known: &Known, reading: &Reading, roll: f64) -> Next {
     match reading {
         Reading::Seen(seen) | Reading::Wrote(seen) => match known.before {
             // A write has begun: whatever is read now is judged against the first before-image.
-            Some(before) => proven(known, before, *seen),
-            None if known.validate_only => end(
-                would_be(decide(*seen, known.wanted, known.lower_higher)),
-                None,
-            ),
-            None => match decide(*seen, known.wanted, known.lower_higher) {
-                Decision::Unchanged => end(Outcome::Unchanged, None),
-                Decision::LeaveHigher => end(Outcome::LeftHigher, None),
-                // Not begun, and yet not as wanted: the write was refused or lost before it began.
-                Decision::Add | Decision::Update { .. } => retry(known, roll),
-            },
+            Some(before) => {
+                let wrote = matches!(reading, Reading::Wrote(_));
+                proven(known, before, *seen, wrote)
+            }
+            None if known.validate_only => end_of(would_be(&known.aim, *seen)),
+            // Not begun, and yet not as wanted: the write was refused or lost before it began.
+            None if known.aim.always_begins() || known.aim.write(*seen).is_some() => {
+                retry(known, roll)
+            }
+            None => end_of(would_be(&known.aim, *seen)),
         },
         Reading::Retry => retry(known, roll),
+        // Where something was given there was a mailbox: it isn't new, it is gone.
+        Reading::NotReady if known.aim.always_begins() && known.parks >= MISSED => {
+            end(Outcome::Refused, Reason::NotFound)
+        }
         Reading::NotReady if known.age >= known.park_limit => {
             end(Outcome::Failed, Reason::NotProvisioned)
         }
@@ -170,25 +181,67 @@ pub fn settle(known: &Known, reading: &Reading, roll: f64) -> Next {
     }
 }
 
-fn would_be(decision: Decision) -> Outcome {
-    match decision {
-        Decision::Unchanged => Outcome::Unchanged,
-        Decision::LeaveHigher => Outcome::LeftHigher,
-        Decision::Add => Outcome::Added,
-        Decision::Update { .. } => Outcome::Updated,
+/// Looks at a mailbox that is missing before one from which something is taken away is given up.
+const MISSED: u32 = 3;
+
+fn end_of((outcome, reason): (Outcome, Option<Reason>)) -> Next {
+    end(outcome, reason)
+}
+
+/// How it ends where `before` is read, once what it takes is written.
+fn would_be(aim: &Aim, before: Observed) -> (Outcome, Option<Reason>) {
+    match *aim {
+        Aim::Grant { role, lower_higher } => {
+            let outcome = match decide(before, role, lower_higher) {
+                Decision::Unchanged => Outcome::Unchanged,
+                Decision::LeaveHigher => Outcome::LeftHigher,
+                Decision::Add => Outcome::Added,
+                Decision::Update { .. } => Outcome::Updated,
+            };
+            (outcome, None)
+        }
+        Aim::PutBack { left, to } => match put_back(before, left, to) {
+            Back::Done => (Outcome::Unchanged, None),
+            Back::Changed => (Outcome::LeftChangedSince, drift(left, before)),
+            Back::Write(Write::Remove) => (Outcome::Removed, None),
+            Back::Write(Write::Add(_) | Write::Set(_)) => (Outcome::Restored, None),
+        },
+        Aim::Verify { expected, .. } => {
+            let differs = drift(Observed::Present(expected), before);
+            let outcome = match differs {
+                None => Outcome::Verified,
+                Some(_) if aim.write(before).is_some() => Outcome::Repaired,
+                Some(_) => Outcome::Drifted,
+            };
+            (outcome, differs)
+        }
     }
 }
 
-fn proven(known: &Known, before: Observed, seen: Observed) -> Next {
-    let as_wanted = matches!(seen, Observed::Present(held) if held.same_as(known.wanted.rights()));
-    if as_wanted {
-        return end(
-            match before {
-                Observed::Absent => Outcome::Added,
-                Observed::Present(_) => Outcome::Updated,
-            },
-            None,
-        );
+fn proven(known: &Known, before: Observed, seen: Observed, wrote: bool) -> Next {
+    let (outcome, reason) = would_be(&known.aim, before);
+    if seen.same_as(known.aim.wanted()) {
+        let outcome = match (outcome, known.aim.wanted()) {
+            // It was there again when it was written.
+            (Outcome::Unchanged | Outcome::LeftChangedSince, Observed::Absent) if wrote => {
+                Outcome::Removed
+            }
+            (Outcome::Unchanged | Outcome::LeftChangedSince, Observed::Present(_)) if wrote => {
+                Outcome::Restored
+            }
+            (Outcome::LeftChangedSince, _) => Outcome::Unchanged,
+            (outcome, _) => outcome,
+        };
+        let reason = reason.filter(|_| outcome == Outcome::Repaired);
+        return end(outcome, reason);
+    }
+    if let Aim::PutBack { left, .. } = known.aim
+        && !wrote
+        && known.phase == Phase::Grant
+        && known.aim.write(seen).is_none()
+    {
+        // Begun, and then found changed: nothing was written.
+        return end(Outcome::LeftChangedSince, drift(left, seen));
     }
     match delays::PROOF.get(known.proofs as usize) {
         // The read lags behind the write, whatever it shows: the list before it, or before an edit of somebody else's.
@@ -226,7 +279,11 @@ fn refusal(reason: Reason) -> Outcome {
         | Reason::NoCalendar
         | Reason::Superseded
         | Reason::FolderRefused
-        | Reason::DelegateEntry => Outcome::Refused,
+        | Reason::DelegateEntry
+        | Reason::NotGrantedHere
+        | Reason::MailboxReplaced => Outcome::Refused,
+        Reason::Kept => Outcome::KeptBy,
+        Reason::ChangedByLater => Outcome::LeftChangedSince,
         _ => Outcome::Failed,
     }
 }
@@ -250,12 +307,17 @@ pub struct Report {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::AccessRole;
 
     fn known() -> Known {
         Known {
-            wanted: AccessRole::AUTHOR,
-            lower_higher: false,
+            aim: Aim::Grant {
+                role: AccessRole::AUTHOR,
+                lower_higher: false,
+            },
             validate_only: false,
             before: None,
             attempts: 0,
@@ -446,6 +508,176 @@ mod tests {
             (present("Owner"), Outcome::LeftHigher),
         ] {
             assert_eq!(settle(&plan, &Reading::Seen(seen), 0.0), end(want, None));
+        }
+    }
+
+    fn revoking(before: Option<Observed>) -> Known {
+        Known {
+            aim: Aim::PutBack {
+                left: present("Author"),
+                to: Observed::Absent,
+            },
+            before,
+            ..known()
+        }
+    }
+
+    #[test]
+    fn a_revocation_says_what_it_found_and_did() {
+        let author = present("Author");
+        let editor = present("Editor");
+        for (before, reading, want) in [
+            (
+                author,
+                Reading::Wrote(Observed::Absent),
+                end(Outcome::Removed, None),
+            ),
+            // The first worker wrote and died.
+            (
+                author,
+                Reading::Seen(Observed::Absent),
+                end(Outcome::Removed, None),
+            ),
+            (
+                Observed::Absent,
+                Reading::Seen(Observed::Absent),
+                end(Outcome::Unchanged, None),
+            ),
+            (
+                editor,
+                Reading::Seen(editor),
+                end(Outcome::LeftChangedSince, Reason::RaisedSince),
+            ),
+            (
+                author,
+                Reading::Seen(editor),
+                end(Outcome::LeftChangedSince, Reason::RaisedSince),
+            ),
+        ] {
+            assert_eq!(
+                settle(&revoking(Some(before)), &reading, 0.0),
+                want,
+                "{before:?} {reading:?}"
+            );
+        }
+        // Never without an order of writes.
+        assert!(matches!(
+            settle(&revoking(None), &Reading::Seen(Observed::Absent), 0.0),
+            Next::Again {
+                why: Waiting::Retry,
+                ..
+            }
+        ));
+        let stale = settle(&revoking(Some(author)), &Reading::Wrote(author), 0.0);
+        assert!(matches!(
+            stale,
+            Next::Again {
+                why: Waiting::Proof,
+                phase: Phase::Prove,
+                ..
+            }
+        ));
+        for (reason, want) in [
+            (Reason::Kept, Outcome::KeptBy),
+            (Reason::ChangedByLater, Outcome::LeftChangedSince),
+            (Reason::MailboxReplaced, Outcome::Refused),
+        ] {
+            assert_eq!(
+                settle(&revoking(None), &Reading::GaveUp(reason), 0.0),
+                end(want, reason)
+            );
+        }
+    }
+
+    #[test]
+    fn a_mailbox_that_is_gone_is_not_waited_for_long() {
+        let missed = Known {
+            parks: MISSED,
+            ..revoking(None)
+        };
+        assert_eq!(
+            settle(&missed, &Reading::NotReady, 0.0),
+            end(Outcome::Refused, Reason::NotFound)
+        );
+        assert!(matches!(
+            settle(&revoking(None), &Reading::NotReady, 0.0),
+            Next::Again {
+                why: Waiting::Parked,
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn verifying_says_how_it_differs_and_what_was_repaired() {
+        let verifying = |repair, before| Known {
+            aim: Aim::Verify {
+                expected: "Author".parse().unwrap(),
+                role: AccessRole::AUTHOR,
+                lower_higher: false,
+                repair,
+            },
+            before,
+            ..known()
+        };
+        let reviewer = present("Reviewer");
+        for (known, reading, want) in [
+            (
+                verifying(false, None),
+                Reading::Seen(present("Author")),
+                end(Outcome::Verified, None),
+            ),
+            (
+                verifying(false, None),
+                Reading::Seen(reviewer),
+                end(Outcome::Drifted, Reason::LoweredSince),
+            ),
+            (
+                verifying(true, None),
+                Reading::Seen(present("Owner")),
+                end(Outcome::Drifted, Reason::RaisedSince),
+            ),
+            (
+                verifying(true, Some(Observed::Absent)),
+                Reading::Wrote(present("Author")),
+                end(Outcome::Repaired, Reason::RemovedSince),
+            ),
+        ] {
+            assert_eq!(settle(&known, &reading, 0.0), want, "{reading:?}");
+        }
+        assert!(matches!(
+            settle(&verifying(true, None), &Reading::Seen(reviewer), 0.0),
+            Next::Again {
+                why: Waiting::Retry,
+                ..
+            }
+        ));
+    }
+
+    proptest! {
+        /// Whatever a worker says of a job that takes back: it ends as removed or restored only where the entry is as
+        /// it is to be, and never by itself before it has begun.
+        #[test]
+        fn nothing_is_said_to_be_put_back_that_is_not(
+            before in proptest::option::of(0usize..4), seen in 0usize..4, left in 0usize..4, to in 0usize..4, wrote: bool
+        ) {
+            let entry = |number| [Observed::Absent, present("Reviewer"), present("Author"), present("Owner")][number];
+            let known = Known {
+                aim: Aim::PutBack { left: entry(left), to: entry(to) },
+                before: before.map(entry),
+                ..known()
+            };
+            let seen = entry(seen);
+            let reading = if wrote { Reading::Wrote(seen) } else { Reading::Seen(seen) };
+            match settle(&known, &reading, 0.0) {
+                Next::End(end) => {
+                    prop_assert!(known.before.is_some());
+                    let claims = matches!(end.outcome, Outcome::Removed | Outcome::Restored | Outcome::Unchanged);
+                    prop_assert_eq!(claims, seen.same_as(entry(to)));
+                    prop_assert!(claims || end.outcome == Outcome::LeftChangedSince);
+                }
+                Next::Again { .. } => prop_assert!(known.before.is_none() || !seen.same_as(entry(to))),
+            }
         }
     }
 

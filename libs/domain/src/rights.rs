@@ -140,13 +140,18 @@ impl FromStr for Rights {
     }
 }
 
-/// The right a delegation gives: one of Exchange's calendar roles, or single rights. Never empty.
+/// The right a delegation gives: one of Exchange's calendar roles, or single rights. Never empty where it is parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AccessRole(Rights);
 
 impl AccessRole {
     /// Read all, create, edit and delete one's own: what a timetable product needs.
     pub const AUTHOR: Self = Self(Rights(1051));
+
+    /// Exactly these rights, be it none at all: what an entry held is put back as it was.
+    pub fn exactly(rights: Rights) -> Self {
+        Self(rights)
+    }
 
     /// The rights in it.
     pub fn rights(self) -> Rights {

@@ -1,12 +1,21 @@
 //! What waits at each site: from the counts of operations, so that a million jobs cost no more than one.
 
+use std::sync::LazyLock;
+
 use calgrant_domain::{SiteKind, TenantName};
 use time::OffsetDateTime;
 
 use crate::{
     Store, StoreError,
     row::{count, parsed},
+    standing::outcomes,
 };
+
+/// Jobs of operation `o` that have not ended.
+static OUTSTANDING: LazyLock<String> = LazyLock::new(|| {
+    let ended = outcomes(|word| format!("o.{word}")).replace(", ", " + ");
+    format!("(o.accepted - ({ended}))")
+});
 
 /// What waits at a site of a tenant. Only sites with operations that are not over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,22 +44,22 @@ impl Store {
         tenant: Option<&TenantName>,
         now: OffsetDateTime,
     ) -> Result<Vec<Backlog>, StoreError> {
-        // Jobs that wait for a later time are few, and found by the index.
-        let sql = "WITH active AS (
-                SELECT o.tenant, o.state, d.trustee_sites,
-                    o.accepted - (o.added + o.updated + o.unchanged + o.left_higher + o.refused + o.failed + o.cancelled + o.unconfirmed)
-                        - (SELECT count(*) FROM job WHERE operation_id = o.id AND state = 'ready' AND not_before > $2) AS ready,
+        // Jobs that wait for a later time are few, and found by the index. Those that wait for a person are nobody's work.
+        let sql = &format!("WITH active AS (
+                SELECT o.tenant, o.state, COALESCE(d.trustee_sites, (SELECT array_agg(kind) FROM site WHERE site.tenant = o.tenant)) AS trustee_sites,
+                    CASE WHEN o.hold <> '' THEN 0 ELSE {OUTSTANDING} - o.held_back
+                        - (SELECT count(*) FROM job WHERE operation_id = o.id AND state = 'ready' AND not_before > $2) END AS ready,
                     LEAST(
-                        (SELECT min(not_before) FROM job WHERE operation_id = o.id AND state = 'ready' AND not_before <= $2),
+                        (SELECT CASE WHEN min(not_before) IS NOT NULL THEN GREATEST(min(not_before), o.created_at) END FROM job WHERE operation_id = o.id AND o.hold = '' AND state = 'ready' AND not_before <= $2),
                         (SELECT min(published_at) FROM job WHERE tenant = o.tenant AND lane = o.lane AND operation_id = o.id AND state = 'published')
                     ) AS oldest
-                FROM operation o JOIN delegation d ON d.id = o.delegation_id
+                FROM operation o LEFT JOIN delegation d ON d.id = o.delegation_id
                 WHERE o.state IN ('accepted', 'listing', 'running', 'cancelling') AND ($1::text IS NULL OR o.tenant = $1)
             )
             SELECT tenant, site, count(*) AS operations, count(*) FILTER (WHERE state IN ('accepted', 'listing')) AS listing,
                 sum(GREATEST(ready, 0))::bigint AS ready, min(oldest) AS oldest
             FROM active CROSS JOIN LATERAL (SELECT DISTINCT unnest(trustee_sites) AS site) sites
-            GROUP BY tenant, site ORDER BY tenant, site";
+            GROUP BY tenant, site ORDER BY tenant, site", OUTSTANDING = *OUTSTANDING);
         let connection = self.connection().await?;
         let statement = connection.prepare_cached(sql).await?;
         let rows = connection
@@ -78,8 +87,11 @@ impl Store {
         &self,
         tenant: &TenantName,
     ) -> Result<Vec<(calgrant_domain::OperationId, u64)>, StoreError> {
-        let sql = "SELECT id, GREATEST(accepted - (added + updated + unchanged + left_higher + refused + failed + cancelled + unconfirmed), 0) AS outstanding
-            FROM operation WHERE tenant = $1 AND state IN ('listing', 'running', 'cancelling')";
+        let sql = &format!(
+            "SELECT o.id, GREATEST({} - o.held_back, 0) AS outstanding
+            FROM operation o WHERE o.tenant = $1 AND o.state IN ('listing', 'running', 'cancelling') AND o.hold = ''",
+            *OUTSTANDING
+        );
         let connection = self.connection().await?;
         let rows = connection.query(sql, &[&tenant.as_str()]).await?;
         rows.iter()

@@ -1,12 +1,12 @@
 //! The one point where the order of writes is decided.
 //!
-//! A batch takes a handful of statements, whatever its size: lock the jobs, lock who began last on their mailboxes, decide,
-//! store what was decided.
+//! A batch takes a handful of statements, whatever its size: lock the jobs, lock who began last on their mailboxes, see who
+//! else wants what would be taken away, decide, store what was decided.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use calgrant_domain::{
-    Begin, BeginRefusal, JobId, LastBegun, Observed, OperationId, OperationState,
+    Aim, Begin, BeginRefusal, JobId, Observed, OperationId, OperationState,
     job::{Beginner, may_begin, may_write},
 };
 use deadpool_postgres::Transaction;
@@ -16,19 +16,39 @@ use uuid::Uuid;
 
 use crate::{
     Store, StoreError,
+    coverage::{self, Key, Wanting},
     error::retrying,
+    last_begun::{Last, Ours, last_begun},
     pool::{rows, run},
-    row::{before, parsed, rights},
+    row::{AIM, aim, before, entry_text, parsed, rights},
 };
-
-/// A mailbox and a trustee of a tenant: two writes to the same one are never under way together.
-type Key = (String, Uuid, String);
 
 /// A job that asks, as it is stored.
 struct Asking {
     beginner: Beginner,
     key: Key,
+    aim: Aim,
     before: Option<Observed>,
+    /// Its operation's; nil for one that is about a trustee.
+    delegation: Uuid,
+    published_at: Option<OffsetDateTime>,
+}
+
+impl Asking {
+    /// Whether less is left than was there.
+    fn takes_away(&self) -> bool {
+        match self.aim {
+            Aim::PutBack {
+                to: Observed::Absent,
+                ..
+            } => true,
+            Aim::PutBack {
+                left: Observed::Present(left),
+                to: Observed::Present(to),
+            } => !to.includes(left),
+            _ => false,
+        }
+    }
 }
 
 impl Store {
@@ -54,7 +74,12 @@ impl Store {
         let transaction = connection.transaction().await?;
         let asking = lock_jobs(&transaction, begins).await?;
         let last = lock_last(&transaction, &asking).await?;
-        let decided = decide(begins, &asking, last);
+        let taken = asking
+            .values()
+            .filter(|asks| asks.takes_away() && !asks.beginner.begun)
+            .map(|asks| &asks.key);
+        let wanting = coverage::wanting(&transaction, taken).await?;
+        let decided = decide(begins, &asking, last, &wanting);
         store(&transaction, &asking, &decided, now).await?;
         transaction.commit().await?;
         Ok(decided.answers)
@@ -67,20 +92,20 @@ async fn lock_jobs(
     begins: &[Begin],
 ) -> Result<BTreeMap<JobId, Asking>, StoreError> {
     let ids: Vec<_> = begins.iter().map(|begin| begin.job.as_uuid()).collect();
-    let found = rows(
-        transaction,
-        "SELECT j.id, j.operation_id, j.tenant, j.mailbox, j.trustee, j.state, j.validate_only, j.begun_at, j.before_rights, o.state AS operation_state
-         FROM job j JOIN operation o ON o.id = j.operation_id WHERE j.id = ANY($1) ORDER BY j.id FOR UPDATE OF j",
-        &[&ids],
-    )
-    .await?;
+    let sql = format!(
+        "SELECT j.id, j.operation_id, j.tenant, j.mailbox, j.trustee, j.state, j.validate_only, j.begun_at, j.before_rights, j.undoes, j.published_at,
+            {AIM}, o.state AS operation_state, o.hold, o.delegation_id
+         FROM job j JOIN operation o ON o.id = j.operation_id WHERE j.id = ANY($1) ORDER BY j.id FOR UPDATE OF j"
+    );
+    let found = rows(transaction, &sql, &[&ids]).await?;
     found.iter().map(read).collect()
 }
 
 fn read(row: &Row) -> Result<(JobId, Asking), StoreError> {
     let job = JobId::from_uuid(row.try_get("id")?);
-    let before = before(row)?;
+    let (before, aim) = (before(row)?, aim(row)?);
     let operation_state: OperationState = parsed(row, "operation_state")?;
+    let undoes = row.try_get::<_, Option<Uuid>>("undoes")?;
     let asking = Asking {
         beginner: Beginner {
             job,
@@ -90,27 +115,34 @@ fn read(row: &Row) -> Result<(JobId, Asking), StoreError> {
                 operation_state,
                 OperationState::Listing | OperationState::Running
             ),
+            held: !row.try_get::<_, &str>("hold")?.is_empty(),
             begun: before.is_some(),
+            takes_back: aim.always_begins(),
+            undoes: undoes.map(JobId::from_uuid),
         },
         key: (
             row.try_get("tenant")?,
             row.try_get("mailbox")?,
             row.try_get("trustee")?,
         ),
+        aim,
         before,
+        delegation: row.try_get("delegation_id")?,
+        published_at: row.try_get("published_at")?,
     };
     Ok((job, asking))
 }
 
 /// Locks who began last on each mailbox, in the order of keys. Where nobody has, a job that asks stands there from now on, so
-/// that two that ask at the same time wait for each other here: nothing can refuse it any more.
+/// that two that ask at the same time wait for each other here.
 async fn lock_last(
     transaction: &Transaction<'_>,
     asking: &BTreeMap<JobId, Asking>,
-) -> Result<HashMap<Key, LastBegun>, StoreError> {
+) -> Result<HashMap<Key, Last>, StoreError> {
     let mut keys: BTreeMap<&Key, &Beginner> = BTreeMap::new();
     for asks in asking.values() {
-        if may_write(&asks.beginner).is_ok() {
+        let waits = asks.beginner.held && !asks.beginner.begun;
+        if !waits && may_write(&asks.beginner).is_ok() {
             keys.entry(&asks.key).or_insert(&asks.beginner);
         }
     }
@@ -132,79 +164,94 @@ async fn lock_last(
          FROM unnest($1::text[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[]) AS page (tenant, mailbox, trustee, operation_id, job_id)
          ORDER BY page.tenant, page.mailbox, page.trustee
          ON CONFLICT (tenant, mailbox, trustee) DO UPDATE SET job_id = begun.job_id
-         RETURNING tenant, mailbox, trustee, operation_id, job_id",
+         RETURNING tenant, mailbox, trustee, operation_id, job_id, ours, ours_by, known_of",
         &[&tenants, &mailboxes, &trustees, &operations, &jobs],
     )
     .await?;
-    let mut last = HashMap::with_capacity(found.len());
-    for row in &found {
-        let key: Key = (
-            row.try_get("tenant")?,
-            row.try_get("mailbox")?,
-            row.try_get("trustee")?,
-        );
-        let stands = LastBegun {
-            job: JobId::from_uuid(row.try_get("job_id")?),
-            operation: OperationId::from_uuid(row.try_get("operation_id")?),
-            settled: true,
-        };
-        last.insert(key, stands);
-    }
     // Looked at after the locks: whoever began just before us has committed by now.
-    let others: Vec<_> = last
-        .values()
-        .map(|stands| stands.job)
-        .filter(|job| asking.get(job).is_none_or(|asks| asks.beginner.begun))
-        .map(|job| job.as_uuid())
-        .collect();
-    if !others.is_empty() {
-        let sql = "SELECT id FROM job WHERE id = ANY($1) AND state <> 'ended'";
-        let unsettled: HashSet<JobId> = rows(transaction, sql, &[&others])
-            .await?
-            .iter()
-            .map(|row| Ok(JobId::from_uuid(row.try_get("id")?)))
-            .collect::<Result<_, StoreError>>()?;
-        for stands in last.values_mut() {
-            stands.settled = !unsettled.contains(&stands.job);
-        }
-    }
-    Ok(last)
+    last_begun(transaction, &found).await
 }
 
 /// What was decided, and what is to be stored of it.
+#[derive(Default)]
 struct Decided {
     answers: Vec<Result<Observed, BeginRefusal>>,
-    begun: BTreeMap<JobId, Observed>,
+    /// With what was read before, and what stood as ours.
+    begun: BTreeMap<JobId, (Observed, Option<Ours>)>,
+    /// What we left is not what the job was told: it is told anew.
+    left: BTreeMap<JobId, Observed>,
+    /// What was to be taken away is wanted by another delegation.
+    kept: BTreeMap<JobId, Uuid>,
 }
 
 /// Decides one after the other, in the order of jobs: two of one mailbox in a batch are as two batches.
 fn decide(
     begins: &[Begin],
     asking: &BTreeMap<JobId, Asking>,
-    mut last: HashMap<Key, LastBegun>,
+    mut last: HashMap<Key, Last>,
+    wanting: &HashMap<Key, Vec<Wanting>>,
 ) -> Decided {
     let mut order: Vec<usize> = (0..begins.len()).collect();
     order.sort_by_key(|at| begins[*at].job);
-    let mut answers = vec![Err(BeginRefusal::Ended); begins.len()];
-    let mut begun: BTreeMap<JobId, Observed> = BTreeMap::new();
+    let mut decided = Decided {
+        answers: vec![Err(BeginRefusal::Ended); begins.len()],
+        ..Decided::default()
+    };
     for at in order {
         let Some(asks) = asking.get(&begins[at].job) else {
             continue;
         };
         let beginner = asks.beginner;
-        answers[at] = may_begin(&beginner, last.get(&asks.key)).map(|()| {
-            let stands = LastBegun {
-                job: beginner.job,
-                operation: beginner.operation,
-                settled: false,
-            };
-            last.insert(asks.key.clone(), stands);
-            let first = *begun.entry(beginner.job).or_insert(begins[at].before);
-            asks.before.unwrap_or(first)
+        let before_it = last.get(&asks.key);
+        let stands = before_it.map(|last| last.as_seen_by(asks.delegation, asks.published_at));
+        let ours = before_it.and_then(|last| last.ours);
+        let may = may_begin(&beginner, stands.as_ref())
+            .and_then(|()| may_take(asks, ours, wanting, &mut decided));
+        decided.answers[at] = may.map(|()| {
+            last.insert(asks.key.clone(), Last::unsettled(&beginner, ours));
+            let first = decided
+                .begun
+                .entry(beginner.job)
+                .or_insert((begins[at].before, ours));
+            asks.before.unwrap_or(first.0)
         });
     }
-    begun.retain(|job, _| asking.get(job).is_some_and(|asks| asks.before.is_none()));
-    Decided { answers, begun }
+    decided
+        .begun
+        .retain(|job, _| asking.get(job).is_some_and(|asks| asks.before.is_none()));
+    decided
+}
+
+/// Whether a job may take away, or put back, as far as what is on record and the wishes of others go.
+fn may_take(
+    asks: &Asking,
+    ours: Option<Ours>,
+    wanting: &HashMap<Key, Vec<Wanting>>,
+    decided: &mut Decided,
+) -> Result<(), BeginRefusal> {
+    let Aim::PutBack { left, .. } = asks.aim else {
+        return Ok(());
+    };
+    if asks.beginner.begun || decided.begun.contains_key(&asks.beginner.job) {
+        return Ok(());
+    }
+    // What is undone is what one job left; what is revoked is what we left last, as it stands now.
+    let stands = ours.map_or(Observed::Absent, |ours| ours.entry);
+    if asks.beginner.undoes.is_none() && !stands.same_as(left) {
+        decided.left.insert(asks.beginner.job, stands);
+        return Err(BeginRefusal::Unsettled);
+    }
+    let others = wanting
+        .get(&asks.key)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    match coverage::deprived(&asks.aim, asks.delegation, asks.beginner.operation, others) {
+        Some(other) => {
+            decided.kept.insert(asks.beginner.job, other);
+            Err(BeginRefusal::Kept)
+        }
+        None => Ok(()),
+    }
 }
 
 async fn store(
@@ -213,11 +260,38 @@ async fn store(
     decided: &Decided,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
+    if !decided.left.is_empty() {
+        let ids: Vec<_> = decided.left.keys().map(JobId::as_uuid).collect();
+        let left: Vec<_> = decided
+            .left
+            .values()
+            .map(|left| entry_text(*left))
+            .collect();
+        let sql = "UPDATE job SET left_rights = page.left_rights FROM unnest($1::uuid[], $2::text[]) AS page (id, left_rights) WHERE job.id = page.id";
+        run(transaction, sql, &[&ids, &left]).await?;
+    }
+    if !decided.kept.is_empty() {
+        let ids: Vec<_> = decided.kept.keys().map(JobId::as_uuid).collect();
+        let by: Vec<_> = decided.kept.values().copied().collect();
+        let sql = "UPDATE job SET kept_by = page.kept_by FROM unnest($1::uuid[], $2::uuid[]) AS page (id, kept_by) WHERE job.id = page.id";
+        run(transaction, sql, &[&ids, &by]).await?;
+    }
+    let goes = decided.begun.keys().chain(decided.kept.keys());
+    let going: Vec<_> = goes
+        .filter_map(|job| asking.get(job))
+        .filter(|asks| asks.takes_away())
+        .map(|asks| (&asks.key, asks.beginner.operation, asks.delegation))
+        .collect();
+    coverage::leave(transaction, &going).await?;
     if decided.begun.is_empty() {
         return Ok(());
     }
     let ids: Vec<_> = decided.begun.keys().map(JobId::as_uuid).collect();
-    let before: Vec<_> = decided.begun.values().map(|seen| rights(*seen)).collect();
+    let before: Vec<_> = decided
+        .begun
+        .values()
+        .map(|(seen, _)| rights(*seen))
+        .collect();
     run(
         transaction,
         "UPDATE job SET begun_at = $3, before_rights = page.before_rights
@@ -227,20 +301,29 @@ async fn store(
     .await?;
     let (mut tenants, mut mailboxes, mut trustees) = (Vec::new(), Vec::new(), Vec::new());
     let (mut operations, mut jobs) = (Vec::new(), Vec::new());
-    for asks in decided.begun.keys().filter_map(|job| asking.get(job)) {
+    let (mut ours, mut ours_by) = (Vec::new(), Vec::new());
+    for (job, (_, stood)) in &decided.begun {
+        let Some(asks) = asking.get(job) else {
+            continue;
+        };
         let (tenant, mailbox, trustee) = &asks.key;
         tenants.push(tenant.as_str());
         mailboxes.push(*mailbox);
         trustees.push(trustee.as_str());
         operations.push(asks.beginner.operation.as_uuid());
         jobs.push(asks.beginner.job.as_uuid());
+        ours.push(stood.map(|ours| entry_text(ours.entry)));
+        ours_by.push(stood.and_then(|ours| ours.by));
     }
+    // What stood as ours is carried on until it is known what this one left.
     run(
         transaction,
-        "UPDATE begun SET operation_id = page.operation_id, job_id = page.job_id
-         FROM unnest($1::text[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[]) AS page (tenant, mailbox, trustee, operation_id, job_id)
-         WHERE begun.tenant = page.tenant AND begun.mailbox = page.mailbox AND begun.trustee = page.trustee AND begun.job_id <> page.job_id",
-        &[&tenants, &mailboxes, &trustees, &operations, &jobs],
+        "UPDATE begun SET operation_id = page.operation_id, job_id = page.job_id, ours = page.ours, ours_by = page.ours_by, known_of = NULL
+         FROM unnest($1::text[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::text[], $7::uuid[])
+            AS page (tenant, mailbox, trustee, operation_id, job_id, ours, ours_by)
+         WHERE begun.tenant = page.tenant AND begun.mailbox = page.mailbox AND begun.trustee = page.trustee
+            AND (begun.job_id <> page.job_id OR begun.ours IS DISTINCT FROM page.ours)",
+        &[&tenants, &mailboxes, &trustees, &operations, &jobs, &ours, &ours_by],
     )
     .await?;
     Ok(())

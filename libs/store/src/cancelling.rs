@@ -103,6 +103,7 @@ pub(crate) async fn start_ending(
     standing.state = OperationState::Cancelling;
     standing.ending = true;
     standing.waiting_for.clear();
+    standing.hold = None;
     standing.listing_owner = None;
     standing.listing_until = None;
     end_page(transaction, id, standing, Uuid::nil(), now).await

@@ -29,6 +29,9 @@ pub enum StoreError {
     /// The `request_id` was used for another request, which became this operation.
     #[error("the request_id was used for {0}")]
     RequestIdReused(calgrant_domain::OperationId),
+    /// Nothing has stopped the operation.
+    #[error("the operation is not held")]
+    NotHeld,
     /// What was read before has changed meanwhile.
     #[error("changed meanwhile")]
     Changed,

@@ -37,7 +37,7 @@ impl Store {
                     AND (EXISTS (SELECT 1 FROM job WHERE operation_id = o.id AND state = 'ready' AND site = s.site)
                         OR EXISTS (SELECT 1 FROM job WHERE tenant = o.tenant AND lane = o.lane AND operation_id = o.id AND state = 'published' AND site = s.site))
                 ORDER BY s.number) AS held
-            FROM operation o WHERE o.state IN ('running', 'cancelling') AND (o.waiting_for <> '' OR o.tenant = ANY($1))";
+            FROM operation o WHERE o.state IN ('running', 'cancelling') AND o.hold = '' AND (o.waiting_for <> '' OR o.tenant = ANY($1))";
         let found = self
             .connection()
             .await?
@@ -75,7 +75,7 @@ impl Store {
             let goes_on = matches!(
                 standing.state,
                 OperationState::Running | OperationState::Cancelling
-            );
+            ) && standing.hold.is_none();
             let Some(text) = wanted.get(&id.as_uuid()).filter(|_| goes_on) else {
                 return false;
             };

@@ -261,8 +261,7 @@ async fn delegations(
         found
     } else if event.moment.kind == EventKind::Left {
         let sql = "SELECT id FROM delegation WHERE tenant = $1 AND policy = 'keep'
-            UNION SELECT o.delegation_id FROM access a JOIN operation o ON o.id = a.operation_id WHERE a.tenant = $1 AND a.mailbox = $2 AND a.state = 'granted'
-            ORDER BY id";
+            UNION SELECT delegation_id FROM coverage WHERE tenant = $1 AND mailbox = $2 AND state <> 'released' ORDER BY id";
         rows(
             transaction,
             sql,

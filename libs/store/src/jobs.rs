@@ -1,7 +1,8 @@
 //! Jobs as people see them.
 
 use calgrant_domain::{
-    Detail, JobId, MailboxId, Observed, OperationId, Outcome, Reason, SiteKind, outcome::optional,
+    DelegationId, Detail, JobId, MailboxId, Observed, OperationId, Outcome, Reason, SiteKind,
+    outcome::optional,
 };
 use time::OffsetDateTime;
 use tokio_postgres::Row;
@@ -45,6 +46,8 @@ pub struct JobView {
     pub account: String,
     /// Lines that name it.
     pub lines: Vec<u32>,
+    /// The delegation that wants the right it was to take away.
+    pub kept_by: Option<DelegationId>,
 }
 
 impl Store {
@@ -67,7 +70,7 @@ impl Store {
             .await?
             .query(
                 "SELECT id, mailbox, name, site, state, outcome, reason, server_code, server_text, request_id, begun_at, before_rights, attempts, waiting,
-                    not_before, ended_at, account, lines
+                    not_before, ended_at, account, lines, kept_by
                  FROM job WHERE id >= $6 AND id <= $7 AND operation_id = $1 AND id > $2
                     AND (cardinality($3::text[]) = 0 OR outcome = ANY($3)) AND (NOT $4 OR state <> 'ended') ORDER BY id LIMIT $5",
                 &[
@@ -104,5 +107,8 @@ fn view(row: &Row) -> Result<JobView, StoreError> {
             .into_iter()
             .map(|line| u32::try_from(line).unwrap_or(0))
             .collect(),
+        kept_by: row
+            .try_get::<_, Option<Uuid>>("kept_by")?
+            .map(DelegationId::from_uuid),
     })
 }

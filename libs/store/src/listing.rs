@@ -44,7 +44,8 @@ impl Store {
     ) -> Result<Option<Claim>, StoreError> {
         let mut connection = self.connection().await?;
         let transaction = connection.transaction().await?;
-        let sql = "SELECT id, delegation_id, traceparent, created_at, confined_to, beyond_selector, awaits FROM operation WHERE state IN ('accepted', 'listing') AND (listing_until IS NULL OR listing_until < $1)
+        let sql = "SELECT id, delegation_id, traceparent, created_at, confined_to, beyond_selector, awaits FROM operation
+            WHERE state IN ('accepted', 'listing') AND kind = 'delegate' AND (listing_until IS NULL OR listing_until < $1)
             ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED";
         let Some(row) = transaction.query_opt(sql, &[&now]).await? else {
             return Ok(None);
@@ -96,8 +97,7 @@ impl Store {
         let mut standing = held(&transaction, operation, owner).await?;
         standing.listing_until = Some(now + hold);
         match waiting_for {
-            Some(text) if standing.waiting_for != text => {
-                text.clone_into(&mut standing.waiting_for);
+            Some(text) if standing.waits_for(text) => {
                 save_one(&transaction, operation, standing, now).await?;
             }
             _ => prolong(&transaction, operation, &standing).await?,
@@ -149,7 +149,7 @@ impl Store {
         let mut connection = self.connection().await?;
         let transaction = connection.transaction().await?;
         let mut standing = held(&transaction, operation, owner).await?;
-        standing.waiting_for.clear();
+        standing.waits_for("");
         standing.listing_owner = None;
         standing.listing_until = None;
         let empty = (

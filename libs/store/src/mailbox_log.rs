@@ -70,10 +70,11 @@ pub(crate) async fn changes(
     // Of two operations in one batch the later one knows better.
     let mut latest: BTreeMap<Key, (&Settling, AccessChange)> = BTreeMap::new();
     for job in jobs.values().filter(|job| !job.known.validate_only) {
+        let entry = matches!(job.seen, Some((Observed::Present(_), _)));
         let Some(kind) = job
             .ended
             .as_ref()
-            .and_then(|end| AccessChange::of(end.outcome))
+            .and_then(|end| AccessChange::of(end.outcome, entry))
         else {
             continue;
         };

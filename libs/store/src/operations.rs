@@ -1,8 +1,12 @@
 //! Operations: accepting and reading.
 
+use std::sync::LazyLock;
+
 use calgrant_domain::{
-    Confined, Counts, DelegationId, Lane, OperationId, OperationState, TenantName,
+    Confined, Counts, DelegationId, Hold, Lane, OperationId, OperationKind, OperationState,
+    TenantName, outcome::optional,
 };
+use deadpool_postgres::Transaction;
 use time::OffsetDateTime;
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -11,7 +15,7 @@ use crate::{
     Store, StoreError, StoredDelegation, delegations,
     error::retrying,
     row::{count, parsed},
-    standing::{counts, lock_one, save_one},
+    standing::{counts, lock_one, outcomes, save_one, shown},
 };
 
 /// An operation to accept.
@@ -41,6 +45,8 @@ pub struct NewOperation {
     pub confined: Option<Confined>,
     /// Trace of the request.
     pub traceparent: String,
+    /// So many mailboxes are tried first; 0: all at once.
+    pub canary: u32,
     /// When.
     pub at: OffsetDateTime,
 }
@@ -61,8 +67,16 @@ pub struct OperationView {
     pub id: OperationId,
     /// Whose.
     pub tenant: TenantName,
-    /// What it runs.
-    pub delegation: DelegationId,
+    /// What it does.
+    pub kind: OperationKind,
+    /// What it runs; `None` for one that is about a trustee.
+    pub delegation: Option<DelegationId>,
+    /// The trustee it is about, if it is; else empty.
+    pub trustee: String,
+    /// The operation it undoes.
+    pub undoes: Option<OperationId>,
+    /// What stopped it.
+    pub hold: Option<Hold>,
     /// Where it stands.
     pub state: OperationState,
     /// Its lane.
@@ -99,9 +113,14 @@ pub struct OperationView {
     pub confined_to: Vec<String>,
 }
 
-const COLUMNS: &str = "id, tenant, delegation_id, state, lane, validate_only, accepted, added, updated, unchanged, left_higher, refused, failed, cancelled, unconfirmed,
+static COLUMNS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "id, tenant, delegation_id, kind, trustee, undoes, hold, state, lane, validate_only, accepted, {},
     failure, failure_text, waiting_for, requested_by, ticket, created_at, ended_at, sequence, merged_lines, excluded, calls, confined_to,
-    CASE WHEN ended_at IS NULL THEN (SELECT count(*) FROM job WHERE operation_id = operation.id AND state = 'ready' AND waiting = 'parked') ELSE 0 END AS parked";
+    CASE WHEN ended_at IS NULL THEN (SELECT count(*) FROM job WHERE operation_id = operation.id AND state = 'ready' AND waiting = 'parked') ELSE 0 END AS parked",
+        outcomes(str::to_owned)
+    )
+});
 
 impl Store {
     /// Accepts an operation, or finds the one of the same request. Returns after the commit.
@@ -115,19 +134,16 @@ impl Store {
     async fn accept_once(&self, new: &NewOperation) -> Result<Accepted, StoreError> {
         let mut connection = self.connection().await?;
         let transaction = connection.transaction().await?;
-        let key: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
-            [&new.tenant.as_str(), &new.caller, &new.request_id];
-        // Of two at once, the second waits here for the first.
-        let first = transaction.execute("INSERT INTO request (tenant, caller, request_id, canonical, operation_id, created_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
-            &[key[0], key[1], key[2], &new.canonical, &new.id.as_uuid(), &new.at]).await?;
-        if first == 0 {
-            let row = transaction.query_one("SELECT canonical, operation_id FROM request WHERE tenant = $1 AND caller = $2 AND request_id = $3", &key).await?;
-            let known = OperationId::from_uuid(row.try_get("operation_id")?);
-            return if row.try_get::<_, String>("canonical")? == new.canonical {
-                Ok(Accepted::Known(known))
-            } else {
-                Err(StoreError::RequestIdReused(known))
-            };
+        let request = Request {
+            tenant: &new.tenant,
+            caller: &new.caller,
+            request_id: &new.request_id,
+            canonical: &new.canonical,
+            operation: new.id,
+            at: new.at,
+        };
+        if let Some(known) = request.repeats(&transaction).await? {
+            return Ok(Accepted::Known(known));
         }
         if let Some(delegation) = &new.new_delegation {
             delegations::insert(&*transaction, delegation).await?;
@@ -139,10 +155,10 @@ impl Store {
         });
         let beyond_selector = confined.is_some_and(|confined| confined.beyond_selector);
         let awaits = confined.is_some_and(|confined| confined.awaits);
-        transaction.execute("INSERT INTO operation (id, tenant, delegation_id, state, lane, validate_only, requested_by, ticket, traceparent, created_at, sequence, confined_to, beyond_selector, awaits)
-            VALUES ($1, $2, $3, 'accepted', $4, $5, $6, $7, $8, $9, 0, $10, $11, $12)",
+        transaction.execute("INSERT INTO operation (id, tenant, delegation_id, state, lane, validate_only, requested_by, ticket, traceparent, created_at, sequence, confined_to, beyond_selector, awaits, canary)
+            VALUES ($1, $2, $3, 'accepted', $4, $5, $6, $7, $8, $9, 0, $10, $11, $12, $13)",
             &[&new.id.as_uuid(), &new.tenant.as_str(), &new.delegation.as_uuid(), &new.lane.as_str(), &new.validate_only, &new.caller, &new.ticket, &new.traceparent, &new.at,
-                &confined_to, &beyond_selector, &awaits]).await?;
+                &confined_to, &beyond_selector, &awaits, &i64::from(new.canary)]).await?;
         let standing = lock_one(&transaction, new.id).await?;
         save_one(&transaction, new.id, standing, new.at).await?;
         transaction.commit().await?;
@@ -157,7 +173,7 @@ impl Store {
         let connection = self.connection().await?;
         let row = connection
             .query_opt(
-                &format!("SELECT {COLUMNS} FROM operation WHERE id = $1"),
+                &format!("SELECT {} FROM operation WHERE id = $1", *COLUMNS),
                 &[&id.as_uuid()],
             )
             .await?;
@@ -176,17 +192,59 @@ impl Store {
     ) -> Result<Vec<OperationView>, StoreError> {
         let before = before.unwrap_or(Uuid::max());
         let connection = self.connection().await?;
-        let rows = connection.query(&format!("SELECT {COLUMNS} FROM operation WHERE ($1::text IS NULL OR tenant = $1) AND id < $2 ORDER BY id DESC LIMIT $3"), &[&tenant.map(TenantName::as_str), &before, &limit]).await?;
+        let rows = connection.query(&format!("SELECT {} FROM operation WHERE ($1::text IS NULL OR tenant = $1) AND id < $2 ORDER BY id DESC LIMIT $3", *COLUMNS), &[&tenant.map(TenantName::as_str), &before, &limit]).await?;
         rows.iter().map(view).collect()
     }
 }
 
+/// A request that is to be answered once.
+pub(crate) struct Request<'r> {
+    pub(crate) tenant: &'r TenantName,
+    pub(crate) caller: &'r str,
+    pub(crate) request_id: &'r str,
+    pub(crate) canonical: &'r str,
+    pub(crate) operation: OperationId,
+    pub(crate) at: OffsetDateTime,
+}
+
+impl Request<'_> {
+    /// Which operation it became before, if it did; from now on it is `operation`'s.
+    pub(crate) async fn repeats(
+        &self,
+        transaction: &Transaction<'_>,
+    ) -> Result<Option<OperationId>, StoreError> {
+        let tenant = self.tenant.as_str();
+        // Of two at once, the second waits here for the first.
+        let first = transaction.execute("INSERT INTO request (tenant, caller, request_id, canonical, operation_id, created_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+            &[&tenant, &self.caller, &self.request_id, &self.canonical, &self.operation.as_uuid(), &self.at]).await?;
+        if first > 0 {
+            return Ok(None);
+        }
+        let row = transaction.query_one("SELECT canonical, operation_id FROM request WHERE tenant = $1 AND caller = $2 AND request_id = $3",
+            &[&tenant, &self.caller, &self.request_id]).await?;
+        let known = OperationId::from_uuid(row.try_get("operation_id")?);
+        if row.try_get::<_, &str>("canonical")? == self.canonical {
+            Ok(Some(known))
+        } else {
+            Err(StoreError::RequestIdReused(known))
+        }
+    }
+}
+
 fn view(row: &Row) -> Result<OperationView, StoreError> {
+    let hold = optional(row.try_get("hold")?)?;
+    let delegation: Uuid = row.try_get("delegation_id")?;
     Ok(OperationView {
         id: OperationId::from_uuid(row.try_get("id")?),
         tenant: parsed(row, "tenant")?,
-        delegation: DelegationId::from_uuid(row.try_get("delegation_id")?),
-        state: parsed(row, "state")?,
+        kind: parsed(row, "kind")?,
+        delegation: (!delegation.is_nil()).then(|| DelegationId::from_uuid(delegation)),
+        trustee: row.try_get("trustee")?,
+        undoes: row
+            .try_get::<_, Option<Uuid>>("undoes")?
+            .map(OperationId::from_uuid),
+        hold,
+        state: shown(parsed(row, "state")?, hold),
         lane: parsed(row, "lane")?,
         validate_only: row.try_get("validate_only")?,
         counts: counts(row)?,

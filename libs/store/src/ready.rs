@@ -18,7 +18,7 @@ use crate::{
     Store, StoreError,
     error::retrying,
     pool::{rows, run},
-    row::{long, parsed, small},
+    row::{aim, long, parsed, small},
 };
 
 /// A job to publish.
@@ -85,8 +85,12 @@ impl Store {
         &self,
         now: OffsetDateTime,
     ) -> Result<BTreeMap<(Lane, String), Vec<Uuid>>, StoreError> {
-        let sql = "SELECT tenant, lane, id FROM operation o WHERE state IN ('listing', 'running', 'cancelling')
-            AND EXISTS (SELECT 1 FROM job WHERE operation_id = o.id AND state = 'ready' AND not_before <= $1)";
+        // Of what a brake has stopped, only what has begun. Of what is listed from records nothing before it is known how much it is.
+        let sql = "SELECT tenant, lane, id FROM operation o
+            WHERE state IN ('listing', 'running', 'cancelling') AND (kind = 'delegate' OR state <> 'listing') AND CASE WHEN hold = ''
+                THEN EXISTS (SELECT 1 FROM job WHERE operation_id = o.id AND state = 'ready' AND not_before <= $1
+                    AND not_before > CASE WHEN o.held_back > 0 THEN 'epoch' ELSE '-infinity' END::timestamptz)
+                ELSE EXISTS (SELECT 1 FROM job WHERE operation_id = o.id AND state = 'ready' AND begun_at IS NOT NULL AND not_before <= $1) END";
         let connection = self.connection().await?;
         let statement = connection.prepare_cached(sql).await?;
         let mut lanes: BTreeMap<_, Vec<Uuid>> = BTreeMap::new();
@@ -129,8 +133,8 @@ impl Store {
                 WHERE j.id = ANY($1) AND j.state = 'ready' AND j.not_before <= $2 ORDER BY j.id FOR UPDATE OF j SKIP LOCKED
              )
              UPDATE job SET state = 'published', published_at = $2, waiting = '', delivery = delivery + 1 FROM page WHERE job.id = page.id
-             RETURNING job.id, job.operation_id, job.tenant, job.site, job.lane, job.mailbox, job.address, job.licensed, job.trustee, job.role,
-                job.lower_higher, job.validate_only, job.phase, job.delivery, page.traceparent, page.folder_id, page.folder_path",
+             RETURNING job.id, job.operation_id, job.tenant, job.site, job.lane, job.mailbox, job.address, job.licensed, job.trustee, job.aim, job.role,
+                job.lower_higher, job.left_rights, job.to_rights, job.repair, job.validate_only, job.phase, job.delivery, page.traceparent, page.folder_id, page.folder_path",
             &[&ids, &now],
         )
         .await?;
@@ -223,9 +227,12 @@ async fn offers(
         let depth = long(u64::try_from(each).unwrap_or(u64::MAX));
         let found = rows(
             transaction,
-            "SELECT asked.id AS operation_id, ready.id FROM unnest($1::uuid[]) AS asked (id) CROSS JOIN LATERAL (
-                SELECT id, not_before FROM job WHERE operation_id = asked.id AND state = 'ready' AND not_before <= $2
-                ORDER BY not_before, id LIMIT $3) ready
+            "SELECT asked.id AS operation_id, ready.id FROM unnest($1::uuid[]) AS asked (id) JOIN operation o ON o.id = asked.id CROSS JOIN LATERAL (
+                (SELECT id, not_before FROM job WHERE o.hold = '' AND operation_id = o.id AND state = 'ready' AND not_before <= $2
+                    AND not_before > CASE WHEN o.held_back > 0 THEN 'epoch' ELSE '-infinity' END::timestamptz ORDER BY not_before, id LIMIT $3)
+                UNION ALL
+                (SELECT id, not_before FROM job WHERE o.hold <> '' AND operation_id = o.id AND state = 'ready' AND begun_at IS NOT NULL
+                    AND not_before <= $2 ORDER BY not_before, id LIMIT $3)) ready
              ORDER BY asked.id, ready.not_before, ready.id",
             &[&open, &now, &depth],
         )
@@ -265,8 +272,7 @@ fn read(row: &Row) -> Result<ReadyJob, StoreError> {
         calendar,
         licensed: row.try_get("licensed")?,
         trustee: parsed(row, "trustee")?,
-        role: parsed(row, "role")?,
-        lower_higher: row.try_get("lower_higher")?,
+        aim: aim(row)?,
         validate_only: row.try_get("validate_only")?,
         phase: parsed(row, "phase")?,
         delivery: small(row, "delivery")?,

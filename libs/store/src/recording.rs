@@ -15,7 +15,7 @@ use crate::{
     listing::held,
     mailbox_log,
     pool::{rows, run},
-    standing::save_one,
+    standing::{Standing, save_one},
 };
 
 /// A page of a listing.
@@ -70,7 +70,8 @@ impl Store {
         let (excluded, first_met) = exclusions(&transaction, operation, &page.listed).await?;
         let recorded = lines_recorded(&transaction, operation, &page.listed).await?;
         let news = news(operation, &page.listed, &excluded, &recorded);
-        insert(&transaction, operation, page, &news, now).await?;
+        let back = held_back(&mut standing, &news);
+        insert(&transaction, operation, page, &news, &back, now).await?;
         for (listed, _) in news.jobs.values() {
             if let Err(reason) = listed.what {
                 standing.counts.add(unsuitable(reason).outcome, 1);
@@ -80,7 +81,7 @@ impl Store {
         standing.merged_lines += news.merged;
         standing.excluded += first_met;
         standing.listing_until = Some(now + hold);
-        standing.waiting_for.clear();
+        standing.waits_for("");
         record_names(&transaction, operation, page).await?;
         save_one(&transaction, operation, standing, now).await?;
         let unsuitable = news.jobs.values().filter_map(|(listed, _)| {
@@ -162,6 +163,26 @@ fn news<'p>(
     news
 }
 
+/// Which jobs of a page wait until those that are tried first are done.
+fn held_back(standing: &mut Standing, news: &News<'_>) -> HashSet<JobId> {
+    let mut back = HashSet::new();
+    if standing.canary == 0 {
+        return back;
+    }
+    for (job, (listed, _)) in &news.jobs {
+        if listed.what.is_err() {
+            continue;
+        }
+        if standing.tried_first < standing.canary {
+            standing.tried_first += 1;
+        } else {
+            standing.held_back += 1;
+            back.insert(*job);
+        }
+    }
+    back
+}
+
 /// Arrays don't nest in `unnest`: lines travel as text.
 fn text(lines: &[i32]) -> String {
     let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
@@ -173,6 +194,7 @@ async fn insert(
     operation: OperationId,
     page: &Page,
     news: &News<'_>,
+    back: &HashSet<JobId>,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
     if !news.lines.is_empty() {
@@ -192,6 +214,7 @@ async fn insert(
     let (mut mailboxes, mut names, mut addresses) = (Vec::new(), Vec::new(), Vec::new());
     let (mut licensed, mut outcomes, mut reasons, mut lines) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let waits: Vec<_> = news.jobs.keys().map(|job| back.contains(job)).collect();
     for (listed, its_lines) in news.jobs.values() {
         mailboxes.push(listed.id.as_uuid());
         names.push(listed.name.as_str());
@@ -209,14 +232,16 @@ async fn insert(
             state, not_before, accepted_at, outcome, reason, ended_at)
          SELECT page.id, o.id, o.tenant, $2, o.lane, page.mailbox, page.name, page.address, page.licensed,
             string_to_array(page.lines, ',')::int[], $3, d.role, d.lower_higher, o.validate_only,
-            CASE WHEN page.outcome = '' THEN 'ready' ELSE 'ended' END, $4::timestamptz, $4::timestamptz, page.outcome, page.reason,
+            CASE WHEN page.outcome = '' THEN 'ready' ELSE 'ended' END,
+            CASE WHEN page.waits THEN 'epoch'::timestamptz ELSE $4::timestamptz END, $4::timestamptz, page.outcome, page.reason,
             CASE WHEN page.outcome = '' THEN NULL ELSE $4::timestamptz END
          FROM operation o JOIN delegation d ON d.id = o.delegation_id,
-            unnest($5::uuid[], $6::uuid[], $7::text[], $8::text[], $9::bool[], $10::text[], $11::text[], $12::text[])
-                AS page (id, mailbox, name, address, licensed, outcome, reason, lines)
+            unnest($5::uuid[], $6::uuid[], $7::text[], $8::text[], $9::bool[], $10::text[], $11::text[], $12::text[], $13::bool[])
+                AS page (id, mailbox, name, address, licensed, outcome, reason, lines, waits)
          WHERE o.id = $1",
         &[
             &operation.as_uuid(), &page.site.as_str(), &page.trustee, &now, &ids, &mailboxes, &names, &addresses, &licensed, &outcomes, &reasons, &lines,
+            &waits,
         ],
     )
     .await?;

@@ -17,11 +17,11 @@ use time::OffsetDateTime;
 use tokio_postgres::Row;
 
 use crate::{
-    Store, StoreError,
+    Store, StoreError, brakes, coverage,
     error::retrying,
     mailbox_log,
     pool::{rows, run},
-    row::{before, duration, long, parsed, small},
+    row::{AIM, aim, before, duration, long, parsed, small},
     settled,
     standing::{lock, save},
 };
@@ -63,6 +63,12 @@ pub(crate) struct Settling {
     pub(crate) tenant: String,
     pub(crate) mailbox: MailboxId,
     pub(crate) trustee: String,
+    /// Its operation's; nil for one that is about a trustee.
+    pub(crate) delegation: uuid::Uuid,
+    /// The operation that its own one undoes.
+    pub(crate) undoes_operation: Option<uuid::Uuid>,
+    /// When it was handed out last.
+    pub(crate) published_at: Option<OffsetDateTime>,
     pub(crate) known: Known,
     pub(crate) delivery: u32,
     pub(crate) answered: u32,
@@ -108,6 +114,7 @@ impl Store {
         let operations: Vec<_> = operations.into_iter().collect();
         let mut standings = lock(&transaction, &operations).await?;
         let mut jobs = lock_jobs(&transaction, results, &operations, now).await?;
+        let outrun = coverage::outrun(&transaction, &jobs).await?;
 
         let mut applied = Vec::with_capacity(results.len());
         let mut calendars = BTreeMap::new();
@@ -123,7 +130,7 @@ impl Store {
             if let Some(calendar) = &result.calendar {
                 calendars.insert((job.tenant.clone(), job.mailbox.as_uuid()), calendar);
             }
-            job.apply(result, roll, now);
+            job.apply(result, outrun.contains(&result.job), roll, now);
         }
         jobs.retain(|_, job| job.changed);
         let mut touched: BTreeMap<OperationId, BTreeMap<Outcome, u64>> = BTreeMap::new();
@@ -143,6 +150,7 @@ impl Store {
         settled::store_calendars(&transaction, &calendars).await?;
         let changes = mailbox_log::changes(&transaction, &jobs).await?;
         settled::store_access(&transaction, &jobs).await?;
+        coverage::store(&transaction, &jobs).await?;
         // What ended nothing is no change that anybody watches; its calls are counted all the same.
         let quiet: Vec<_> = standings
             .iter()
@@ -156,6 +164,7 @@ impl Store {
                 standing.counts.add(*outcome, *more);
             }
         }
+        brakes::failed(&transaction, &jobs, &mut standings).await?;
         save(&transaction, standings, now).await?;
         // Last, for whoever takes the next numbers waits for this commit.
         mailbox_log::append(&transaction, &changes, now).await?;
@@ -187,15 +196,14 @@ async fn lock_jobs(
     now: OffsetDateTime,
 ) -> Result<HashMap<JobId, Settling>, StoreError> {
     let ids: Vec<_> = results.iter().map(|result| result.job.as_uuid()).collect();
-    let found = rows(
-        transaction,
-        "SELECT j.id, j.operation_id, j.tenant, j.mailbox, j.trustee, j.role, j.lower_higher, j.validate_only, j.state, j.phase, j.delivery, j.answered,
-            j.not_before, j.attempts, j.parks, j.proofs, j.begun_at, j.before_rights, j.accepted_at, j.outcome, s.park_first_millis, s.park_limit_millis
-         FROM job j LEFT JOIN site s ON s.tenant = j.tenant AND s.kind = j.site
-         WHERE j.id = ANY($1) AND j.operation_id = ANY($2) ORDER BY j.id FOR UPDATE OF j",
-        &[&ids, &operations],
-    )
-    .await?;
+    let sql = format!(
+        "SELECT j.id, j.operation_id, j.tenant, j.mailbox, j.trustee, {AIM}, j.validate_only, j.state, j.phase, j.delivery, j.answered,
+            j.not_before, j.published_at, j.attempts, j.parks, j.proofs, j.begun_at, j.before_rights, j.accepted_at, j.outcome, o.delegation_id,
+            o.undoes AS undoes_operation, s.park_first_millis, s.park_limit_millis
+         FROM job j JOIN operation o ON o.id = j.operation_id LEFT JOIN site s ON s.tenant = j.tenant AND s.kind = j.site
+         WHERE j.id = ANY($1) AND j.operation_id = ANY($2) ORDER BY j.id FOR UPDATE OF j"
+    );
+    let found = rows(transaction, &sql, &[&ids, &operations]).await?;
     found
         .iter()
         .map(|row| Ok((JobId::from_uuid(row.try_get("id")?), read(row, now)?)))
@@ -203,8 +211,9 @@ async fn lock_jobs(
 }
 
 impl Settling {
-    /// Applies one result. The first final outcome stands, whoever speaks later.
-    fn apply(&mut self, result: &ReportedResult, roll: f64, now: OffsetDateTime) {
+    /// Applies one result. The first final outcome stands, whoever speaks later. `outrun`: what it read may have been taken
+    /// away meanwhile.
+    fn apply(&mut self, result: &ReportedResult, outrun: bool, roll: f64, now: OffsetDateTime) {
         if self.ended.is_some() {
             return;
         }
@@ -215,9 +224,19 @@ impl Settling {
             Answers::Earlier
         };
         let reading = result.report.as_ref().map(|report| &report.reading);
-        let Some(next) = heed(&self.known, answers, reading, roll) else {
+        let Some(mut next) = heed(&self.known, answers, reading, roll) else {
             return;
         };
+        if outrun && matches!(&next, Next::End(end) if is_there(end.outcome)) {
+            if answers == Answers::Earlier {
+                return;
+            }
+            next = Next::Again {
+                after: OUTRUN_WAIT,
+                why: Waiting::Throttled,
+                phase: self.known.phase,
+            };
+        }
         self.changed = true;
         self.answered = self.answered.max(result.delivery);
         if let Some(report) = &result.report {
@@ -257,6 +276,14 @@ impl Settling {
     }
 }
 
+/// Wait before an entry is read again that may have been taken away meanwhile.
+const OUTRUN_WAIT: Duration = Duration::from_secs(1);
+
+/// Whether a job ended because it saw the right.
+fn is_there(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Unchanged | Outcome::LeftHigher)
+}
+
 fn read(row: &Row, now: OffsetDateTime) -> Result<Settling, StoreError> {
     let accepted_at: OffsetDateTime = row.try_get("accepted_at")?;
     // Without its site the mailbox isn't waited for any longer.
@@ -277,9 +304,11 @@ fn read(row: &Row, now: OffsetDateTime) -> Result<Settling, StoreError> {
         tenant: row.try_get("tenant")?,
         mailbox: MailboxId::from_uuid(row.try_get("mailbox")?),
         trustee: row.try_get("trustee")?,
+        delegation: row.try_get("delegation_id")?,
+        undoes_operation: row.try_get("undoes_operation")?,
+        published_at: row.try_get("published_at")?,
         known: Known {
-            wanted: parsed(row, "role")?,
-            lower_higher: row.try_get("lower_higher")?,
+            aim: aim(row)?,
             validate_only: row.try_get("validate_only")?,
             before: before(row)?,
             attempts: small(row, "attempts")?,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use calgrant_domain::{BadInput, Observed, OperationId};
+use calgrant_domain::{Aim, BadInput, Observed, OperationId};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -82,6 +82,42 @@ pub(crate) fn rights(observed: Observed) -> Option<String> {
         Observed::Present(rights) => Some(rights.to_string()),
     }
 }
+
+/// An entry, of a column that is empty where there is none.
+pub(crate) fn entry(row: &Row, column: &str) -> Result<Observed, StoreError> {
+    Ok(match row.try_get::<_, Option<&str>>(column)? {
+        None | Some("") => Observed::Absent,
+        Some(raw) => Observed::Present(raw.parse().map_err(|bad: BadInput| bad.within(column))?),
+    })
+}
+
+/// What an entry is stored as in such a column.
+pub(crate) fn entry_text(observed: Observed) -> String {
+    rights(observed).unwrap_or_default()
+}
+
+/// What a job is to bring about.
+pub(crate) fn aim(row: &Row) -> Result<Aim, StoreError> {
+    Ok(match row.try_get("aim")? {
+        "put_back" => Aim::PutBack {
+            left: entry(row, "left_rights")?,
+            to: entry(row, "to_rights")?,
+        },
+        "verify" => Aim::Verify {
+            expected: parsed(row, "left_rights")?,
+            role: parsed(row, "to_rights")?,
+            lower_higher: row.try_get("lower_higher")?,
+            repair: row.try_get("repair")?,
+        },
+        _ => Aim::Grant {
+            role: parsed(row, "role")?,
+            lower_higher: row.try_get("lower_higher")?,
+        },
+    })
+}
+
+/// Columns of a job that [`aim`] reads.
+pub(crate) const AIM: &str = "j.aim, j.role, j.lower_higher, j.left_rights, j.to_rights, j.repair";
 
 /// For a column of counts.
 pub(crate) fn long(count: u64) -> i64 {

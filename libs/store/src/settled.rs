@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use calgrant_domain::{Calendar, Detail, JobId, Observed, Outcome};
+use calgrant_domain::{Aim, Calendar, Detail, JobId, Observed, Outcome};
 use deadpool_postgres::Transaction;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -111,7 +111,8 @@ pub(crate) async fn store_access(
     let mut known: BTreeMap<(&str, Uuid, &str), (&Settling, Outcome)> = BTreeMap::new();
     for job in jobs.values() {
         let Some(end) = &job.ended else { continue };
-        if job.known.validate_only {
+        // What is kept for another is known by that one's own jobs.
+        if job.known.validate_only || end.outcome == Outcome::KeptBy {
             continue;
         }
         let key = (
@@ -136,10 +137,14 @@ pub(crate) async fn store_access(
         tenants.push(*tenant);
         mailboxes.push(*mailbox);
         trustees.push(*trustee);
-        let granted = matches!(
-            outcome,
-            Outcome::Added | Outcome::Updated | Outcome::Unchanged | Outcome::LeftHigher
-        );
+        let granted = match job.known.aim {
+            Aim::Grant { .. } => matches!(
+                outcome,
+                Outcome::Added | Outcome::Updated | Outcome::Unchanged | Outcome::LeftHigher
+            ),
+            Aim::PutBack { .. } => matches!(job.seen, Some((Observed::Present(_), _))),
+            Aim::Verify { role, .. } => job.seen.is_some_and(|(seen, _)| seen.allows(role)),
+        };
         states.push(if granted { "granted" } else { "not_granted" });
         roles.push(match job.seen {
             Some((Observed::Present(rights), _)) => rights.to_string(),

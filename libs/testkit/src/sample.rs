@@ -136,6 +136,7 @@ pub fn operation(tenant: &str, lane: Lane, at: OffsetDateTime) -> NewOperation {
         ticket: String::new(),
         confined: None,
         traceparent: String::new(),
+        canary: 0,
         at,
     }
 }

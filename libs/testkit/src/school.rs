@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use calgrant_simulator::{Config, Running, Scenario, SchoolOptions};
+use calgrant_simulator::{Config, Running, Scenario, SchoolOptions, TENANT_ID};
 use reqwest::{Client, Method};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A simulator of its own in this process, which ends with it.
 #[derive(Debug)]
@@ -87,19 +87,76 @@ impl School {
         })
     }
 
+    /// Sets the trustee's entry as a user might, or takes it away. Done by an app that Calgrant knows as a grantor: only
+    /// the record tells it from Calgrant.
+    ///
+    /// # Panics
+    /// The simulator refuses.
+    pub async fn edit(&self, mailbox: &str, trustee: &str, rights: Option<&str>) {
+        let url = format!("{}/{TENANT_ID}/oauth2/v2.0/token", self.running.url());
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", "bbbbbbbb-0000-0000-0000-000000000002"),
+            ("client_secret", "grantor-secret-2"),
+            ("scope", "https://outlook.office365.com/.default"),
+        ];
+        let token = answer(self.client.post(url).form(&form)).await;
+        let token = token["access_token"].as_str().unwrap_or_default();
+        let found = json!({"Identity": mailbox, "FolderScope": "Calendar"});
+        let found = self
+            .cmdlet(token, "Get-MailboxFolderStatistics", found)
+            .await;
+        let folders = found["value"].as_array().cloned().unwrap_or_default();
+        let main = folders.iter().find(|row| row["FolderType"] == "Calendar");
+        let folder = main
+            .and_then(|row| row["FolderId"].as_str())
+            .unwrap_or_default();
+        let identity = format!("{mailbox}:{folder}");
+        let there = self.rights(mailbox, trustee).await.is_some();
+        let (name, parameters) = match rights {
+            None => (
+                "Remove-MailboxFolderPermission",
+                json!({"Identity": identity, "User": trustee, "Confirm": false}),
+            ),
+            Some(rights) => (
+                if there {
+                    "Set-MailboxFolderPermission"
+                } else {
+                    "Add-MailboxFolderPermission"
+                },
+                json!({"Identity": identity, "User": trustee, "AccessRights": [rights]}),
+            ),
+        };
+        self.cmdlet(token, name, parameters).await;
+    }
+
+    async fn cmdlet(&self, token: &str, name: &str, parameters: Value) -> Value {
+        let url = format!(
+            "{}/adminapi/beta/{TENANT_ID}/InvokeCommand",
+            self.running.url()
+        );
+        let body = json!({"CmdletInput": {"CmdletName": name, "Parameters": parameters}});
+        answer(self.client.post(url).bearer_auth(token).json(&body)).await
+    }
+
     async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Value {
         let url = format!("{}/_simulator/{path}", self.running.url());
         let mut request = self.client.request(method, url);
         if let Some(body) = body {
             request = request.json(body);
         }
-        let answer = request
-            .send()
-            .await
-            .unwrap_or_else(|cause| panic!("the simulator: {cause}"));
-        let status = answer.status();
-        let text = answer.text().await.unwrap_or_default();
-        assert!(status.is_success(), "{path}: {status} {text}");
-        serde_json::from_str(&text).unwrap_or(Value::Null)
+        answer(request).await
     }
+}
+
+/// What the simulator answers.
+async fn answer(request: reqwest::RequestBuilder) -> Value {
+    let answer = request
+        .send()
+        .await
+        .unwrap_or_else(|cause| panic!("the simulator: {cause}"));
+    let (status, url) = (answer.status(), answer.url().clone());
+    let text = answer.text().await.unwrap_or_default();
+    assert!(status.is_success(), "{url}: {status} {text}");
+    serde_json::from_str(&text).unwrap_or(Value::Null)
 }

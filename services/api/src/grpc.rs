@@ -7,7 +7,10 @@ use calgrant_contract::pb::{
     fleet::v1::{
         self as fleet, fleet_service_client::FleetServiceClient, fleet_service_server::FleetService,
     },
-    ledger::v1::{AcceptRequest, ledger_service_client::LedgerServiceClient},
+    ledger::v1::{
+        AcceptBackRequest, AcceptRequest, accept_back_request::Request as Back,
+        ledger_service_client::LedgerServiceClient,
+    },
     provisioning::v1::{
         self as provisioning, provisioning_service_client::ProvisioningServiceClient,
         provisioning_service_server::ProvisioningService,
@@ -48,6 +51,40 @@ impl Front {
     }
 }
 
+/// Who asks; status reads it.
+fn caller<T>(request: &Request<T>) -> String {
+    let raw = request.metadata().get(CALLER);
+    raw.and_then(|value| value.to_str().ok())
+        .unwrap_or("anonymous")
+        .to_owned()
+}
+
+impl Front {
+    /// Has an operation accepted that takes away, puts back or verifies.
+    async fn accept_back(
+        &self,
+        caller: String,
+        request: Back,
+    ) -> Result<Response<provisioning::Operation>, Status> {
+        let accept = AcceptBackRequest {
+            request: Some(request),
+            caller,
+            traceparent: telemetry::traceparent().unwrap_or_default(),
+        };
+        let accepted = self.ledger.clone().accept_back(accept).await?.into_inner();
+        told(accepted.operation)
+    }
+}
+
+/// An operation that was accepted.
+fn told(
+    operation: Option<provisioning::Operation>,
+) -> Result<Response<provisioning::Operation>, Status> {
+    let operation = operation.ok_or_else(|| Status::internal("internal error; see the log"))?;
+    info!(operation.id = operation.id, "accepted {}", operation.id);
+    Ok(Response::new(operation))
+}
+
 /// What `async_trait` makes of an async method, spelled out: it can't look into a macro.
 type Passed<'a, T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send + 'a>>;
 
@@ -73,29 +110,57 @@ impl ProvisioningService for Front {
         provisioning.get_operation(provisioning::GetOperationRequest) -> provisioning::Operation;
         provisioning.list_operations(provisioning::ListOperationsRequest) -> provisioning::ListOperationsResponse;
         provisioning.cancel_operation(provisioning::CancelOperationRequest) -> provisioning::Operation;
+        provisioning.release_operation(provisioning::ReleaseOperationRequest) -> provisioning::Operation;
     }
 
     async fn run_delegation(
         &self,
         request: Request<provisioning::RunDelegationRequest>,
     ) -> Result<Response<provisioning::Operation>, Status> {
-        let caller = request
-            .metadata()
-            .get(CALLER)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or("anonymous")
-            .to_owned();
+        let caller = caller(&request);
         let accept = AcceptRequest {
             request: Some(request.into_inner()),
             caller,
             traceparent: telemetry::traceparent().unwrap_or_default(),
         };
         let accepted = self.ledger.clone().accept(accept).await?.into_inner();
-        let operation = accepted
-            .operation
-            .ok_or_else(|| Status::internal("internal error; see the log"))?;
-        info!(operation.id = operation.id, "accepted {}", operation.id);
-        Ok(Response::new(operation))
+        told(accepted.operation)
+    }
+
+    async fn revoke_delegation(
+        &self,
+        request: Request<provisioning::RevokeDelegationRequest>,
+    ) -> Result<Response<provisioning::Operation>, Status> {
+        let caller = caller(&request);
+        let request = Back::RevokeDelegation(request.into_inner());
+        self.accept_back(caller, request).await
+    }
+
+    async fn revoke_trustee(
+        &self,
+        request: Request<provisioning::RevokeTrusteeRequest>,
+    ) -> Result<Response<provisioning::Operation>, Status> {
+        let caller = caller(&request);
+        let request = Back::RevokeTrustee(request.into_inner());
+        self.accept_back(caller, request).await
+    }
+
+    async fn undo_operation(
+        &self,
+        request: Request<provisioning::UndoOperationRequest>,
+    ) -> Result<Response<provisioning::Operation>, Status> {
+        let caller = caller(&request);
+        self.accept_back(caller, Back::Undo(request.into_inner()))
+            .await
+    }
+
+    async fn verify_delegation(
+        &self,
+        request: Request<provisioning::VerifyDelegationRequest>,
+    ) -> Result<Response<provisioning::Operation>, Status> {
+        let caller = caller(&request);
+        self.accept_back(caller, Back::Verify(request.into_inner()))
+            .await
     }
 
     type WatchOperationStream =

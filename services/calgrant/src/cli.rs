@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    access, accounts, apply, dead_letters, delegate, events, exit, front::Front, mailboxes,
+    access, accounts, apply, back, dead_letters, delegate, events, exit, front::Front, mailboxes,
     operations, output::Output, plan, services,
 };
 
@@ -48,7 +48,13 @@ enum Command {
     Apply(apply::ApplyArgs),
     /// Gives a trustee a right on many calendars.
     Delegate(Box<delegate::DelegateArgs>),
-    /// Operations: list, get, watch, cancel.
+    /// Takes away what a delegation, or any delegation to a trustee, gave.
+    Revoke(back::RevokeArgs),
+    /// Puts back exactly what an operation changed.
+    Undo(back::UndoArgs),
+    /// Looks whether what a delegation gave is still there.
+    Verify(back::VerifyArgs),
+    /// Operations: list, get, watch, cancel, release.
     #[command(subcommand)]
     Operations(operations::OperationsCommand),
     /// The mailboxes of an operation.
@@ -135,6 +141,9 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Apply(args) => apply::run(front()?, args).await,
         Command::Delegate(args) => delegate::run(front()?, args).await,
+        Command::Revoke(args) => back::revoke(front()?, args).await,
+        Command::Undo(args) => back::undo(front()?, args).await,
+        Command::Verify(args) => back::verify(front()?, args).await,
         Command::Operations(command) => operations::run(front()?, command).await,
         Command::Mailboxes(args) => mailboxes::run(front()?, args).await,
         Command::Access(args) => access::run(front()?, args).await,

@@ -47,6 +47,9 @@ pub(crate) struct DelegateArgs {
     /// Goes before bulk work.
     #[arg(long)]
     interactive: bool,
+    /// So many mailboxes first; then it waits for `calgrant operations release`.
+    #[arg(long, default_value_t = 0, value_name = "MAILBOXES")]
+    canary: u32,
     /// Only finds out what would be done.
     #[arg(long)]
     plan: bool,
@@ -143,6 +146,7 @@ pub(crate) async fn run(front: Front, args: &DelegateArgs) -> anyhow::Result<Exi
         } as i32,
         validate_only: args.plan,
         ticket: args.ticket.clone(),
+        canary: args.canary,
         ..Default::default()
     };
     let mut operation = submit(&front, request).await?;

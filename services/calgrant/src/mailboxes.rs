@@ -13,7 +13,7 @@ pub(crate) struct MailboxesArgs {
     /// The operation, op_…
     #[arg(long)]
     operation: String,
-    /// Only those that ended so: `added`, `updated`, `unchanged`, `left_higher`, `refused`, `failed`, `cancelled`, `unconfirmed`. May be repeated.
+    /// Only those that ended so: `added`, `updated`, `unchanged`, `left_higher`, `refused`, `failed`, `cancelled`, `unconfirmed`, `removed`, `restored`, `left_changed_since`, `kept_by`, `verified`, `drifted`, `repaired`. May be repeated.
     #[arg(long)]
     outcome: Vec<calgrant_domain::Outcome>,
     /// Only those that have not ended.
@@ -38,6 +38,7 @@ const COLUMNS: &[(&str, usize)] = &[
     ("job_id", 36),
     ("lines", 8),
     ("server_text", 20),
+    ("kept_by", 36),
 ];
 
 /// Prints them, page by page.
@@ -84,6 +85,7 @@ pub(crate) async fn run(front: Front, args: &MailboxesArgs) -> anyhow::Result<Ex
                 mailbox.job_id.into(),
                 mailbox.lines.into(),
                 mailbox.server_text.into(),
+                mailbox.kept_by.into(),
             ])?;
         }
         page_token = page.next_page_token;

@@ -3,6 +3,7 @@
 mod access;
 mod accounts;
 mod apply;
+mod back;
 mod cli;
 mod dead_letters;
 mod delegate;

@@ -1,9 +1,10 @@
-//! Operations: list, get, watch, cancel.
+//! Operations: list, get, watch, cancel, release.
 
 use std::process::ExitCode;
 
 use calgrant_contract::pb::provisioning::v1::{
     CancelOperationRequest, GetOperationRequest, ListOperationsRequest, Operation,
+    ReleaseOperationRequest,
 };
 use clap::Subcommand;
 use serde_json::Value;
@@ -34,7 +35,7 @@ pub(crate) enum OperationsCommand {
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Shows progress until it ends; the exit code says how it ended.
+    /// Shows progress until it ends, or waits for a person; the exit code says how it ended.
     Watch {
         /// op_…
         id: String,
@@ -44,11 +45,22 @@ pub(crate) enum OperationsCommand {
         /// op_…
         id: String,
     },
+    /// Lets one go on that a brake has stopped; recorded with who did it.
+    Release {
+        /// op_…
+        id: String,
+        /// Reference to a ticket.
+        #[arg(long, default_value = "")]
+        ticket: String,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
 }
 
 const COLUMNS: &[(&str, usize)] = &[
     ("id", 35),
     ("tenant", 16),
+    ("kind", 8),
     ("state", 10),
     ("lane", 11),
     ("accepted", 8),
@@ -62,6 +74,9 @@ const COLUMNS: &[(&str, usize)] = &[
     ("calls_left", 10),
     ("remaining_seconds", 17),
     ("estimated_end", 20),
+    ("delegation", 36),
+    ("undoes", 35),
+    ("hold", 12),
 ];
 
 /// Runs the command.
@@ -116,6 +131,20 @@ pub(crate) async fn run(front: Front, command: &OperationsCommand) -> anyhow::Re
             say(&operation);
             Ok(ExitCode::SUCCESS)
         }
+        OperationsCommand::Release { id, ticket, output } => {
+            let request = ReleaseOperationRequest {
+                id: id.clone(),
+                ticket: ticket.clone(),
+            };
+            let operation = front
+                .provisioning
+                .clone()
+                .release_operation(request)
+                .await?
+                .into_inner();
+            show(&operation, output.output)?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -154,6 +183,9 @@ pub(crate) fn say(operation: &Operation) {
             estimate.calls_needed
         );
     }
+    if operation.hold != 0 {
+        eprintln!("it waits for {}", operation.waiting_for);
+    }
     if !operation.failure.is_empty() {
         eprintln!("{}: {}", operation.failure, operation.failure_text);
     }
@@ -178,6 +210,7 @@ fn cells(operation: &Operation) -> Vec<Value> {
     vec![
         operation.id.as_str().into(),
         operation.tenant.as_str().into(),
+        word(operation.kind().as_str_name(), "OPERATION_KIND_"),
         progress::state(operation).into(),
         operation
             .lane()
@@ -201,5 +234,17 @@ fn cells(operation: &Operation) -> Vec<Value> {
             .and_then(|estimate| estimate.remaining_seconds)
             .into(),
         when(estimate.and_then(|estimate| estimate.estimated_end_time.as_ref())).into(),
+        operation.delegation_id.as_str().into(),
+        operation.undoes.as_str().into(),
+        if operation.hold == 0 {
+            Value::Null
+        } else {
+            word(operation.hold().as_str_name(), "HOLD_")
+        },
     ]
+}
+
+/// The word of a value of an enumeration.
+fn word(name: &str, prefix: &str) -> Value {
+    name.trim_start_matches(prefix).to_lowercase().into()
 }

@@ -74,7 +74,9 @@ pub(crate) fn exit_code(operation: &Operation) -> ExitCode {
                     Ok(Outcome::Failed
                         | Outcome::Refused
                         | Outcome::Unconfirmed
-                        | Outcome::Cancelled)
+                        | Outcome::Cancelled
+                        | Outcome::Drifted
+                        | Outcome::LeftChangedSince)
                 )
             };
             let failed = operation
@@ -91,11 +93,12 @@ pub(crate) fn exit_code(operation: &Operation) -> ExitCode {
         OperationState::Failed | OperationState::Cancelled => {
             ExitCode::from(exit::OPERATION_FAILED)
         }
+        OperationState::Held => ExitCode::from(exit::HELD),
         _ => ExitCode::SUCCESS,
     }
 }
 
-/// Watches until the operation is final, showing progress on stderr. Survives a break of the connection.
+/// Watches until the operation is final, or waits for a person, showing progress on stderr. Survives a break of the connection.
 pub(crate) async fn watch(front: &Front, id: &str) -> anyhow::Result<Operation> {
     let mut show = Show::new();
     let mut seen = 0;
@@ -117,7 +120,7 @@ pub(crate) async fn watch(front: &Front, id: &str) -> anyhow::Result<Operation> 
                             };
                             (seen, breaks) = (operation.sequence, 0);
                             show.change(&operation);
-                            if is_final(&operation) {
+                            if is_final(&operation) || operation.state() == OperationState::Held {
                                 show.end();
                                 return Ok(operation);
                             }

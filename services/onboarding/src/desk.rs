@@ -12,7 +12,7 @@ use calgrant_contract::{
             ledger_service_client::LedgerServiceClient,
         },
         provisioning::v1::{
-            CancelOperationRequest, Lane, RunDelegationRequest,
+            CancelOperationRequest, Lane, RevokeDelegationRequest, RunDelegationRequest,
             provisioning_service_client::ProvisioningServiceClient, run_delegation_request::What,
         },
     },
@@ -197,13 +197,27 @@ impl Desk {
         Ok(operation.into_inner().id)
     }
 
+    /// Takes away what the delegation gave, if it gave anything. By the mailbox's key where that is said: an address may be somebody
+    /// else's by now.
     async fn revoke(
         &self,
-        _event: &OnboardingEvent,
-        _delegation: DelegationId,
-        _address: &str,
+        event: &OnboardingEvent,
+        delegation: DelegationId,
+        address: &str,
     ) -> Result<String, Status> {
-        Err(Status::unimplemented("this version can't revoke"))
+        let mailbox = event
+            .mailbox
+            .map_or_else(|| address.to_owned(), |id| id.to_string());
+        let revoke = request(RevokeDelegationRequest {
+            delegation: delegation.to_string(),
+            mailboxes: vec![mailbox],
+            request_id: event.moment.request_id(delegation),
+            lane: Lane::Interactive.into(),
+            ticket: ticket(&event.moment),
+            ..Default::default()
+        });
+        let operation = self.provisioning.clone().revoke_delegation(revoke).await?;
+        Ok(operation.into_inner().id)
     }
 
     async fn cancel(&self, operations: &[String]) -> Result<(), Status> {

@@ -83,11 +83,15 @@ impl Estimates {
     async fn find(&self, view: &OperationView) -> Result<pb::Estimate, StoreError> {
         let now = clock::now();
         let scene = Scene::load(&self.store, self.terms, Some(&view.tenant), now).await?;
-        let delegation = self.store.delegation(view.delegation).await?;
+        let delegation = match view.delegation {
+            Some(id) => self.store.delegation(id).await?,
+            None => None,
+        };
         let trustees = delegation.map(|stored| stored.spec.trustees);
+        // One that is about a trustee may be about any site.
         let of_operation = |site: &SiteView<'_>| {
             let mut trustees = trustees.iter().flatten();
-            trustees.any(|trustee| trustee.site == site.kind)
+            view.delegation.is_none() || trustees.any(|trustee| trustee.site == site.kind)
         };
         let own: Vec<_> = sites(&scene).filter(of_operation).collect();
         let takes: Vec<_> = own.iter().filter_map(SiteView::call_takes).collect();

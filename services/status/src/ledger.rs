@@ -20,9 +20,10 @@ use calgrant_store::{
 };
 use futures::StreamExt;
 use tonic::{Request, Response, Status, Streaming};
+use tracing::warn;
 
 use crate::{
-    events,
+    backs, events,
     operating::{scene::Standing, shown::with_standing},
     provisioning, refuse,
 };
@@ -77,6 +78,35 @@ enum Broken {
 impl From<StoreError> for Broken {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+impl Ledger {
+    /// The answer to whoever asked for an operation.
+    async fn accepted(
+        &self,
+        accepted: Result<Accepted, StoreError>,
+        request_id: &str,
+    ) -> Answer<pb::AcceptResponse> {
+        let id = match accepted {
+            Ok(Accepted::New(id) | Accepted::Known(id)) => id,
+            Err(StoreError::RequestIdReused(operation)) => {
+                return Err(refusal::reused_request_id(
+                    request_id,
+                    &operation.to_string(),
+                ));
+            }
+            Err(other) => return Err(refuse::store(other)),
+        };
+        let view = self
+            .store
+            .operation(id)
+            .await
+            .map_err(refuse::store)?
+            .ok_or_else(|| refuse::store(StoreError::NotFound("operation")))?;
+        Ok(Response::new(pb::AcceptResponse {
+            operation: Some(provisioning::operation(&view)),
+        }))
     }
 }
 
@@ -136,27 +166,26 @@ impl pb::ledger_service_server::LedgerService for Ledger {
             ticket: submission.ticket,
             confined: submission.confined,
             traceparent: request.traceparent,
+            canary: submission.canary,
             at: now,
         };
-        let id = match self.store.accept(&new).await {
-            Ok(Accepted::New(id) | Accepted::Known(id)) => id,
-            Err(StoreError::RequestIdReused(operation)) => {
-                return Err(refusal::reused_request_id(
-                    &submission.request_id,
-                    &operation.to_string(),
-                ));
-            }
-            Err(other) => return Err(refuse::store(other)),
-        };
-        let view = self
-            .store
-            .operation(id)
-            .await
-            .map_err(refuse::store)?
-            .ok_or_else(|| refuse::store(StoreError::NotFound("operation")))?;
-        Ok(Response::new(pb::AcceptResponse {
-            operation: Some(provisioning::operation(&view)),
-        }))
+        let accepted = self.store.accept(&new).await;
+        self.accepted(accepted, &submission.request_id).await
+    }
+
+    async fn accept_back(
+        &self,
+        request: Request<pb::AcceptBackRequest>,
+    ) -> Answer<pb::AcceptResponse> {
+        let new = backs::new(&self.store, request.into_inner()).await?;
+        let accepted = self.store.accept_back(&new).await;
+        // What is left of the listing when this is interrupted is done by and by.
+        if accepted.is_ok()
+            && let Err(cause) = self.store.list_from_records(clock::now()).await
+        {
+            warn!(error = %cause, "couldn't list at once what is taken back; trying again");
+        }
+        self.accepted(accepted, &new.request_id).await
     }
 
     async fn store_mailbox_list(

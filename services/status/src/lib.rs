@@ -5,9 +5,11 @@
 //! clients ─────▶ provisioning, queries, fleet ─▶ store ─▶ Postgres
 //! results ─────▶ results ───────┘          ▲
 //! dead ────────▶ dead_letters ─────────────┤
-//!                mailbox_watch: who becomes ready ─▶ watchers, and an exchange of RabbitMQ                                        sweep: overdue jobs become ready again, endings that were interrupted go on
+//!                mailbox_watch: who becomes ready ─▶ watchers, and an exchange of RabbitMQ
+//!                                        sweep: overdue jobs become ready again, endings that were interrupted go on
 //! ```
 
+mod backs;
 pub mod config;
 mod dead_letters;
 mod estimates;
@@ -21,6 +23,7 @@ mod operating;
 mod pages;
 mod provisioning;
 mod queries;
+mod records;
 mod refuse;
 mod results;
 
@@ -166,6 +169,7 @@ pub async fn run_on(
         "pruning",
         prune(store.clone(), config.keep_changes, announced, stop.clone()),
     );
+    tasks.spawn("records", records::run(store.clone(), stop.clone()));
     tasks.spawn("sweep", sweep(store, stop.clone()));
     // Nobody was here before.
     let _first = broker.set(bus.clone());

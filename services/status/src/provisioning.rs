@@ -10,13 +10,16 @@ use calgrant_domain::{
     Counts, DelegationId, DelegationSpec, OperationId, Outcome, TenantName, name::Caller,
 };
 use calgrant_runtime::clock;
-use calgrant_store::{OperationView, Store, StoredDelegation};
+use calgrant_store::{OperationView, Release, Store, StoredDelegation};
 use futures::Stream;
 use time::OffsetDateTime;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{estimates::Estimates, pages::Page, refuse};
+
+/// What status doesn't do itself.
+const ASK_THE_API: &str = "ask the api to start operations";
 
 /// How often a watcher looks for changes.
 const LOOK: Duration = Duration::from_millis(200);
@@ -67,7 +70,14 @@ pub(crate) fn operation(view: &OperationView) -> pb::Operation {
     pb::Operation {
         id: view.id.to_string(),
         tenant: view.tenant.to_string(),
-        delegation_id: view.delegation.to_string(),
+        kind: words::operation_kind_to_wire(view.kind),
+        delegation_id: view
+            .delegation
+            .map_or_else(String::new, |id| id.to_string()),
+        trustee: view.trustee.clone(),
+        undoes: view.undoes.map_or_else(String::new, |id| id.to_string()),
+        hold: view.hold.map_or(0, words::hold_to_wire),
+        releases: Vec::new(),
         state: words::operation_state_to_wire(view.state),
         lane: words::lane_to_wire(view.lane),
         validate_only: view.validate_only,
@@ -86,6 +96,15 @@ pub(crate) fn operation(view: &OperationView) -> pb::Operation {
         estimate: None,
         mailboxes: view.confined_to.clone(),
         dead_letters: 0,
+    }
+}
+
+fn release(release: &Release) -> pb::Release {
+    pb::Release {
+        hold: words::hold_to_wire(release.hold),
+        released_by: release.released_by.clone(),
+        ticket: release.ticket.clone(),
+        release_time: Some(timestamp(release.released_at)),
     }
 }
 
@@ -152,9 +171,11 @@ impl Provisioning {
             return Err(refusal::not_found("id", &id.to_string(), why));
         };
         let letters = self.store.dead_letters_waiting(Some(id)).await;
+        let releases = self.store.releases(id).await.map_err(refuse::store)?;
         Ok(pb::Operation {
             dead_letters: letters.map_err(refuse::store)?,
             estimate: self.estimates.of(&view).await.map_err(refuse::store)?,
+            releases: releases.iter().map(release).collect(),
             ..operation(&view)
         })
     }
@@ -292,7 +313,53 @@ impl pb::provisioning_service_server::ProvisioningService for Provisioning {
         &self,
         _: Request<pb::RunDelegationRequest>,
     ) -> Result<Response<pb::Operation>, Status> {
-        Err(refusal::unimplemented("ask the api to run delegations"))
+        Err(refusal::unimplemented(ASK_THE_API))
+    }
+
+    async fn revoke_delegation(
+        &self,
+        _: Request<pb::RevokeDelegationRequest>,
+    ) -> Result<Response<pb::Operation>, Status> {
+        Err(refusal::unimplemented(ASK_THE_API))
+    }
+
+    async fn revoke_trustee(
+        &self,
+        _: Request<pb::RevokeTrusteeRequest>,
+    ) -> Result<Response<pb::Operation>, Status> {
+        Err(refusal::unimplemented(ASK_THE_API))
+    }
+
+    async fn undo_operation(
+        &self,
+        _: Request<pb::UndoOperationRequest>,
+    ) -> Result<Response<pb::Operation>, Status> {
+        Err(refusal::unimplemented(ASK_THE_API))
+    }
+
+    async fn verify_delegation(
+        &self,
+        _: Request<pb::VerifyDelegationRequest>,
+    ) -> Result<Response<pb::Operation>, Status> {
+        Err(refusal::unimplemented(ASK_THE_API))
+    }
+
+    async fn release_operation(
+        &self,
+        request: Request<pb::ReleaseOperationRequest>,
+    ) -> Result<Response<pb::Operation>, Status> {
+        let by = caller(&request)?;
+        let request = request.into_inner();
+        let id: OperationId = request.id.parse().map_err(refuse::field("id"))?;
+        if let Some(bad) = provisioning::check_ticket(&request.ticket) {
+            return Err(refusal::bad_input(&[bad]));
+        }
+        self.view(id).await?;
+        self.store
+            .release(id, &by, &request.ticket, clock::now())
+            .await
+            .map_err(refuse::store)?;
+        self.view(id).await.map(Response::new)
     }
 
     async fn get_operation(

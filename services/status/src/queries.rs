@@ -270,6 +270,7 @@ fn mailbox(job: JobView) -> pb::OperationMailbox {
         end_time: job.ended_at.map(timestamp),
         account: job.account,
         lines: job.lines,
+        kept_by: job.kept_by.map_or_else(String::new, |id| id.to_string()),
     }
 }
 

@@ -25,6 +25,10 @@ pub(crate) fn store(error: StoreError) -> Status {
         StoreError::ClaimLost => {
             refusal::precondition("CLAIM_LOST", "the listing is not the caller's any more")
         }
+        StoreError::NotHeld => refusal::precondition(
+            "NOT_HELD",
+            "nothing has stopped this operation, so there is nothing to release",
+        ),
         StoreError::Changed => refusal::aborted(
             "the tenant has changed meanwhile; look at the difference again, then apply",
         ),

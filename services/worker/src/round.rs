@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use calgrant_budget::message::{Lane, Overload, Pushback};
 use calgrant_contract::bus::JobResult;
 use calgrant_domain::{
-    Begin, BeginRefusal, Calendar, Decision, Detail, Job, Observed, OperationId, Phase, Reading,
-    Reason, decide, reading::Report,
+    Aim, Begin, BeginRefusal, Calendar, Detail, Job, Observed, OperationId, Phase, Reading, Reason,
+    Write, aim::drift, reading::Report,
 };
 use calgrant_exchange::{
     Answer, Ask, CalendarCall, Calendars, CallError, Meaning, Performed, Scope,
@@ -76,7 +76,8 @@ struct Mailbox {
 /// Carries out jobs together. One result for each, in their order.
 pub async fn carry_out(tools: &Tools<'_>, jobs: Vec<Job>) -> (Vec<JobResult>, Signals) {
     let mailboxes = jobs.into_iter().map(|job| Mailbox {
-        calendar: job.calendar.clone(),
+        // Who takes something away makes sure first that it is the mailbox on record.
+        calendar: job.calendar.clone().filter(|_| !job.aim.always_begins()),
         looked_up: false,
         seen: None,
         wrote: false,
@@ -91,6 +92,7 @@ pub async fn carry_out(tools: &Tools<'_>, jobs: Vec<Job>) -> (Vec<JobResult>, Si
         signals: Signals::default(),
     };
     round.look().await;
+    round.look_closer().await;
     round.conclude_reads();
     round.write().await;
     round.finish()
@@ -111,9 +113,7 @@ impl Round<'_> {
                 .await;
             for mailbox in self.open() {
                 match mailbox.answer.take() {
-                    Some(Ok(Answer::Calendar(calendar))) => {
-                        (mailbox.calendar, mailbox.looked_up) = (Some(calendar), true)
-                    }
+                    Some(Ok(Answer::Calendar(calendar))) => mailbox.found(calendar),
                     Some(Ok(_)) => mailbox.conclude(Reading::Retry),
                     Some(Err(error)) => mailbox.fail(error),
                     None => {}
@@ -126,6 +126,23 @@ impl Round<'_> {
         }
         for mailbox in self.open().filter(|mailbox| mailbox.seen.is_none()) {
             mailbox.conclude(Reading::Retry);
+        }
+    }
+
+    /// Looks anew where an entry is not as it is on record: another mailbox may have the address by now.
+    async fn look_closer(&mut self) {
+        let mut again = false;
+        for mailbox in self.open() {
+            let Aim::Verify { expected, .. } = mailbox.job.aim else {
+                continue;
+            };
+            let differs = |seen| drift(Observed::Present(expected), seen).is_some();
+            if !mailbox.looked_up && mailbox.seen.is_some_and(differs) {
+                (mailbox.calendar, mailbox.seen, again) = (None, None, true);
+            }
+        }
+        if again {
+            self.look().await;
         }
     }
 
@@ -143,7 +160,7 @@ impl Round<'_> {
             match mailbox.answer.take() {
                 Some(Ok(Answer::Entry { seen, delegate })) => {
                     mailbox.seen = Some(seen);
-                    if delegate && mailbox.would_set(seen) {
+                    if delegate && mailbox.would_change(seen) {
                         // The flags of a delegate don't survive it.
                         mailbox.conclude(Reading::GaveUp(Reason::DelegateEntry));
                     }
@@ -168,7 +185,8 @@ impl Round<'_> {
         for mailbox in self.open() {
             let Some(seen) = mailbox.seen else { continue };
             let only_look = mailbox.job.validate_only || mailbox.job.phase == Phase::Prove;
-            if only_look || !writes(mailbox.decision(seen)) {
+            let begins = mailbox.job.aim.always_begins() || mailbox.write(seen).is_some();
+            if only_look || !begins {
                 mailbox.conclude(Reading::Seen(seen));
             }
         }
@@ -179,24 +197,21 @@ impl Round<'_> {
         // An entry that appeared or went between read and write: look again and decide anew, once.
         for _ in 0..2 {
             self.step(|mailbox| {
-                let (calendar, trustee, role) = (
-                    mailbox.calendar.clone()?,
-                    mailbox.job.trustee.clone(),
-                    mailbox.job.role,
-                );
-                match mailbox.decision(mailbox.seen.filter(|_| !mailbox.wrote)?) {
-                    Decision::Add => Some(Ask::Add {
+                let (calendar, trustee) = (mailbox.calendar.clone()?, mailbox.job.trustee.clone());
+                let write = mailbox.write(mailbox.seen.filter(|_| !mailbox.wrote)?)?;
+                Some(match write {
+                    Write::Add(role) => Ask::Add {
                         calendar,
                         trustee,
                         role,
-                    }),
-                    Decision::Update { .. } => Some(Ask::Set {
+                    },
+                    Write::Set(role) => Ask::Set {
                         calendar,
                         trustee,
                         role,
-                    }),
-                    Decision::Unchanged | Decision::LeaveHigher => None,
-                }
+                    },
+                    Write::Remove => Ask::Remove { calendar, trustee },
+                })
             })
             .await;
             for mailbox in self.open() {
@@ -215,7 +230,7 @@ impl Round<'_> {
             for mailbox in self.open() {
                 match mailbox.seen {
                     Some(seen) if mailbox.wrote => mailbox.conclude(Reading::Wrote(seen)),
-                    Some(seen) if !writes(mailbox.decision(seen)) => {
+                    Some(seen) if mailbox.write(seen).is_none() => {
                         mailbox.conclude(Reading::Seen(seen))
                     }
                     _ => {}
@@ -259,15 +274,20 @@ impl Round<'_> {
                 Some(Err(BeginRefusal::Unsettled)) => {
                     mailbox.conclude(Reading::Later(UNSETTLED_WAIT))
                 }
+                Some(Err(BeginRefusal::Kept)) => mailbox.conclude(Reading::GaveUp(Reason::Kept)),
+                Some(Err(BeginRefusal::Overtaken)) => {
+                    mailbox.conclude(Reading::GaveUp(Reason::ChangedByLater))
+                }
                 None => mailbox.conclude(Reading::Retry),
             }
         }
         if slow {
             self.read().await;
-            for mailbox in self.open() {
-                if let Some(seen) = mailbox.seen.filter(|seen| !writes(mailbox.decision(*seen))) {
-                    mailbox.conclude(Reading::Seen(seen));
-                }
+        }
+        for mailbox in self.open() {
+            let seen = mailbox.seen.filter(|seen| mailbox.write(*seen).is_none());
+            if let Some(seen) = seen {
+                mailbox.conclude(Reading::Seen(seen));
             }
         }
     }
@@ -425,7 +445,10 @@ impl Round<'_> {
             operation: mailbox.job.operation,
             delivery: mailbox.job.delivery,
             report: mailbox.report,
-            calendar: mailbox.calendar.filter(|_| mailbox.looked_up),
+            // Only who gives a right has just been told by the directory whose address it is.
+            calendar: mailbox
+                .calendar
+                .filter(|_| mailbox.looked_up && !mailbox.job.aim.names_a_mailbox_on_record()),
             account: self.tools.account.to_owned(),
             calls: mailbox.calls,
             read_at,
@@ -453,19 +476,26 @@ fn scope_of(scope: Scope) -> calgrant_budget::Scope {
     }
 }
 
-fn writes(decision: Decision) -> bool {
-    matches!(decision, Decision::Add | Decision::Update { .. })
-}
-
 impl Mailbox {
-    fn decision(&self, seen: Observed) -> Decision {
-        decide(seen, self.job.role, self.job.lower_higher)
+    fn write(&self, seen: Observed) -> Option<Write> {
+        self.job.aim.write(seen)
     }
 
-    /// Whether an entry with these rights would be set, where it is this job's to set.
-    fn would_set(&self, seen: Observed) -> bool {
+    /// Whether an entry with these rights would be changed, where it is this job's to change.
+    fn would_change(&self, seen: Observed) -> bool {
         let written = self.wrote || self.job.phase == Phase::Prove;
-        !written && matches!(self.decision(seen), Decision::Update { .. })
+        !written && matches!(self.write(seen), Some(Write::Set(_) | Write::Remove))
+    }
+
+    /// Its calendar was looked up.
+    fn found(&mut self, calendar: Calendar) {
+        let known = self.job.calendar.as_ref();
+        let another = known.is_some_and(|known| known.folder_id != calendar.folder_id);
+        if another && self.job.aim.names_a_mailbox_on_record() {
+            self.conclude(Reading::GaveUp(Reason::MailboxReplaced));
+        } else {
+            (self.calendar, self.looked_up) = (Some(calendar), true);
+        }
     }
 
     fn conclude(&mut self, reading: Reading) {

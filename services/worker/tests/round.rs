@@ -10,8 +10,8 @@ use calgrant_budget::{
     message::{Lane, Renewed},
 };
 use calgrant_domain::{
-    AccessRole, Begin, BeginRefusal, Calendar, Job, JobId, MailboxId, Observed, OperationId, Phase,
-    Reading, Reason, SiteKind,
+    AccessRole, Aim, Begin, BeginRefusal, Calendar, Job, JobId, MailboxId, Observed, OperationId,
+    Phase, Reading, Reason, SiteKind,
 };
 use calgrant_exchange::{Answer, Ask, CalendarCall, Calendars, CallError, Meaning, Performed};
 use calgrant_leases::{Account, Budgets, keys};
@@ -60,7 +60,10 @@ impl Server {
                     Answer::Accepted,
                 )
             }
-            Ask::Remove { .. } => ("remove", Answer::Accepted),
+            Ask::Remove { .. } => {
+                *self.entry.lock().unwrap() = Observed::Absent;
+                ("remove", Answer::Accepted)
+            }
         };
         self.asked.lock().unwrap().push(kind);
         if self.mute && ask.writes() {
@@ -124,8 +127,10 @@ fn job(known: bool) -> Job {
         calendar: known.then(calendar),
         licensed: Some(true),
         trustee: "team@uni.example".parse().unwrap(),
-        role: AccessRole::AUTHOR,
-        lower_higher: true,
+        aim: Aim::Grant {
+            role: AccessRole::AUTHOR,
+            lower_higher: true,
+        },
         validate_only: false,
         phase: Phase::Grant,
         delivery: 0,
@@ -235,12 +240,121 @@ async fn a_delegates_entry_is_not_set() {
     }
     // Where nothing is to be set, it is an Editor like others.
     let kept = Job {
-        lower_higher: false,
+        aim: Aim::Grant {
+            role: AccessRole::AUTHOR,
+            lower_higher: false,
+        },
         ..job(true)
     };
     let (reading, ..) = done(&server, kept).await;
     assert_eq!(reading, Reading::Seen(present("Editor")));
     assert!(!server.asked.lock().unwrap().contains(&"set"));
+}
+
+fn revoking() -> Job {
+    Job {
+        aim: Aim::PutBack {
+            left: present("Author"),
+            to: Observed::Absent,
+        },
+        ..job(true)
+    }
+}
+
+#[tokio::test]
+async fn what_was_given_is_taken_away_from_the_mailbox_on_record_and_from_no_other() {
+    for (entry, want, asked) in [
+        (
+            present("Author"),
+            Reading::Wrote(Observed::Absent),
+            vec!["find", "read", "remove", "read"],
+        ),
+        (
+            present("Editor"),
+            Reading::Seen(present("Editor")),
+            vec!["find", "read"],
+        ),
+        (
+            Observed::Absent,
+            Reading::Seen(Observed::Absent),
+            vec!["find", "read"],
+        ),
+    ] {
+        let server = Server::new(entry);
+        let (reading, ..) = done(&server, revoking()).await;
+        assert_eq!(reading, want);
+        assert_eq!(*server.asked.lock().unwrap(), asked);
+    }
+    // The address leads to a calendar that is not the one on record.
+    let replaced = Calendar {
+        folder_id: "LgBB".into(),
+        ..calendar()
+    };
+    let verifying = Aim::Verify {
+        expected: "Reviewer".parse().unwrap(),
+        role: AccessRole::AUTHOR,
+        lower_higher: false,
+        repair: true,
+    };
+    for aim in [revoking().aim, verifying] {
+        let server = Server::new(present("Author"));
+        let job = Job {
+            calendar: Some(replaced.clone()),
+            aim,
+            ..revoking()
+        };
+        let (reading, ..) = done(&server, job).await;
+        assert_eq!(reading, Reading::GaveUp(Reason::MailboxReplaced));
+        assert_eq!(*server.entry.lock().unwrap(), present("Author"));
+    }
+}
+
+#[tokio::test]
+async fn a_delegates_entry_is_not_taken_away() {
+    let server = Server {
+        delegate: true,
+        ..Server::new(present("Author"))
+    };
+    let (reading, ..) = done(&server, revoking()).await;
+    assert_eq!(reading, Reading::GaveUp(Reason::DelegateEntry));
+}
+
+#[tokio::test]
+async fn verifying_costs_a_call_and_repairs_only_if_told_to() {
+    for (entry, repair, want, asked) in [
+        (
+            present("Author"),
+            false,
+            Reading::Seen(present("Author")),
+            vec!["read"],
+        ),
+        (
+            Observed::Absent,
+            false,
+            Reading::Seen(Observed::Absent),
+            vec!["read", "find", "read"],
+        ),
+        (
+            Observed::Absent,
+            true,
+            Reading::Wrote(present("Author")),
+            vec!["read", "find", "read", "add", "read"],
+        ),
+    ] {
+        let server = Server::new(entry);
+        let job = Job {
+            aim: Aim::Verify {
+                expected: "Author".parse().unwrap(),
+                role: AccessRole::AUTHOR,
+                lower_higher: false,
+                repair,
+            },
+            ..job(true)
+        };
+        let (reading, ..) = done(&server, job).await;
+        assert_eq!(reading, want);
+        assert_eq!(*server.asked.lock().unwrap(), asked);
+    }
 }
 
 #[tokio::test]

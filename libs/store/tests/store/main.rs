@@ -18,5 +18,6 @@ mod mailbox_log;
 mod operating;
 mod ready;
 mod results;
+mod taking_back;
 mod tls;
 mod world;

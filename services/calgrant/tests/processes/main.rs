@@ -10,3 +10,4 @@ mod killing;
 mod operating;
 mod python;
 mod set;
+mod taking_back;

@@ -129,7 +129,17 @@ fn touched(counts: &Counts) -> u64 {
 
 /// Calls of a real run, by what a run that only validated found. Those it has not come to are as those that it has.
 fn to_carry_out(counts: &Counts) -> u64 {
-    let writes = counts.of(Outcome::Added) + counts.of(Outcome::Updated);
+    let written = [
+        Outcome::Added,
+        Outcome::Updated,
+        Outcome::Removed,
+        Outcome::Restored,
+        Outcome::Repaired,
+    ];
+    let writes = written
+        .iter()
+        .map(|outcome| counts.of(*outcome))
+        .sum::<u64>();
     let seen = touched(counts);
     let known = writes * CALLS_TO_WRITE + (seen - writes.min(seen)) * CALLS_TO_READ;
     let each = if seen >= ENOUGH_SEEN {

@@ -9,7 +9,8 @@ use calgrant_budget::{
     message::{Overload, Pushback},
 };
 use calgrant_domain::{
-    AccountSpec, AccountStand, Counts, Lane, OperationState, Outcome, SiteKind, TenantName,
+    AccountSpec, AccountStand, Counts, Lane, OperationKind, OperationState, Outcome, SiteKind,
+    TenantName,
 };
 use calgrant_store::{Backlog, OperationView, Stopped};
 use calgrant_testkit::sample;
@@ -291,7 +292,11 @@ fn operation(accepted: u64, added: u64, calls: u64) -> OperationView {
     OperationView {
         id: new.id,
         tenant: new.tenant,
-        delegation: new.delegation,
+        kind: OperationKind::Delegate,
+        delegation: Some(new.delegation),
+        trustee: String::new(),
+        undoes: None,
+        hold: None,
         state: OperationState::Running,
         lane: Lane::Bulk,
         validate_only: false,

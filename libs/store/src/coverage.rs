@@ -1,0 +1,422 @@
+//! Which mailboxes delegations cover: who wants a right that is there. A right is taken away only where nobody else wants it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use calgrant_domain::{AccessRole, Aim, JobId, Observed, OperationId, Outcome};
+use deadpool_postgres::Transaction;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use crate::{
+    Store, StoreError,
+    pool::{rows, run},
+    results::Settling,
+    row::{entry_text, jobs_of, parsed},
+};
+
+/// A mailbox and a trustee of a tenant: two writes to the same one are never under way together.
+pub(crate) type Key = (String, Uuid, String);
+
+/// A delegation that wants a right, or is about to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanting {
+    pub(crate) delegation: Uuid,
+    /// Since when.
+    pub(crate) operation: OperationId,
+    pub(crate) role: AccessRole,
+}
+
+/// Tenants, mailboxes and trustees of keys, for `unnest`.
+pub(crate) fn columns<'k>(
+    keys: impl Iterator<Item = &'k Key>,
+) -> (Vec<&'k str>, Vec<Uuid>, Vec<&'k str>) {
+    let (mut tenants, mut mailboxes, mut trustees) = (Vec::new(), Vec::new(), Vec::new());
+    for (tenant, mailbox, trustee) in keys {
+        tenants.push(tenant.as_str());
+        mailboxes.push(*mailbox);
+        trustees.push(trustee.as_str());
+    }
+    (tenants, mailboxes, trustees)
+}
+
+/// The first of those who would be left with less than they want, by the word of an operation for a delegation; for all,
+/// where it is nil. What was asked for later stands, whoever asked.
+pub(crate) fn deprived(
+    aim: &Aim,
+    delegation: Uuid,
+    operation: OperationId,
+    others: &[Wanting],
+) -> Option<Uuid> {
+    let stays = |wanting: &&Wanting| {
+        let own = delegation.is_nil() || wanting.delegation == delegation;
+        (!own || wanting.operation > operation) && aim.deprives(wanting.role)
+    };
+    others.iter().find(stays).map(|other| other.delegation)
+}
+
+/// Who wants the rights at these keys: delegations that cover them, and jobs that are still to give one.
+pub(crate) async fn wanting(
+    transaction: &Transaction<'_>,
+    keys: impl Iterator<Item = &Key>,
+) -> Result<HashMap<Key, Vec<Wanting>>, StoreError> {
+    let (tenants, mailboxes, trustees) = columns(keys);
+    if tenants.is_empty() {
+        return Ok(HashMap::new());
+    }
+    // In one look: a job that ends becomes a coverage in the same moment.
+    let found = rows(
+        transaction,
+        "WITH page AS (SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[]) AS page (tenant, mailbox, trustee))
+         SELECT c.tenant, c.mailbox, c.trustee, c.delegation_id, c.operation_id, c.role FROM page JOIN coverage c USING (tenant, mailbox, trustee)
+         WHERE c.state = 'wanted'
+         UNION ALL
+         SELECT j.tenant, j.mailbox, j.trustee, o.delegation_id, o.id, j.role FROM page JOIN job j USING (tenant, mailbox, trustee)
+            JOIN operation o ON o.id = j.operation_id
+         WHERE j.state <> 'ended' AND j.aim = 'grant' AND NOT j.validate_only",
+        &[&tenants, &mailboxes, &trustees],
+    )
+    .await?;
+    let mut wanting: HashMap<Key, Vec<Wanting>> = HashMap::new();
+    for row in &found {
+        wanting.entry(key(row)?).or_default().push(Wanting {
+            delegation: row.try_get("delegation_id")?,
+            operation: OperationId::from_uuid(row.try_get("operation_id")?),
+            role: parsed(row, "role")?,
+        });
+    }
+    Ok(wanting)
+}
+
+fn key(row: &Row) -> Result<Key, StoreError> {
+    Ok((
+        row.try_get("tenant")?,
+        row.try_get("mailbox")?,
+        row.try_get("trustee")?,
+    ))
+}
+
+/// From now on a delegation doesn't want these any more, by the word of an operation; every delegation, where it is nil.
+pub(crate) async fn leave(
+    transaction: &Transaction<'_>,
+    going: &[(&Key, OperationId, Uuid)],
+) -> Result<(), StoreError> {
+    if going.is_empty() {
+        return Ok(());
+    }
+    let (tenants, mailboxes, trustees) = columns(going.iter().map(|(key, ..)| *key));
+    let (operations, delegations): (Vec<_>, Vec<_>) = going
+        .iter()
+        .map(|(_, operation, delegation)| (operation.as_uuid(), *delegation))
+        .unzip();
+    run(
+        transaction,
+        "UPDATE coverage c SET state = 'leaving', operation_id = page.operation_id
+         FROM unnest($1::text[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[]) AS page (tenant, mailbox, trustee, operation_id, delegation_id)
+         WHERE c.tenant = page.tenant AND c.mailbox = page.mailbox AND c.trustee = page.trustee AND c.operation_id < page.operation_id
+            AND (c.delegation_id = page.delegation_id OR page.delegation_id = '00000000-0000-0000-0000-000000000000') AND c.state <> 'released'",
+        &[&tenants, &mailboxes, &trustees, &operations, &delegations],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Which of these jobs, that would end because the right is there, may have read it before it was taken away.
+pub(crate) async fn outrun(
+    transaction: &Transaction<'_>,
+    jobs: &HashMap<JobId, Settling>,
+) -> Result<HashSet<JobId>, StoreError> {
+    let granting: Vec<_> = jobs
+        .iter()
+        .filter(|(_, job)| matches!(job.known.aim, Aim::Grant { .. }))
+        .filter(|(_, job)| {
+            job.ended.is_none() && job.known.before.is_none() && !job.known.validate_only
+        })
+        .collect();
+    if granting.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let ids: Vec<_> = granting.iter().map(|(id, _)| id.as_uuid()).collect();
+    let tenants: Vec<_> = granting
+        .iter()
+        .map(|(_, job)| job.tenant.as_str())
+        .collect();
+    let mailboxes: Vec<_> = granting
+        .iter()
+        .map(|(_, job)| job.mailbox.as_uuid())
+        .collect();
+    let trustees: Vec<_> = granting
+        .iter()
+        .map(|(_, job)| job.trustee.as_str())
+        .collect();
+    let published: Vec<_> = granting.iter().map(|(_, job)| job.published_at).collect();
+    let found = rows(
+        transaction,
+        "SELECT page.id FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::timestamptz[]) AS page (id, tenant, mailbox, trustee, published_at)
+            JOIN begun b USING (tenant, mailbox, trustee) JOIN job j ON j.id = b.job_id
+         WHERE j.aim = 'put_back' AND j.begun_at IS NOT NULL AND (j.state <> 'ended' OR j.ended_at >= page.published_at)",
+        &[&ids, &tenants, &mailboxes, &trustees, &published],
+    )
+    .await?;
+    found
+        .iter()
+        .map(|row| Ok(JobId::from_uuid(row.try_get("id")?)))
+        .collect()
+}
+
+/// Keeps what jobs that ended mean for coverage, and what they left as ours.
+pub(crate) async fn store(
+    transaction: &Transaction<'_>,
+    jobs: &HashMap<JobId, Settling>,
+) -> Result<(), StoreError> {
+    let ended: BTreeMap<JobId, (&Settling, Outcome)> = jobs
+        .iter()
+        .filter(|(_, job)| !job.known.validate_only)
+        .filter_map(|(id, job)| Some((*id, (job, job.ended.as_ref()?.outcome))))
+        .collect();
+    cover(transaction, &ended).await?;
+    release(transaction, &ended).await?;
+    give_again(transaction, &ended).await?;
+    repaired(transaction, &ended).await?;
+    left(transaction, &ended).await
+}
+
+type EndedJobs<'j> = BTreeMap<JobId, (&'j Settling, Outcome)>;
+
+/// What was given, or was there, is wanted.
+async fn cover(transaction: &Transaction<'_>, ended: &EndedJobs<'_>) -> Result<(), StoreError> {
+    // Of two operations of one delegation in a batch, the later one.
+    let mut wanted = BTreeMap::new();
+    for (id, (job, outcome)) in ended {
+        let Aim::Grant { role, .. } = job.known.aim else {
+            continue;
+        };
+        if is_covered(*outcome) {
+            let key = (
+                &job.tenant,
+                job.mailbox.as_uuid(),
+                &job.trustee,
+                job.delegation,
+            );
+            let seen = match job.seen {
+                Some((Observed::Present(rights), _)) => rights,
+                _ => role.rights(),
+            };
+            let later = wanted.insert(key, (*id, job.operation, seen));
+            if let Some(other) = later.filter(|(_, operation, _)| *operation > job.operation) {
+                wanted.insert(key, other);
+            }
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<_> = wanted.values().map(|(id, ..)| id.as_uuid()).collect();
+    let seen: Vec<_> = wanted.values().map(|(.., seen)| seen.to_string()).collect();
+    let sql = format!(
+        "INSERT INTO coverage {COLUMNS} SELECT j.tenant, j.mailbox, j.trustee, o.delegation_id, j.site, j.address, j.role, j.lower_higher, page.rights,
+            'wanted', o.id, o.id
+         FROM unnest($1::uuid[], $2::text[]) AS page (id, rights) JOIN job j ON j.id = page.id JOIN operation o ON o.id = j.operation_id
+         ORDER BY j.tenant, j.mailbox, j.trustee, o.delegation_id {UPSERT}"
+    );
+    run(transaction, &sql, &[&ids, &seen]).await?;
+    Ok(())
+}
+
+const COLUMNS: &str = "(tenant, mailbox, trustee, delegation_id, site, address, role, lower_higher, rights, state, since, operation_id)";
+/// An operation that came later has the last word.
+const UPSERT: &str = "ON CONFLICT (tenant, mailbox, trustee, delegation_id) DO UPDATE SET address = EXCLUDED.address, role = EXCLUDED.role,
+    lower_higher = EXCLUDED.lower_higher, rights = EXCLUDED.rights, state = 'wanted', operation_id = EXCLUDED.operation_id,
+    since = CASE WHEN coverage.state = 'wanted' THEN coverage.since ELSE EXCLUDED.since END
+    WHERE coverage.operation_id < EXCLUDED.operation_id";
+
+/// Whether the right is there, or will show, so that the delegation covers the mailbox.
+fn is_covered(outcome: Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::Added
+            | Outcome::Updated
+            | Outcome::Unchanged
+            | Outcome::LeftHigher
+            | Outcome::Unconfirmed
+    )
+}
+
+fn is_settled_back(outcome: Outcome) -> bool {
+    matches!(
+        outcome,
+        Outcome::Removed
+            | Outcome::Restored
+            | Outcome::Unchanged
+            | Outcome::KeptBy
+            | Outcome::LeftChangedSince
+    )
+}
+
+/// Columns of jobs that put back, and of which that is settled.
+#[derive(Default)]
+struct SettledBack<'j> {
+    tenants: Vec<&'j str>,
+    mailboxes: Vec<Uuid>,
+    trustees: Vec<&'j str>,
+    operations: Vec<Uuid>,
+    picked: Vec<Uuid>,
+}
+
+fn settled_back<'j>(
+    ended: &EndedJobs<'j>,
+    pick: impl Fn(&Settling) -> Option<Uuid>,
+) -> SettledBack<'j> {
+    let mut columns = SettledBack::default();
+    for (job, outcome) in ended.values() {
+        if !job.known.aim.always_begins() || !is_settled_back(*outcome) {
+            continue;
+        }
+        if let Some(picked) = pick(job) {
+            columns.tenants.push(job.tenant.as_str());
+            columns.mailboxes.push(job.mailbox.as_uuid());
+            columns.trustees.push(job.trustee.as_str());
+            columns.operations.push(job.operation.as_uuid());
+            columns.picked.push(picked);
+        }
+    }
+    columns
+}
+
+/// What was taken away, or is left to others, is wanted no more.
+async fn release(transaction: &Transaction<'_>, ended: &EndedJobs<'_>) -> Result<(), StoreError> {
+    let back = settled_back(ended, |job| Some(job.operation.as_uuid()));
+    if back.tenants.is_empty() {
+        return Ok(());
+    }
+    run(
+        transaction,
+        "UPDATE coverage c SET state = 'released' FROM unnest($1::text[], $2::uuid[], $3::text[], $4::uuid[]) AS page (tenant, mailbox, trustee, operation_id)
+         WHERE c.tenant = page.tenant AND c.mailbox = page.mailbox AND c.trustee = page.trustee AND c.operation_id = page.operation_id
+            AND c.state = 'leaving'",
+        &[&back.tenants, &back.mailboxes, &back.trustees, &back.operations],
+    )
+    .await?;
+    Ok(())
+}
+
+/// What an undone operation had taken away is wanted again by whoever had wanted it.
+async fn give_again(
+    transaction: &Transaction<'_>,
+    ended: &EndedJobs<'_>,
+) -> Result<(), StoreError> {
+    let back = settled_back(ended, |job| {
+        let there = job
+            .ended
+            .as_ref()
+            .is_some_and(|end| matches!(end.outcome, Outcome::Restored | Outcome::Unchanged));
+        job.undoes_operation.filter(|_| there)
+    });
+    if back.tenants.is_empty() {
+        return Ok(());
+    }
+    run(
+        transaction,
+        "UPDATE coverage c SET state = 'wanted', operation_id = page.operation_id
+         FROM unnest($1::text[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[]) AS page (tenant, mailbox, trustee, operation_id, undone)
+         WHERE c.tenant = page.tenant AND c.mailbox = page.mailbox AND c.trustee = page.trustee AND c.operation_id = page.undone
+            AND c.state <> 'wanted'",
+        &[&back.tenants, &back.mailboxes, &back.trustees, &back.operations, &back.picked],
+    )
+    .await?;
+    Ok(())
+}
+
+/// What was repaired is known anew.
+async fn repaired(transaction: &Transaction<'_>, ended: &EndedJobs<'_>) -> Result<(), StoreError> {
+    let (mut tenants, mut mailboxes, mut trustees) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut delegations, mut rights) = (Vec::new(), Vec::new());
+    for (job, outcome) in ended.values() {
+        let Some((Observed::Present(seen), _)) = job.seen.filter(|_| *outcome == Outcome::Repaired)
+        else {
+            continue;
+        };
+        tenants.push(job.tenant.as_str());
+        mailboxes.push(job.mailbox.as_uuid());
+        trustees.push(job.trustee.as_str());
+        delegations.push(job.delegation);
+        rights.push(seen.to_string());
+    }
+    if tenants.is_empty() {
+        return Ok(());
+    }
+    run(
+        transaction,
+        "UPDATE coverage c SET rights = page.rights FROM unnest($1::text[], $2::uuid[], $3::text[], $4::uuid[], $5::text[])
+            AS page (tenant, mailbox, trustee, delegation_id, rights)
+         WHERE c.tenant = page.tenant AND c.mailbox = page.mailbox AND c.trustee = page.trustee AND c.delegation_id = page.delegation_id",
+        &[&tenants, &mailboxes, &trustees, &delegations, &rights],
+    )
+    .await?;
+    Ok(())
+}
+
+/// What jobs that had begun left as our entry.
+async fn left(transaction: &Transaction<'_>, ended: &EndedJobs<'_>) -> Result<(), StoreError> {
+    let begun = ended
+        .iter()
+        .filter(|(_, (job, _))| job.known.before.is_some());
+    let (mut tenants, mut mailboxes, mut trustees) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ids, mut ours, mut changed) = (Vec::new(), Vec::new(), Vec::new());
+    for (id, (job, outcome)) in begun {
+        let reason = job.ended.as_ref().and_then(|end| end.reason);
+        tenants.push(job.tenant.as_str());
+        mailboxes.push(job.mailbox.as_uuid());
+        trustees.push(job.trustee.as_str());
+        ids.push(id.as_uuid());
+        let left = job.known.aim.left(*outcome, reason);
+        changed.push(left.is_some() && *outcome != Outcome::Unchanged);
+        ours.push(left.map(entry_text));
+    }
+    if ids.is_empty() {
+        return Ok(());
+    }
+    run(
+        transaction,
+        "UPDATE begun SET ours = COALESCE(page.ours, begun.ours), ours_by = CASE WHEN page.changed THEN page.job_id ELSE begun.ours_by END,
+            known_of = page.job_id
+         FROM unnest($1::text[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::bool[]) AS page (tenant, mailbox, trustee, job_id, ours, changed)
+         WHERE begun.tenant = page.tenant AND begun.mailbox = page.mailbox AND begun.trustee = page.trustee AND begun.job_id = page.job_id",
+        &[&tenants, &mailboxes, &trustees, &ids, &ours, &changed],
+    )
+    .await?;
+    Ok(())
+}
+
+impl Store {
+    /// Covers what operations gave before it was kept as they went: those that are over and not covered, oldest first.
+    /// Harmless to repeat. Answers of how many.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn cover(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT id FROM operation WHERE kind = 'delegate' AND NOT covered AND ended_at IS NOT NULL ORDER BY id LIMIT 100";
+        let found = self.connection().await?.query(sql, &[]).await?;
+        let mut covered = 0;
+        for row in found {
+            let id = OperationId::from_uuid(row.try_get("id")?);
+            let (first, last) = jobs_of(id);
+            let mut connection = self.connection().await?;
+            let transaction = connection.transaction().await?;
+            let sql = format!(
+                "INSERT INTO coverage {COLUMNS} SELECT j.tenant, j.mailbox, j.trustee, o.delegation_id, j.site, j.address, j.role, j.lower_higher,
+                    COALESCE(NULLIF(CASE WHEN a.operation_id = o.id THEN a.role ELSE '' END, ''), j.role), 'wanted', o.id, o.id
+                 FROM job j JOIN operation o ON o.id = j.operation_id
+                    LEFT JOIN access a ON a.tenant = j.tenant AND a.mailbox = j.mailbox AND a.trustee = j.trustee
+                 WHERE j.id >= $2 AND j.id <= $3 AND o.id = $1 AND NOT j.validate_only
+                    AND j.outcome IN ('added', 'updated', 'unchanged', 'left_higher', 'unconfirmed')
+                 ORDER BY j.tenant, j.mailbox, j.trustee {UPSERT}"
+            );
+            run(&transaction, &sql, &[&id.as_uuid(), &first, &last]).await?;
+            let sql = "UPDATE operation SET covered = true WHERE id = $1";
+            run(&transaction, sql, &[&id.as_uuid()]).await?;
+            transaction.commit().await?;
+            covered += 1;
+        }
+        Ok(covered)
+    }
+}
