@@ -455,3 +455,56 @@ async fn events_wait_while_the_api_is_away() {
     house.ended(&operation.id).await;
     assert!(house.school.rights(ADA, TRUSTEE).await.is_some());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leaver_is_revoked_whatever_comes_late() {
+    let house = House::start(Setup::onboarding(20)).await;
+    keep_staff(&house).await;
+    let identity = Identity::of(&house).await;
+    // Somebody who had no entry before.
+    let members = house.members(&format!("group={STAFF}")).await;
+    let newcomer = members.iter().find(|member| member["before"].is_null());
+    let address = newcomer.unwrap()["address"].as_str().unwrap().to_owned();
+    identity
+        .send(&event("A-1", EventKind::Joined, &address, 10))
+        .await;
+    let joined = house.brought_about(1).await.remove(0);
+    let joined = house.ended(&joined.id).await;
+    assert_eq!(House::counts(&joined).get("added"), Some(&1), "{joined:?}");
+    let mut changes = watch(&house, 1).await;
+    identity
+        .send(&event("A-2", EventKind::Left, &address, 20))
+        .await;
+    let left = house.brought_about(2).await.remove(1);
+    let left = house.ended(&left.id).await;
+    assert_eq!(House::counts(&left).get("removed"), Some(&1), "{left:?}");
+    assert_eq!(house.school.rights(&address, TRUSTEE).await, None);
+    let revoked = next(&mut changes).await;
+    let change = revoked.change.unwrap();
+    assert_eq!(
+        (revoked.sequence, change.kind()),
+        (2, AccessChangeKind::Revoked)
+    );
+    assert_eq!(change.operation_id, left.id);
+    // Late, and again.
+    identity
+        .send(&event("A-0", EventKind::Joined, &address, 0))
+        .await;
+    identity
+        .send(&event("A-2", EventKind::Left, &address, 20))
+        .await;
+    // Whoever leaves while the mailbox is still waited for isn't given anything later.
+    let mut unknown = event("B-1", EventKind::Joined, "new@uni.example", 0);
+    unknown.data["delegation"] = json!(joined.delegation_id);
+    identity.send(&unknown).await;
+    let waits = house.brought_about(3).await.remove(2);
+    house
+        .until(&waits.id, |waits| !waits.waiting_for.is_empty())
+        .await;
+    identity
+        .send(&event("B-2", EventKind::Left, "new@uni.example", 10))
+        .await;
+    let waits = house.ended(&waits.id).await;
+    assert_eq!(waits.state(), OperationState::Cancelled);
+    house.assert_harmless().await;
+}

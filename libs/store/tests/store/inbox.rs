@@ -168,7 +168,7 @@ async fn leavers_concern_what_was_granted_and_named_delegations_must_be_there() 
         .map(|job| result(job, Reading::Seen(author())))
         .collect();
     world.apply(&results).await;
-    let granted_by = world.operation(id).await.delegation;
+    let granted_by = world.operation(id).await.delegation.unwrap();
     let left = world
         .accept_event(&event("1", EventKind::Left, 1, 10), 100)
         .await;
