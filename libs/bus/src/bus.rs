@@ -59,6 +59,10 @@ impl Bus {
         in_time(async { declare(&self.publishing.channel().await?, queue).await }).await
     }
 
+    pub(crate) fn publishing(&self) -> &Link {
+        &self.publishing
+    }
+
     /// Someone to publish with.
     #[must_use]
     pub fn publisher(&self) -> Publisher {

@@ -11,10 +11,10 @@ use lapin::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    BusError, Publisher, Queue,
+    BusError, Queue,
     bus::{declare, in_time},
     link::Link,
-    publisher::{Sealed, TRACEPARENT},
+    publisher::TRACEPARENT,
 };
 
 /// Between tries to consume again.
@@ -195,8 +195,8 @@ pub struct Delivery {
     pub redelivered: bool,
     /// How often it was out before, as the broker counts.
     pub delivery_count: u32,
-    queue: Queue,
-    properties: lapin::BasicProperties,
+    pub(crate) queue: Queue,
+    pub(crate) properties: lapin::BasicProperties,
     /// None once it is acked.
     acker: Option<Acker>,
     /// Keeps the channel open, and the ack good, after the consumer is gone.
@@ -273,34 +273,5 @@ impl Delivery {
             Err(_) if acker.poisoned() => Ok(false),
             done => Ok(done?),
         }
-    }
-
-    /// Puts it aside, with the reason, for a person to look at.
-    ///
-    /// # Errors
-    ///
-    /// When it is not stored there, or can't be acked here; it comes again.
-    pub async fn dead_letter(
-        mut self,
-        publisher: &Publisher,
-        reason: &str,
-    ) -> Result<(), BusError> {
-        let mut headers = self.properties.headers().clone().unwrap_or_default();
-        headers.insert("x-reason".into(), AMQPValue::LongString(reason.into()));
-        headers.insert(
-            "x-from-queue".into(),
-            AMQPValue::LongString(self.queue.name().into()),
-        );
-        let message = Sealed {
-            body: std::mem::take(&mut self.body),
-            properties: self.properties.clone().with_headers(headers),
-        };
-        publisher
-            .send(&Queue::dead(), vec![message])
-            .await
-            .pop()
-            .unwrap_or(Err(BusError::Away))?;
-        self.ack().await?;
-        Ok(())
     }
 }

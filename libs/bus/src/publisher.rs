@@ -45,7 +45,7 @@ impl fmt::Debug for Message {
 }
 
 impl Message {
-    fn sealed(self) -> Result<Sealed, BusError> {
+    pub(crate) fn sealed(self) -> Result<Sealed, BusError> {
         let mut headers = FieldTable::default();
         if let Some(traceparent) = &self.traceparent {
             headers.insert(
@@ -79,7 +79,7 @@ pub(crate) struct Sealed {
 }
 
 /// What became of one message in one try.
-enum Try {
+pub(crate) enum Try {
     Stored,
     Returned,
     Failed(BusError),
@@ -142,8 +142,8 @@ impl Publisher {
         if messages.is_empty() {
             return Vec::new();
         }
-        let route = match queue.short() {
-            Ok(route) => route,
+        let key = match queue.short() {
+            Ok(key) => key,
             Err(cause) => return messages.iter().map(|_| Err(cause.clone())).collect(),
         };
         let mut outcomes: Vec<Result<(), BusError>> = messages
@@ -152,14 +152,14 @@ impl Publisher {
             .collect();
         // What is stored is written into `outcomes` as it is known, so running out of time loses none of it.
         let _ =
-            tokio::time::timeout(ANSWER, self.tries(queue, &route, &messages, &mut outcomes)).await;
+            tokio::time::timeout(ANSWER, self.tries(queue, &key, &messages, &mut outcomes)).await;
         outcomes
     }
 
     async fn tries(
         &self,
         queue: &Queue,
-        route: &ShortString,
+        key: &ShortString,
         messages: &[Sealed],
         outcomes: &mut [Result<(), BusError>],
     ) {
@@ -177,7 +177,8 @@ impl Publisher {
                 }
             };
             let (mut returned, mut broken) = (false, false);
-            let tried = one_try(&channel, route, left.iter().map(|&at| &messages[at])).await;
+            let pending = left.iter().map(|&at| (key, &messages[at]));
+            let tried = one_try(&channel, &"".into(), pending).await;
             for (at, tried) in left.into_iter().zip(tried) {
                 outcomes[at] = match tried {
                     Try::Stored => Ok(()),
@@ -203,12 +204,7 @@ impl Publisher {
             } else {
                 false
             };
-            if channel.status().connected() {
-                self.idle
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(channel);
-            }
+            self.done_with(channel);
             // After a break the next channel waits for the connection; the pause is for a broker that breaks at once.
             if broken && !again {
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -219,7 +215,16 @@ impl Publisher {
         }
     }
 
-    async fn channel(&self) -> Result<Channel, BusError> {
+    pub(crate) fn done_with(&self, channel: Channel) {
+        if channel.status().connected() {
+            self.idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(channel);
+        }
+    }
+
+    pub(crate) async fn channel(&self) -> Result<Channel, BusError> {
         loop {
             let idle = self
                 .idle
@@ -241,25 +246,34 @@ impl Publisher {
 }
 
 /// Publishes all, then waits for all confirms.
-async fn one_try(
+///
+/// Without a route they go to queues, by name, and one that reaches none is returned. By a route it is no fault that nobody
+/// listens.
+pub(crate) async fn one_try<'m>(
     channel: &Channel,
     route: &ShortString,
-    messages: impl Iterator<Item = &Sealed>,
+    messages: impl Iterator<Item = (&'m ShortString, &'m Sealed)>,
 ) -> Vec<Try> {
     let options = BasicPublishOptions {
-        mandatory: true,
+        mandatory: route.as_str().is_empty(),
         ..Default::default()
     };
     let (mut confirms, mut ids) = (
         Vec::<Result<PublisherConfirm, lapin::Error>>::new(),
         Vec::new(),
     );
-    for message in messages {
+    for (key, message) in messages {
         let properties = message.properties.clone().with_delivery_mode(2);
         ids.push(properties.message_id().as_ref().map(ToString::to_string));
         confirms.push(
             channel
-                .basic_publish("".into(), route.clone(), options, &message.body, properties)
+                .basic_publish(
+                    route.clone(),
+                    key.clone(),
+                    options,
+                    &message.body,
+                    properties,
+                )
                 .await,
         );
     }

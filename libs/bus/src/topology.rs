@@ -17,26 +17,43 @@ struct Row {
     name: &'static str,
     /// Where messages go that were delivered too often.
     aside: Option<&'static str>,
+    /// Whether one consumer has it to itself, whoever else stands in line.
+    single: bool,
     holds: &'static str,
 }
 
 const RESULTS: Row = Row {
     name: "results",
     aside: Some("dead"),
+    single: false,
     holds: "what became of jobs; written into the database by status",
 };
 const DEAD: Row = Row {
     name: "dead",
     aside: None,
-    holds: "messages nobody could read or finish; a person looks at them",
+    single: false,
+    holds: "messages nobody could read or finish; status keeps them for a person to look at",
 };
 const JOBS: Row = Row {
     name: "jobs.<tenant>.<lane>",
     aside: Some("dead"),
+    single: false,
     holds: "jobs of one tenant and one lane; taken by the workers",
 };
+const ALONE: Row = Row {
+    name: "jobs.<tenant>.alone",
+    aside: Some("dead"),
+    single: true,
+    holds: "jobs of one tenant that were handed out again and again; there only while there are some, and tried one by one",
+};
+const EVENTS: Row = Row {
+    name: "events",
+    aside: Some("dead"),
+    single: false,
+    holds: "onboarding events (CloudEvents); bound to the exchange that onboarding is set up with",
+};
 
-const TABLE: [&Row; 3] = [&JOBS, &RESULTS, &DEAD];
+const TABLE: [&Row; 5] = [&JOBS, &ALONE, &RESULTS, &EVENTS, &DEAD];
 
 impl Row {
     /// All queues are quorum queues: replicated, and on disk before the broker confirms. `at-least-once` keeps a
@@ -53,6 +70,9 @@ impl Row {
             arguments.push(("x-dead-letter-routing-key", text(aside)));
             arguments.push(("x-dead-letter-strategy", text("at-least-once")));
             arguments.push(("x-overflow", text("reject-publish")));
+        }
+        if self.single {
+            arguments.push(("x-single-active-consumer", AMQPValue::Boolean(true)));
         }
         arguments
     }
@@ -85,6 +105,29 @@ impl Queue {
         )
     }
 
+    /// Jobs of one tenant that are tried one by one.
+    #[must_use]
+    pub fn alone(tenant: &str) -> Self {
+        Self(ALONE.name.replace("<tenant>", tenant))
+    }
+
+    /// Onboarding events.
+    #[must_use]
+    pub fn events() -> Self {
+        Self(EVENTS.name.to_owned())
+    }
+
+    /// The queue of this name, if it is one of the table's; to have dead letters taken back to where they came from.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let of_jobs = || {
+            let (tenant, lane) = name.strip_prefix("jobs.")?.split_once('.')?;
+            (!tenant.is_empty() && !lane.is_empty() && !lane.contains('.')).then_some(())
+        };
+        let fixed = [RESULTS.name, EVENTS.name].contains(&name);
+        (fixed || of_jobs().is_some()).then(|| Self(name.to_owned()))
+    }
+
     /// Its name at the broker.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -101,6 +144,10 @@ impl Queue {
             &RESULTS
         } else if self.0 == DEAD.name {
             &DEAD
+        } else if self.0 == EVENTS.name {
+            &EVENTS
+        } else if self.0.ends_with(".alone") {
+            &ALONE
         } else {
             &JOBS
         }
@@ -142,6 +189,7 @@ pub fn describe() -> String {
         for (key, value) in row.arguments() {
             let value = match value {
                 AMQPValue::LongInt(number) => number.to_string(),
+                AMQPValue::Boolean(flag) => flag.to_string(),
                 AMQPValue::LongString(text) => {
                     format!("{:?}", String::from_utf8_lossy(text.as_bytes()))
                 }
@@ -165,6 +213,17 @@ mod tests {
             ("jobs.acme.bulk", Some(Queue::dead()))
         );
         assert_eq!(Queue::dead().aside(), None);
+        for queue in [
+            queue,
+            Queue::alone("acme"),
+            Queue::results(),
+            Queue::events(),
+        ] {
+            assert_eq!(Queue::named(queue.name()), Some(queue));
+        }
+        for name in ["dead", "jobs", "jobs.acme", "jobs.a.b.c", "else", ""] {
+            assert_eq!(Queue::named(name), None, "{name}");
+        }
         let text = describe();
         for part in [
             "jobs.<tenant>.<lane>",
@@ -172,6 +231,7 @@ mod tests {
             "dead",
             "x-delivery-limit = 1000",
             "x-overflow = \"reject-publish\"",
+            "x-single-active-consumer = true",
         ] {
             assert!(text.contains(part), "{text}");
         }

@@ -6,10 +6,82 @@ use calgrant_domain::{
     Address, Aim, BadInput, Calendar, Detail, Job, JobId, MailboxId, Observed, OperationId,
     Reading, reading::Report,
 };
+use prost::Message as _;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::pb::bus::v1 as pb;
+
+/// What this version understands of jobs and results. Grows when a reader must know something new: a message says which version it
+/// needs, and waits where that isn't reached yet.
+pub const VERSION: u32 = 1;
+
+/// Why a message can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// It is wrong in itself.
+    #[error("{0}")]
+    Malformed(String),
+    /// A later version understands it.
+    #[error("it was made for version {needs}, and this is version {VERSION}")]
+    Newer {
+        /// The least version that does.
+        needs: u32,
+    },
+}
+
+impl Unreadable {
+    fn of(what: &str, bad: &impl std::fmt::Display) -> Self {
+        Self::Malformed(format!("not a {what}: {bad}"))
+    }
+}
+
+/// A job that can't be read, and what of it is needed to give it back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableJob {
+    /// Why.
+    pub why: Unreadable,
+    /// The job, its operation and its delivery, if it is one for a later version.
+    pub named: Option<(JobId, OperationId, u32)>,
+}
+
+/// Reads a job. One for a later version is told from one that is wrong.
+///
+/// # Errors
+/// It can't be read.
+pub fn read_job(body: &[u8]) -> Result<Job, UnreadableJob> {
+    let wrong = |why| UnreadableJob { why, named: None };
+    let wire = pb::Job::decode(body).map_err(|bad| wrong(Unreadable::of("Job", &bad)))?;
+    let needs = wire.needs_version;
+    if needs > VERSION {
+        let ids = uuid("id", &wire.id).and_then(|id| Ok((id, uuid("operation", &wire.operation)?)));
+        let named = ids.ok().map(|(job, operation)| {
+            (
+                JobId::from_uuid(job),
+                OperationId::from_uuid(operation),
+                wire.delivery,
+            )
+        });
+        let why = Unreadable::Newer { needs };
+        return Err(UnreadableJob { why, named });
+    }
+    wire.try_into()
+        .map_err(|bad: BadInput| wrong(Unreadable::of("Job", &bad)))
+}
+
+/// Reads a result.
+///
+/// # Errors
+/// It can't be read.
+pub fn read_result(body: &[u8]) -> Result<JobResult, Unreadable> {
+    let wire = pb::Result::decode(body).map_err(|bad| Unreadable::of("Result", &bad))?;
+    let needs = wire.needs_version;
+    if needs > VERSION {
+        return Err(Unreadable::Newer { needs });
+    }
+    wire.try_into()
+        .map_err(|bad: BadInput| Unreadable::of("Result", &bad))
+}
 
 /// A result as status receives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,6 +235,7 @@ impl From<&Job> for pb::Job {
             validate_only: job.validate_only,
             phase: job.phase.to_string(),
             delivery: job.delivery,
+            needs_version: 1,
         }
     }
 }
@@ -215,6 +288,7 @@ impl From<&JobResult> for pb::Result {
             calls: result.calls,
             read_at_millis: i64::try_from(result.read_at.unix_timestamp_nanos() / 1_000_000)
                 .unwrap_or(0),
+            needs_version: 1,
             reading: Some(match result.report.as_ref().map(|report| &report.reading) {
                 None => Wire::Returned(true),
                 Some(Reading::Seen(seen)) => Wire::Seen((*seen).into()),
@@ -354,6 +428,39 @@ mod tests {
                 result
             );
         }
+    }
+
+    #[test]
+    fn what_a_later_version_made_is_no_junk() {
+        let job = pb::Job {
+            id: vec![1; 16],
+            operation: vec![2; 16],
+            delivery: 3,
+            phase: "of the future".into(),
+            needs_version: VERSION + 1,
+            ..Default::default()
+        };
+        let UnreadableJob { why, named } = read_job(&job.encode_to_vec()).unwrap_err();
+        assert_eq!(why, Unreadable::Newer { needs: VERSION + 1 });
+        assert_eq!(named.unwrap().2, 3);
+        let of_today = pb::Job {
+            needs_version: VERSION,
+            ..job
+        };
+        let UnreadableJob { why, named } = read_job(&of_today.encode_to_vec()).unwrap_err();
+        assert!(matches!(why, Unreadable::Malformed(_)) && named.is_none());
+        let result = pb::Result {
+            needs_version: VERSION + 1,
+            ..Default::default()
+        };
+        assert_eq!(
+            read_result(&result.encode_to_vec()),
+            Err(Unreadable::Newer { needs: VERSION + 1 })
+        );
+        assert!(matches!(
+            read_result(b"junk"),
+            Err(Unreadable::Malformed(_))
+        ));
     }
 
     #[test]

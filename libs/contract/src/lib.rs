@@ -5,8 +5,10 @@
 
 pub mod back;
 pub mod bus;
+pub mod cloud_event;
 pub mod fleet;
 pub mod listing;
+pub mod onboarding;
 pub mod provisioning;
 pub mod refusal;
 pub mod words;

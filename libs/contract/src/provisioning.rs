@@ -1,7 +1,8 @@
 //! Delegations and requests to run them, to and from the domain. All faults at once.
 
 use calgrant_domain::{
-    Address, BadInput, DelegationId, DelegationSpec, Lane, MailboxType, Selector, Trustee,
+    Address, BadInput, Confined, DelegationId, DelegationSpec, Lane, MailboxType, Policy, Selector,
+    Trustee,
 };
 
 use crate::{bus::parse, pb::provisioning::v1 as pb, words};
@@ -19,6 +20,8 @@ pub struct Submission {
     pub validate_only: bool,
     /// Reference to a ticket; may be empty.
     pub ticket: String,
+    /// The mailboxes it is confined to, if it is.
+    pub confined: Option<Confined>,
     /// So many mailboxes first; 0: all at once.
     pub canary: u32,
 }
@@ -42,8 +45,12 @@ impl Submission {
             spec.mailbox_types.sort_unstable();
             spec.trustees.sort_by_key(|trustee| trustee.site);
         }
+        if let Some(confined) = &mut submission.confined {
+            confined.mailboxes.sort();
+        }
         let text = format!("{submission:?}");
-        // As it was written before there were canaries: requests of that time are compared too.
+        // As it was written before there were canaries and runs that are confined: requests of that time are compared too.
+        let text = text.replace(", confined: None", "");
         match text.strip_suffix(", canary: 0 }") {
             Some(rest) => format!("{rest} }}"),
             None => text,
@@ -115,15 +122,17 @@ pub fn delegation_spec(spec: pb::DelegationSpec) -> Result<DelegationSpec, Vec<B
     } else {
         reader.keep(parse("role", &spec.role))
     };
-    if pb::Policy::try_from(spec.policy).is_err() {
-        reader.faults.push(BadInput::new(
+    let policy = reader.keep(match pb::Policy::try_from(spec.policy) {
+        Ok(pb::Policy::Unspecified | pb::Policy::Once) => Ok(Policy::Once),
+        Ok(pb::Policy::Keep) => Ok(Policy::Keep),
+        Err(_) => Err(BadInput::new(
             "policy",
             spec.policy,
-            "not a value of the contract; use POLICY_ONCE",
-        ));
-    }
-    match (tenant, selector, role) {
-        (Some(tenant), Some(selector), Some(role)) if reader.faults.is_empty() => {
+            "not a value of the contract; use POLICY_ONCE or POLICY_KEEP",
+        )),
+    });
+    match (tenant, selector, role, policy) {
+        (Some(tenant), Some(selector), Some(role), Some(policy)) if reader.faults.is_empty() => {
             Ok(DelegationSpec {
                 tenant,
                 selector,
@@ -133,6 +142,7 @@ pub fn delegation_spec(spec: pb::DelegationSpec) -> Result<DelegationSpec, Vec<B
                 trustees,
                 role,
                 lower_higher: spec.lower_higher,
+                policy,
             })
         }
         _ => Err(reader.faults),
@@ -211,7 +221,49 @@ pub fn delegation_spec_to_wire(spec: &DelegationSpec) -> pb::DelegationSpec {
             .collect(),
         role: spec.role.to_string(),
         lower_higher: spec.lower_higher,
-        policy: pb::Policy::Once as i32,
+        policy: match spec.policy {
+            Policy::Once => pb::Policy::Once,
+            Policy::Keep => pb::Policy::Keep,
+        }
+        .into(),
+    }
+}
+
+/// Mailboxes that a request may name.
+const MAILBOXES: usize = 100;
+
+/// Reads to which mailboxes a run is confined.
+fn confined(request: &pb::RunDelegationRequest) -> Result<Option<Confined>, Vec<BadInput>> {
+    let (mut faults, mut mailboxes) = (Vec::new(), Vec::<Address>::new());
+    for (at, raw) in request.mailboxes.iter().enumerate() {
+        match parse(&format!("mailboxes[{at}]"), raw) {
+            Ok(address) if mailboxes.contains(&address) => {}
+            Ok(address) => mailboxes.push(address),
+            Err(bad) => faults.push(bad),
+        }
+    }
+    if request.mailboxes.len() > MAILBOXES {
+        let why = "at most 100; upload a list for more";
+        faults.push(BadInput::new("mailboxes", request.mailboxes.len(), why));
+    }
+    if mailboxes.is_empty() && faults.is_empty() {
+        for (field, set) in [
+            ("beyond_selector", request.beyond_selector),
+            ("await_mailboxes", request.await_mailboxes),
+        ] {
+            if set {
+                faults.push(BadInput::new(field, set, "goes with mailboxes: name them"));
+            }
+        }
+    }
+    match (faults.is_empty(), mailboxes.is_empty()) {
+        (false, _) => Err(faults),
+        (true, true) => Ok(None),
+        (true, false) => Ok(Some(Confined {
+            mailboxes,
+            beyond_selector: request.beyond_selector,
+            awaits: request.await_mailboxes,
+        })),
     }
 }
 
@@ -222,6 +274,10 @@ pub fn delegation_spec_to_wire(spec: &DelegationSpec) -> pb::DelegationSpec {
 pub fn submission(request: pb::RunDelegationRequest) -> Result<Submission, Vec<BadInput>> {
     use pb::run_delegation_request::What as Wire;
     let mut faults = Vec::new();
+    let confined = confined(&request).unwrap_or_else(|bad| {
+        faults.extend(bad);
+        None
+    });
     let what = match request.what {
         None => {
             faults.push(BadInput::missing(
@@ -261,6 +317,7 @@ pub fn submission(request: pb::RunDelegationRequest) -> Result<Submission, Vec<B
             lane,
             validate_only: request.validate_only,
             ticket: request.ticket,
+            confined,
             canary: request.canary,
         }),
         _ => Err(faults),
@@ -341,6 +398,35 @@ mod tests {
                 "role"
             ]
         );
+    }
+
+    #[test]
+    fn a_run_may_be_confined_to_mailboxes() {
+        let request = |mailboxes: &[&str], beyond_selector| pb::RunDelegationRequest {
+            what: Some(pb::run_delegation_request::What::Spec(spec())),
+            request_id: "r-1".into(),
+            mailboxes: mailboxes.iter().map(ToString::to_string).collect(),
+            beyond_selector,
+            ..Default::default()
+        };
+        let read = submission(request(
+            &["Ada@uni.example", "bob@uni.example", "ada@uni.example"],
+            true,
+        ));
+        let read = read.unwrap();
+        let confined = read.confined.as_ref().unwrap();
+        assert_eq!(confined.mailboxes.len(), 2);
+        assert!(confined.beyond_selector && !confined.awaits);
+        let turned = submission(request(&["bob@uni.example", "ada@uni.example"], true)).unwrap();
+        assert_eq!(turned.canonical(), read.canonical());
+        assert_eq!(submission(request(&[], false)).unwrap().confined, None);
+        for (request, field) in [
+            (request(&["ada"], false), "mailboxes[0]"),
+            (request(&["a@uni.example"; 101], false), "mailboxes"),
+            (request(&[], true), "beyond_selector"),
+        ] {
+            assert_eq!(submission(request).unwrap_err()[0].field, field);
+        }
     }
 
     #[test]

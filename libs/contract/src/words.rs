@@ -1,11 +1,14 @@
 //! Enumerations of the contracts, to and from the domain.
 
 use calgrant_domain::{
-    BadInput, Hold, Lane, MailboxType, OperationKind, OperationState, Outcome, Purpose, SiteKind,
-    WritePath,
+    AccessChange, BadInput, EventKind, EventVerdict, Hold, Lane, MailboxType, OperationKind,
+    OperationState, Outcome, Purpose, SiteKind, WritePath,
 };
 
-use crate::pb::{fleet::v1 as fleet, provisioning::v1 as provisioning};
+use crate::pb::{
+    fleet::v1 as fleet, ledger::v1 as ledger, provisioning::v1 as provisioning,
+    status::v1 as status,
+};
 
 macro_rules! words {
     ($(#[$doc:meta])* $read:ident, $write:ident: $domain:ident = $wire:path { $($variant:ident),+ $(,)? }) => {
@@ -67,4 +70,16 @@ words!(
 words!(
     /// Reads a write path.
     write_path, write_path_to_wire: WritePath = fleet::WritePath { Auto, AdminApi, InvokeCommand }
+);
+words!(
+    /// Reads what an event is about.
+    event_kind, event_kind_to_wire: EventKind = ledger::EventKind { Joined, Moved, Left }
+);
+words!(
+    /// Reads what to do about an event.
+    event_verdict, event_verdict_to_wire: EventVerdict = ledger::EventVerdict { Act, Repeat, Older, Wait, Brake }
+);
+words!(
+    /// Reads what became of a right.
+    access_change, access_change_to_wire: AccessChange = status::AccessChangeKind { Granted, Revoked, Failed }
 );

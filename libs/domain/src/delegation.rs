@@ -1,6 +1,27 @@
 //! Delegations: whose calendars, for whom, with which right.
 
-use crate::{AccessRole, Address, ListId, MailboxType, SiteKind, TenantName};
+use crate::{AccessRole, Address, ListId, MailboxType, SiteKind, TenantName, outcome::words};
+
+words!(
+    /// When a delegation acts.
+    Policy {
+        /// When it is run.
+        Once = "once",
+        /// When it is run, and for those whom onboarding events tell of.
+        Keep = "keep",
+    }
+);
+
+/// A run that is confined to some mailboxes: somebody joined, or moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confined {
+    /// The mailboxes. Not empty.
+    pub mailboxes: Vec<Address>,
+    /// Whether the selector isn't asked; exclusions win all the same.
+    pub beyond_selector: bool,
+    /// Whether those that the directory doesn't know yet are waited for.
+    pub awaits: bool,
+}
 
 /// Which mailboxes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,4 +66,6 @@ pub struct DelegationSpec {
     pub role: AccessRole,
     /// Whether an entry that allows more is lowered to `role`.
     pub lower_higher: bool,
+    /// When it acts.
+    pub policy: Policy,
 }

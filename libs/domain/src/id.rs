@@ -67,6 +67,9 @@ id!(
 id!(
     /// An uploaded list of mailbox names.
     ListId, "list");
+id!(
+    /// A message that could not be handled.
+    DeadLetterId, "dead");
 
 /// Milliseconds since 1970, as the first 48 bits of an id hold them.
 fn millis(at: OffsetDateTime) -> u64 {
@@ -96,6 +99,7 @@ macro_rules! timed_id {
 timed_id!(DelegationId);
 timed_id!(OperationId);
 timed_id!(ListId);
+timed_id!(DeadLetterId);
 
 impl JobId {
     /// The id of the job of `mailbox` in `operation`: the same whenever it is asked, so a repeated

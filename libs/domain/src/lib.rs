@@ -3,16 +3,19 @@
 //! Values and pure functions only. Nothing here does I/O, waits, reads a clock, or knows how a value
 //! is written on a wire or in a database.
 
+pub mod access;
 pub mod account;
 pub mod address;
 pub mod aim;
 pub mod bad_input;
 pub mod brake;
 pub mod counts;
+pub mod dead_letter;
 pub mod decide;
 pub mod delays;
 pub mod delegation;
 pub mod draw;
+pub mod event;
 pub mod id;
 pub mod job;
 pub mod mailbox;
@@ -24,6 +27,7 @@ pub mod reading;
 pub mod rights;
 pub mod tenant;
 
+pub use access::AccessChange;
 pub use account::{
     AccountName, AccountSpec, AccountStand, CallWindow, Credential, Limits, Purpose, SecretRef,
     ServerTime, SharedLimits,
@@ -33,9 +37,11 @@ pub use aim::{Aim, Write};
 pub use bad_input::BadInput;
 pub use brake::Hold;
 pub use counts::Counts;
+pub use dead_letter::DeadCause;
 pub use decide::{Decision, Observed, decide};
-pub use delegation::{DelegationSpec, Selector, Trustee};
-pub use id::{DelegationId, JobId, ListId, MailboxId, OperationId};
+pub use delegation::{Confined, DelegationSpec, Policy, Selector, Trustee};
+pub use event::{EventKind, EventMoment, EventVerdict};
+pub use id::{DeadLetterId, DelegationId, JobId, ListId, MailboxId, OperationId};
 pub use job::{Begin, BeginRefusal, Beginner, Job, LastBegun, Phase};
 pub use mailbox::{Calendar, Listed, Mailbox};
 pub use name::{Caller, TenantName};

@@ -128,6 +128,8 @@ words!(
         CancelRequested = "cancel_requested",
         /// The operation itself failed, so this mailbox was not reached.
         OperationFailed = "operation_failed",
+        /// Its message couldn't be handled, and a person discarded it.
+        Discarded = "discarded",
         /// The entry is gone that was there when it was last known.
         RemovedSince = "removed_since",
         /// There is an entry where there was none when it was last known.
@@ -205,6 +207,9 @@ impl Reason {
             }
             Self::CancelRequested => "run again to include it",
             Self::OperationFailed => "see the operation's own error",
+            Self::Discarded => {
+                "its dead letter says why it couldn't be handled; run again after an upgrade"
+            }
             Self::RemovedSince => {
                 "somebody took the entry away: run the delegation again if the right is still wanted"
             }

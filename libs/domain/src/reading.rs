@@ -23,6 +23,8 @@ words!(
         Proof = "proof",
         /// The account, or the server, said to slow down, or another write to the mailbox is unsettled.
         Throttled = "throttled",
+        /// Its message is with the dead letters: a person has it replayed or discarded.
+        SetAside = "set_aside",
     }
 );
 

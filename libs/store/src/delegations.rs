@@ -23,7 +23,7 @@ pub struct StoredDelegation {
     pub created_at: OffsetDateTime,
 }
 
-pub(crate) const COLUMNS: &str = "id, tenant, selector_kind, selector_value, exclude_groups, exclude_mailboxes, mailbox_types, trustee_sites, trustee_addresses, role, lower_higher, created_by, created_at";
+pub(crate) const COLUMNS: &str = "id, tenant, selector_kind, selector_value, exclude_groups, exclude_mailboxes, mailbox_types, trustee_sites, trustee_addresses, role, lower_higher, created_by, created_at, policy";
 
 impl Store {
     /// Stores a delegation.
@@ -100,8 +100,8 @@ pub(crate) async fn insert(
         .iter()
         .map(|trustee| trustee.address.to_string())
         .collect();
-    client.execute(&format!("INSERT INTO delegation ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"),
-        &[&delegation.id.as_uuid(), &spec.tenant.as_str(), &kind, &value, &text(&spec.exclude_groups), &text(&spec.exclude_mailboxes), &types, &sites, &addresses, &spec.role.to_string(), &spec.lower_higher, &delegation.created_by, &delegation.created_at]).await?;
+    client.execute(&format!("INSERT INTO delegation ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"),
+        &[&delegation.id.as_uuid(), &spec.tenant.as_str(), &kind, &value, &text(&spec.exclude_groups), &text(&spec.exclude_mailboxes), &types, &sites, &addresses, &spec.role.to_string(), &spec.lower_higher, &delegation.created_by, &delegation.created_at, &spec.policy.as_str()]).await?;
     Ok(())
 }
 
@@ -137,6 +137,7 @@ pub(crate) fn read(row: &Row) -> Result<StoredDelegation, StoreError> {
                 .collect(),
             role: parsed(row, "role")?,
             lower_higher: row.try_get("lower_higher")?,
+            policy: parsed(row, "policy")?,
         },
         created_by: row.try_get("created_by")?,
         created_at: row.try_get("created_at")?,

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use calgrant_domain::{MailboxId, OperationFailure, OperationId, OperationState};
+use calgrant_domain::{Confined, MailboxId, OperationFailure, OperationId, OperationState};
 use deadpool_postgres::Transaction;
 use time::OffsetDateTime;
+use tokio_postgres::Row;
 
 use crate::{
     Store, StoreError, StoredDelegation,
     cancelling::start_ending,
     delegations,
     error::retrying,
+    row::parsed_all,
     standing::{Standing, lock, lock_one, save_one},
 };
 
@@ -23,6 +25,10 @@ pub struct Claim {
     pub delegation: StoredDelegation,
     /// Trace of the request.
     pub traceparent: String,
+    /// The mailboxes it is confined to, if it is.
+    pub confined: Option<Confined>,
+    /// When it was accepted.
+    pub accepted_at: OffsetDateTime,
 }
 
 impl Store {
@@ -38,7 +44,8 @@ impl Store {
     ) -> Result<Option<Claim>, StoreError> {
         let mut connection = self.connection().await?;
         let transaction = connection.transaction().await?;
-        let sql = "SELECT id, delegation_id, traceparent FROM operation WHERE state IN ('accepted', 'listing') AND kind = 'delegate' AND (listing_until IS NULL OR listing_until < $1)
+        let sql = "SELECT id, delegation_id, traceparent, created_at, confined_to, beyond_selector, awaits FROM operation
+            WHERE state IN ('accepted', 'listing') AND kind = 'delegate' AND (listing_until IS NULL OR listing_until < $1)
             ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED";
         let Some(row) = transaction.query_opt(sql, &[&now]).await? else {
             return Ok(None);
@@ -68,6 +75,8 @@ impl Store {
             operation,
             delegation: delegations::read(&delegation)?,
             traceparent: row.try_get("traceparent")?,
+            confined: confined(&row)?,
+            accepted_at: row.try_get("created_at")?,
         }))
     }
 
@@ -147,7 +156,10 @@ impl Store {
             OperationFailure::EmptySelection,
             "the selector chose no mailbox: check it, and its exclusions",
         );
-        let failure = failure.or((standing.counts.accepted == 0).then_some(empty));
+        // One that is confined to a mailbox which is not selected has nothing to do, and that is no failure.
+        let nothing =
+            standing.counts.accepted == 0 && !is_confined(&transaction, operation).await?;
+        let failure = failure.or(nothing.then_some(empty));
         let next = if let Some((failure, text)) = failure {
             standing.failure = failure.as_str().to_owned();
             text.clone_into(&mut standing.failure_text);
@@ -161,6 +173,24 @@ impl Store {
         transaction.commit().await?;
         Ok(next)
     }
+}
+
+fn confined(row: &Row) -> Result<Option<Confined>, StoreError> {
+    let mailboxes = parsed_all(row, "confined_to")?;
+    Ok((!mailboxes.is_empty()).then_some(Confined {
+        mailboxes,
+        beyond_selector: row.try_get("beyond_selector")?,
+        awaits: row.try_get("awaits")?,
+    }))
+}
+
+async fn is_confined(
+    transaction: &Transaction<'_>,
+    operation: OperationId,
+) -> Result<bool, StoreError> {
+    let sql = "SELECT confined_to <> '{}' AS confined FROM operation WHERE id = $1";
+    let row = transaction.query_one(sql, &[&operation.as_uuid()]).await?;
+    Ok(row.try_get("confined")?)
 }
 
 /// Locks the operation and checks the claim.

@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use calgrant_domain::{
-    Counts, DelegationId, Hold, Lane, OperationId, OperationKind, OperationState, TenantName,
-    outcome::optional,
+    Confined, Counts, DelegationId, Hold, Lane, OperationId, OperationKind, OperationState,
+    TenantName, outcome::optional,
 };
 use deadpool_postgres::Transaction;
 use time::OffsetDateTime;
@@ -41,6 +41,8 @@ pub struct NewOperation {
     pub canonical: String,
     /// Reference to a ticket.
     pub ticket: String,
+    /// The mailboxes it is confined to, if it is.
+    pub confined: Option<Confined>,
     /// Trace of the request.
     pub traceparent: String,
     /// So many mailboxes are tried first; 0: all at once.
@@ -107,12 +109,14 @@ pub struct OperationView {
     pub parked: u64,
     /// Calls made to Exchange.
     pub calls: u64,
+    /// The mailboxes it is confined to; empty if to none.
+    pub confined_to: Vec<String>,
 }
 
 static COLUMNS: LazyLock<String> = LazyLock::new(|| {
     format!(
         "id, tenant, delegation_id, kind, trustee, undoes, hold, state, lane, validate_only, accepted, {},
-    failure, failure_text, waiting_for, requested_by, ticket, created_at, ended_at, sequence, merged_lines, excluded, calls,
+    failure, failure_text, waiting_for, requested_by, ticket, created_at, ended_at, sequence, merged_lines, excluded, calls, confined_to,
     CASE WHEN ended_at IS NULL THEN (SELECT count(*) FROM job WHERE operation_id = operation.id AND state = 'ready' AND waiting = 'parked') ELSE 0 END AS parked",
         outcomes(str::to_owned)
     )
@@ -144,8 +148,17 @@ impl Store {
         if let Some(delegation) = &new.new_delegation {
             delegations::insert(&*transaction, delegation).await?;
         }
-        transaction.execute("INSERT INTO operation (id, tenant, delegation_id, state, lane, validate_only, requested_by, ticket, traceparent, created_at, canary, sequence) VALUES ($1, $2, $3, 'accepted', $4, $5, $6, $7, $8, $9, $10, 0)",
-            &[&new.id.as_uuid(), &new.tenant.as_str(), &new.delegation.as_uuid(), &new.lane.as_str(), &new.validate_only, &new.caller, &new.ticket, &new.traceparent, &new.at, &i64::from(new.canary)]).await?;
+        let confined = new.confined.as_ref();
+        let confined_to = confined.map_or_else(Vec::new, |confined| {
+            let mailboxes = confined.mailboxes.iter();
+            mailboxes.map(ToString::to_string).collect()
+        });
+        let beyond_selector = confined.is_some_and(|confined| confined.beyond_selector);
+        let awaits = confined.is_some_and(|confined| confined.awaits);
+        transaction.execute("INSERT INTO operation (id, tenant, delegation_id, state, lane, validate_only, requested_by, ticket, traceparent, created_at, sequence, confined_to, beyond_selector, awaits, canary)
+            VALUES ($1, $2, $3, 'accepted', $4, $5, $6, $7, $8, $9, 0, $10, $11, $12, $13)",
+            &[&new.id.as_uuid(), &new.tenant.as_str(), &new.delegation.as_uuid(), &new.lane.as_str(), &new.validate_only, &new.caller, &new.ticket, &new.traceparent, &new.at,
+                &confined_to, &beyond_selector, &awaits, &i64::from(new.canary)]).await?;
         let standing = lock_one(&transaction, new.id).await?;
         save_one(&transaction, new.id, standing, new.at).await?;
         transaction.commit().await?;
@@ -247,5 +260,6 @@ fn view(row: &Row) -> Result<OperationView, StoreError> {
         excluded: count(row, "excluded")?,
         parked: count(row, "parked")?,
         calls: count(row, "calls")?,
+        confined_to: row.try_get("confined_to")?,
     })
 }

@@ -13,6 +13,7 @@ use crate::{
     Store, StoreError,
     error::retrying,
     listing::held,
+    mailbox_log,
     pool::{rows, run},
     standing::{Standing, save_one},
 };
@@ -83,6 +84,13 @@ impl Store {
         standing.waits_for("");
         record_names(&transaction, operation, page).await?;
         save_one(&transaction, operation, standing, now).await?;
+        let unsuitable = news.jobs.values().filter_map(|(listed, _)| {
+            let reason = *listed.what.as_ref().err()?;
+            Some((listed.id, listed.name.as_str(), unsuitable(reason)))
+        });
+        let unsuitable = unsuitable.collect();
+        let changes = mailbox_log::refused(&transaction, operation, &page.trustee, unsuitable);
+        mailbox_log::append(&transaction, &changes.await?, now).await?;
         Ok(transaction.commit().await?)
     }
 }

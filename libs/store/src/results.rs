@@ -19,6 +19,7 @@ use tokio_postgres::Row;
 use crate::{
     Store, StoreError, brakes, coverage,
     error::retrying,
+    mailbox_log,
     pool::{rows, run},
     row::{AIM, aim, before, duration, long, parsed, small},
     settled,
@@ -147,6 +148,7 @@ impl Store {
         }
         settled::store_jobs(&transaction, &jobs, now).await?;
         settled::store_calendars(&transaction, &calendars).await?;
+        let changes = mailbox_log::changes(&transaction, &jobs).await?;
         settled::store_access(&transaction, &jobs).await?;
         coverage::store(&transaction, &jobs).await?;
         // What ended nothing is no change that anybody watches; its calls are counted all the same.
@@ -164,6 +166,8 @@ impl Store {
         }
         brakes::failed(&transaction, &jobs, &mut standings).await?;
         save(&transaction, standings, now).await?;
+        // Last, for whoever takes the next numbers waits for this commit.
+        mailbox_log::append(&transaction, &changes, now).await?;
         transaction.commit().await?;
         Ok(applied)
     }
@@ -257,7 +261,7 @@ impl Settling {
                     Waiting::Retry => self.known.attempts += 1,
                     Waiting::Parked => self.known.parks += 1,
                     Waiting::Proof => self.known.proofs += 1,
-                    Waiting::Returned | Waiting::Throttled => {}
+                    Waiting::Returned | Waiting::Throttled | Waiting::SetAside => {}
                 }
             }
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use calgrant_domain::{
     AccessRole, AccountSpec, Address, Credential, DelegationId, DelegationSpec, Lane, Limits,
-    Listed, Mailbox, MailboxId, MailboxType, OperationId, Purpose, SecretRef, Selector,
+    Listed, Mailbox, MailboxId, MailboxType, OperationId, Policy, Purpose, SecretRef, Selector,
     SharedLimits, SiteKind, SiteSpec, TenantName, TenantSpec, Trustee, WritePath,
 };
 use calgrant_store::{NewOperation, Page, Store, StoredDelegation};
@@ -118,6 +118,7 @@ pub fn operation(tenant: &str, lane: Lane, at: OffsetDateTime) -> NewOperation {
         }],
         role: AccessRole::AUTHOR,
         lower_higher: false,
+        policy: Policy::Once,
     };
     let delegation = DelegationId::new(at, Uuid::new_v4());
     NewOperation {
@@ -136,6 +137,7 @@ pub fn operation(tenant: &str, lane: Lane, at: OffsetDateTime) -> NewOperation {
         request_id: Uuid::new_v4().to_string(),
         canonical: "all of it".to_owned(),
         ticket: String::new(),
+        confined: None,
         traceparent: String::new(),
         canary: 0,
         at,

@@ -231,6 +231,20 @@ impl StatusService for Front {
     pass_on! {
         status.list_operation_mailboxes(status::ListOperationMailboxesRequest) -> status::ListOperationMailboxesResponse;
         status.batch_get_mailbox_access(status::BatchGetMailboxAccessRequest) -> status::BatchGetMailboxAccessResponse;
+        status.list_dead_letters(status::ListDeadLettersRequest) -> status::ListDeadLettersResponse;
+        status.replay_dead_letters(status::ReplayDeadLettersRequest) -> status::ReplayDeadLettersResponse;
+        status.discard_dead_letters(status::DiscardDeadLettersRequest) -> status::DiscardDeadLettersResponse;
+    }
+
+    type WatchMailboxAccessStream =
+        Pin<Box<dyn Stream<Item = Result<status::WatchMailboxAccessResponse, Status>> + Send>>;
+
+    async fn watch_mailbox_access(
+        &self,
+        request: Request<status::WatchMailboxAccessRequest>,
+    ) -> Result<Response<Self::WatchMailboxAccessStream>, Status> {
+        let changes = self.status.clone().watch_mailbox_access(request).await?;
+        Ok(changes.map(|changes| Box::pin(changes) as Self::WatchMailboxAccessStream))
     }
 }
 

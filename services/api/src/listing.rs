@@ -4,6 +4,8 @@
 //! begins while the next one is fetched. Listing again from the start, after a crash or an expired
 //! page, is harmless: jobs follow from operation and mailbox.
 
+mod confined;
+
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -14,11 +16,13 @@ use calgrant_budget::{
     message::{Lane, Overload, Pushback},
 };
 use calgrant_contract::{
+    bus::millis,
     listing::to_wire,
     pb::{
         ledger::v1::{
             FinishListingRequest, KeepListingRequest, ReadMailboxListRequest,
-            RecordExclusionsRequest, RecordJobsRequest, ledger_service_client::LedgerServiceClient,
+            ReadMailboxListResponse, RecordExclusionsRequest, RecordJobsRequest,
+            ledger_service_client::LedgerServiceClient,
         },
         provisioning::v1::DelegationSpec as PbSpec,
     },
@@ -34,6 +38,7 @@ use calgrant_runtime::clock;
 use tonic::{Code, Status, transport::Channel};
 use tracing::warn;
 
+pub use self::confined::Confines;
 use crate::readers::{Reader, Readers};
 
 /// For how long a claim holds without a sign of life.
@@ -52,6 +57,8 @@ const NAMES: u32 = 400;
 pub enum Stopped {
     /// Cancelled, or claimed by another planner.
     Lost,
+    /// A mailbox isn't there yet: it begins again after a while, whoever claims it then.
+    Later,
     /// It can't be carried out.
     Failed {
         /// The typed reason.
@@ -95,7 +102,7 @@ impl Listing {
     ///
     /// # Errors
     /// It was lost, or can't be carried out.
-    pub async fn run(&mut self, spec: PbSpec) -> Result<(), Stopped> {
+    pub async fn run(&mut self, spec: PbSpec, confines: Option<&Confines>) -> Result<(), Stopped> {
         let refused = |why: String| Stopped::Failed {
             failure: OperationFailure::ReaderRefused,
             why,
@@ -109,6 +116,7 @@ impl Listing {
                     .join("; "),
             )
         })?;
+        let mut sites = Vec::new();
         for trustee in &spec.trustees {
             let tenant = self.tenant(&spec.tenant).await?;
             let site = tenant.site(trustee.site).cloned().ok_or_else(|| {
@@ -126,8 +134,16 @@ impl Listing {
                 })
                 .await?;
             self.exclude(&place, &spec).await?;
+            if let Some(confines) = confines {
+                let at_site = self.select_confined(place, &spec, &found.address, confines);
+                sites.push(at_site.await?);
+                continue;
+            }
             // An expired page means that the listing took too long between two: start it again.
             while !self.select(&place, &spec, &found.address).await? {}
+        }
+        if let Some(confines) = confines {
+            self.await_unknown(sites, confines).await?;
         }
         self.finish("", "").await
     }
@@ -224,17 +240,7 @@ impl Listing {
         let size = self.lookup_size(place).await?;
         let mut after_line = 0;
         loop {
-            let request = ReadMailboxListRequest {
-                id: list.to_owned(),
-                after_line,
-                limit: NAMES,
-            };
-            let names = self
-                .status(|mut ledger| {
-                    let request = request.clone();
-                    async move { ledger.read_mailbox_list(request).await }
-                })
-                .await?;
+            let names = self.names(list, after_line).await?;
             for chunk in names.names.chunks(size) {
                 let addresses: Vec<Address> = chunk
                     .iter()
@@ -256,6 +262,20 @@ impl Listing {
                 return Ok(());
             }
         }
+    }
+
+    /// Some names of a list, after this line.
+    async fn names(&self, list: &str, after_line: u32) -> Result<ReadMailboxListResponse, Stopped> {
+        let request = ReadMailboxListRequest {
+            id: list.to_owned(),
+            after_line,
+            limit: NAMES,
+        };
+        self.status(|mut ledger| {
+            let request = request.clone();
+            async move { ledger.read_mailbox_list(request).await }
+        })
+        .await
     }
 
     /// A page; `None` if the place to go on from has expired.
@@ -443,10 +463,15 @@ impl Listing {
     }
 
     async fn prolong(&self, waiting_for: Option<&str>) -> Result<(), Stopped> {
+        self.prolong_for(Duration::from_millis(CLAIM_MILLIS), waiting_for)
+            .await
+    }
+
+    async fn prolong_for(&self, hold: Duration, waiting_for: Option<&str>) -> Result<(), Stopped> {
         let request = KeepListingRequest {
             operation_id: self.id.clone(),
             owner: self.owner.clone(),
-            claim_millis: CLAIM_MILLIS,
+            claim_millis: millis(hold),
             waiting_for: waiting_for.map(str::to_owned),
         };
         match self.ledger.clone().keep_listing(request).await {

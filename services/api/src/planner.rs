@@ -5,12 +5,13 @@ use std::{sync::Arc, time::Duration};
 use calgrant_contract::pb::ledger::v1::{
     ClaimListingRequest, ClaimListingResponse, ledger_service_client::LedgerServiceClient,
 };
+use calgrant_domain::{Address, Confined};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tracing::{Instrument, info, info_span, warn};
 
 use crate::{
-    listing::{Listing, Stopped},
+    listing::{Confines, Listing, Stopped},
     readers::Readers,
 };
 
@@ -76,8 +77,13 @@ async fn list(
             owner.to_owned(),
             id.clone(),
         );
-        match listing.run(claim.spec.unwrap_or_default()).await {
+        let confines = confines(&claim);
+        match listing
+            .run(claim.spec.unwrap_or_default(), confines.as_ref())
+            .await
+        {
             Ok(()) => info!("{id} is listed"),
+            Err(Stopped::Later) => info!("{id} waits for a mailbox that isn't there yet"),
             Err(Stopped::Lost) => info!("the listing of {id} is not ours any more"),
             Err(Stopped::Failed { failure, why }) => {
                 info!(failure = %failure, "the listing of {id} failed");
@@ -87,4 +93,21 @@ async fn list(
     }
     .instrument(span)
     .await;
+}
+
+/// What a claimed operation is confined to, if it is.
+fn confines(claim: &ClaimListingResponse) -> Option<Confines> {
+    let mailboxes: Vec<Address> = claim
+        .mailboxes
+        .iter()
+        .filter_map(|name| name.parse().ok())
+        .collect();
+    (!mailboxes.is_empty()).then_some(Confines {
+        confined: Confined {
+            mailboxes,
+            beyond_selector: claim.beyond_selector,
+            awaits: claim.await_mailboxes,
+        },
+        age: Duration::from_millis(claim.age_millis),
+    })
 }

@@ -5,8 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    access, accounts, apply, back, delegate, exit, front::Front, mailboxes, operations,
-    output::Output, plan, services,
+    access, accounts, apply, back, dead_letters, delegate, events, exit, front::Front, mailboxes,
+    operations, output::Output, plan, services,
 };
 
 /// Gives a calendar product's service accounts the right to work in people's Exchange calendars.
@@ -30,7 +30,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs status, api and worker in one process, for one machine.
+    /// Runs status, api, worker and onboarding in one process, for one machine.
     Up(ServiceArgs),
     /// Runs the api: gRPC in, listings, publishing.
     Api(ServiceArgs),
@@ -38,6 +38,8 @@ enum Command {
     Status(ServiceArgs),
     /// Runs a worker.
     Worker(WorkerArgs),
+    /// Runs onboarding: events of people who join, move and leave.
+    Onboarding(ServiceArgs),
     /// Runs the Exchange simulator, for demos and tests.
     Simulator(SimulatorArgs),
     /// Prints the queues of RabbitMQ.
@@ -64,12 +66,18 @@ enum Command {
     Accounts(accounts::AccountsCommand),
     /// How long so many mailboxes take on a tenant's accounts, and how many accounts would be enough.
     Plan(plan::PlanArgs),
+    /// Onboarding events: send one, watch what comes of them.
+    #[command(subcommand)]
+    Events(events::EventsCommand),
+    /// Messages that could not be handled: list, replay, discard.
+    #[command(subcommand)]
+    DeadLetters(dead_letters::DeadLettersCommand),
 }
 
 /// What every service takes.
 #[derive(Debug, Args)]
 pub(crate) struct ServiceArgs {
-    /// A TOML file with a section per service: `api`, `status`, `worker`.
+    /// A TOML file with a section per service: `api`, `status`, `worker`, `onboarding`.
     #[arg(long, env = "CALGRANT_CONFIG")]
     pub(crate) config: Option<PathBuf>,
 }
@@ -128,6 +136,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Api(args) => services::api(args.config.as_deref()).await,
         Command::Status(args) => services::status(args.config.as_deref()).await,
         Command::Worker(args) => services::worker(args).await,
+        Command::Onboarding(args) => services::onboarding(args.config.as_deref()).await,
         Command::Simulator(args) => services::simulator(args).await,
         Command::Topology => {
             print!("{}", calgrant_bus::topology::describe());
@@ -143,5 +152,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Access(args) => access::run(front()?, args).await,
         Command::Accounts(command) => accounts::run(front()?, command).await,
         Command::Plan(args) => plan::run(front()?, args).await,
+        Command::Events(command) => events::run(front, command).await,
+        Command::DeadLetters(command) => dead_letters::run(front()?, command).await,
     }
 }

@@ -4,7 +4,7 @@ use std::{io::Read, path::PathBuf, process::ExitCode, time::Duration};
 
 use calgrant_contract::{
     pb::provisioning::v1::{
-        DelegationSpec, Lane, Operation, RunDelegationRequest, Selector, SiteKind, Trustee,
+        DelegationSpec, Lane, Operation, Policy, RunDelegationRequest, Selector, SiteKind, Trustee,
         UploadMailboxListRequest, run_delegation_request::What, selector::By,
     },
     words,
@@ -41,6 +41,9 @@ pub(crate) struct DelegateArgs {
     /// Lowers entries that allow more.
     #[arg(long)]
     lower_higher: bool,
+    /// From now on also for those whom onboarding events tell of.
+    #[arg(long)]
+    keep: bool,
     /// Goes before bulk work.
     #[arg(long)]
     interactive: bool,
@@ -123,7 +126,12 @@ pub(crate) async fn run(front: Front, args: &DelegateArgs) -> anyhow::Result<Exi
         }],
         role: args.role.clone(),
         lower_higher: args.lower_higher,
-        policy: 0,
+        policy: if args.keep {
+            Policy::Keep
+        } else {
+            Policy::Once
+        }
+        .into(),
     };
     let request = RunDelegationRequest {
         what: Some(What::Spec(spec)),
@@ -139,6 +147,7 @@ pub(crate) async fn run(front: Front, args: &DelegateArgs) -> anyhow::Result<Exi
         validate_only: args.plan,
         ticket: args.ticket.clone(),
         canary: args.canary,
+        ..Default::default()
     };
     let mut operation = submit(&front, request).await?;
     if args.wait {

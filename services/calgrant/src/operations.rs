@@ -69,6 +69,7 @@ const COLUMNS: &[(&str, usize)] = &[
     ("created", 20),
     ("failure", 20),
     ("waiting_for", 20),
+    ("dead_letters", 12),
     ("calls_needed", 12),
     ("calls_left", 10),
     ("remaining_seconds", 17),
@@ -188,6 +189,12 @@ pub(crate) fn say(operation: &Operation) {
     if !operation.failure.is_empty() {
         eprintln!("{}: {}", operation.failure, operation.failure_text);
     }
+    if operation.dead_letters > 0 {
+        eprintln!(
+            "{} of its messages couldn't be handled; see calgrant dead-letters list --operation {}",
+            operation.dead_letters, operation.id
+        );
+    }
 }
 
 /// A moment, or nothing.
@@ -220,6 +227,7 @@ fn cells(operation: &Operation) -> Vec<Value> {
         when(operation.create_time.as_ref()).into(),
         operation.failure.as_str().into(),
         operation.waiting_for.as_str().into(),
+        operation.dead_letters.into(),
         estimate.map(|estimate| estimate.calls_needed).into(),
         estimate.map(|estimate| estimate.calls_left).into(),
         estimate

@@ -58,17 +58,27 @@ pub(crate) async fn worker(args: &WorkerArgs) -> anyhow::Result<ExitCode> {
     .await
 }
 
+/// `calgrant onboarding`.
+pub(crate) async fn onboarding(file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let config = checked(calgrant_onboarding::Config::load(file))?;
+    service("onboarding", async |stop| {
+        calgrant_onboarding::run(config, stop).await
+    })
+    .await
+}
+
 /// `calgrant up`: all of them, talking to each other as they would between machines. One that fails stops all.
 pub(crate) async fn up(file: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let (api, status, worker) = (
+    let (api, status, worker, onboarding) = (
         calgrant_api::Config::load(file),
         calgrant_status::Config::load(file),
         calgrant_worker::Config::load(file),
+        calgrant_onboarding::Config::load(file),
     );
-    let (api, status, worker) = match (api, status, worker) {
-        (Ok(api), Ok(status), Ok(worker)) => (api, status, worker),
-        (api, status, worker) => {
-            let faults = [api.err(), status.err(), worker.err()]
+    let (api, status, worker, onboarding) = match (api, status, worker, onboarding) {
+        (Ok(api), Ok(status), Ok(worker), Ok(onboarding)) => (api, status, worker, onboarding),
+        (api, status, worker, onboarding) => {
+            let faults = [api.err(), status.err(), worker.err(), onboarding.err()]
                 .into_iter()
                 .flatten()
                 .flatten()
@@ -81,6 +91,15 @@ pub(crate) async fn up(file: Option<&Path>) -> anyhow::Result<ExitCode> {
             stopping(&stop, calgrant_status::run(status, stop.clone())),
             stopping(&stop, calgrant_api::run(api, stop.clone())),
             stopping(&stop, calgrant_worker::run(worker, stop.clone())),
+            stopping(&stop, async {
+                // One that is set up: where nothing is, no port is taken for it.
+                if onboarding.route.is_some() {
+                    calgrant_onboarding::run(onboarding, stop.clone()).await
+                } else {
+                    stop.cancelled().await;
+                    Ok(())
+                }
+            }),
         );
         ended.map(drop)
     })

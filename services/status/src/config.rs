@@ -21,6 +21,8 @@ struct Raw {
     database_url: Option<String>,
     database_ca_file: Option<PathBuf>,
     amqp_url: Option<String>,
+    access_exchange: Option<String>,
+    keep_changes: u64,
     longest_call_millis: u64,
     abandoned_hold_millis: u64,
     drain_secs: u64,
@@ -34,6 +36,8 @@ impl Default for Raw {
             database_url: None,
             database_ca_file: None,
             amqp_url: None,
+            access_exchange: None,
+            keep_changes: 500_000,
             longest_call_millis: 60_000,
             abandoned_hold_millis: 60_000,
             drain_secs: 15,
@@ -52,6 +56,10 @@ pub struct Config {
     pub database_ca_file: Option<PathBuf>,
     /// URL of RabbitMQ.
     pub amqp_url: String,
+    /// The exchange of RabbitMQ by which it is told who becomes ready (`access_exchange`), as `CloudEvents`; it isn't without one.
+    pub access_route: Option<String>,
+    /// How many of the latest changes of a tenant's mailboxes are kept for those who watch; half a million by default.
+    pub keep_changes: u64,
     /// On which leases of budgets are granted: the longest time a call to Exchange is awaited (`longest_call_millis`, a
     /// minute by default), and for how long after that its place is kept (`abandoned_hold_millis`, a minute by default),
     /// because the server may go on working on it.
@@ -89,6 +97,24 @@ impl Config {
             faults.push(fault);
             Duration::ZERO
         });
+        if let Some(name) = raw
+            .access_exchange
+            .as_deref()
+            .filter(|name| name.is_empty() || name.len() > 255)
+        {
+            faults.push(Fault {
+                setting: "status.access_exchange".into(),
+                value: name.into(),
+                why: "1 to 255 bytes".into(),
+            });
+        }
+        if raw.keep_changes < 1000 {
+            faults.push(Fault {
+                setting: "status.keep_changes".into(),
+                value: raw.keep_changes.to_string(),
+                why: "at least 1000, or whoever watches would miss some".into(),
+            });
+        }
         let listen = match listen {
             Ok(listen) if faults.is_empty() => listen,
             Ok(_) => return Err(faults),
@@ -105,6 +131,8 @@ impl Config {
             database_url,
             database_ca_file: raw.database_ca_file,
             amqp_url: or(raw.amqp_url, "AMQP_URL", "amqp://127.0.0.1:5672/%2f"),
+            access_route: raw.access_exchange,
+            keep_changes: raw.keep_changes,
             terms: Terms {
                 longest_call: Duration::from_millis(raw.longest_call_millis),
                 abandoned_hold: Duration::from_millis(raw.abandoned_hold_millis),

@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::warn;
 
 use crate::{
-    backs,
+    backs, events,
     operating::{scene::Standing, shown::with_standing},
     provisioning, refuse,
 };
@@ -172,6 +172,7 @@ impl pb::ledger_service_server::LedgerService for Ledger {
             request_id: submission.request_id.clone(),
             canonical,
             ticket: submission.ticket,
+            confined: submission.confined,
             traceparent: request.traceparent,
             canary: submission.canary,
             at: now,
@@ -254,12 +255,13 @@ impl pb::ledger_service_server::LedgerService for Ledger {
         request: Request<pb::ClaimListingRequest>,
     ) -> Answer<pb::ClaimListingResponse> {
         let request = request.into_inner();
+        let now = clock::now();
         let claim = self
             .store
             .claim_listing(
                 &request.owner,
                 Duration::from_millis(request.claim_millis),
-                clock::now(),
+                now,
             )
             .await
             .map_err(refuse::store)?;
@@ -267,6 +269,18 @@ impl pb::ledger_service_server::LedgerService for Ledger {
             operation_id: claim.operation.to_string(),
             spec: Some(delegation_spec_to_wire(&claim.delegation.spec)),
             traceparent: claim.traceparent,
+            mailboxes: claim.confined.as_ref().map_or_else(Vec::new, |confined| {
+                confined.mailboxes.iter().map(ToString::to_string).collect()
+            }),
+            beyond_selector: claim
+                .confined
+                .as_ref()
+                .is_some_and(|confined| confined.beyond_selector),
+            await_mailboxes: claim
+                .confined
+                .as_ref()
+                .is_some_and(|confined| confined.awaits),
+            age_millis: u64::try_from((now - claim.accepted_at).whole_milliseconds()).unwrap_or(0),
         });
         Ok(Response::new(answer.unwrap_or_default()))
     }
@@ -556,5 +570,21 @@ impl pb::ledger_service_server::LedgerService for Ledger {
             .await
             .map_err(refuse::store)?;
         Ok(Response::new(pb::ReportAccountResponse {}))
+    }
+
+    async fn accept_event(
+        &self,
+        request: Request<pb::AcceptEventRequest>,
+    ) -> Answer<pb::AcceptEventResponse> {
+        let answer = events::accept(&self.store, request.get_ref()).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn finish_event(
+        &self,
+        request: Request<pb::FinishEventRequest>,
+    ) -> Answer<pb::FinishEventResponse> {
+        let answer = events::finish(&self.store, request.get_ref()).await?;
+        Ok(Response::new(answer))
     }
 }

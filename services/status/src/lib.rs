@@ -4,16 +4,21 @@
 //! api, worker ──gRPC──▶ ledger ─┐
 //! clients ─────▶ provisioning, queries, fleet ─▶ store ─▶ Postgres
 //! results ─────▶ results ───────┘          ▲
+//! dead ────────▶ dead_letters ─────────────┤
+//!                mailbox_watch: who becomes ready ─▶ watchers, and an exchange of RabbitMQ
 //!                                        sweep: overdue jobs become ready again, endings that were interrupted go on
 //! ```
 
 mod backs;
 pub mod config;
+mod dead_letters;
 mod estimates;
+mod events;
 mod fleet;
 mod leases;
 mod ledger;
 mod limits;
+mod mailbox_watch;
 mod operating;
 mod pages;
 mod provisioning;
@@ -22,7 +27,10 @@ mod records;
 mod refuse;
 mod results;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use anyhow::anyhow;
 use calgrant_bus::Bus;
@@ -62,6 +70,7 @@ const OVERDUE: Duration = Duration::from_secs(900);
 /// A claim that isn't settled by then: its pump may have died before it published.
 const UNSETTLED: Duration = Duration::from_secs(20);
 const SWEEP: Duration = Duration::from_secs(5);
+const PRUNE: Duration = Duration::from_secs(60);
 /// Pages of listings are larger than the usual 4 MiB.
 const LARGEST: usize = 64 << 20;
 
@@ -87,6 +96,7 @@ pub async fn run_on(
     let address = listener.local_addr()?;
     let store = Store::new(&config.database_url, config.database_ca_file.as_deref())
         .map_err(|cause| anyhow!("status.database_url: {cause}"))?;
+    let broker = Arc::new(OnceLock::new());
     let (health, health_service) = grpc::Health::new();
     health.ready(SERVICES, false).await;
     // Many clients, Python's among them, still ask by the alpha version.
@@ -113,6 +123,8 @@ pub async fn run_on(
         }))
         .add_service(StatusServiceServer::new(queries::Queries {
             store: store.clone(),
+            tasks: tasks.clone(),
+            bus: Arc::clone(&broker),
         }))
         .add_service(FleetServiceServer::new(fleet::Fleet {
             store: store.clone(),
@@ -143,8 +155,28 @@ pub async fn run_on(
             "gauges",
             operating::gauges::run(store.clone(), config.terms, stop.clone()),
         );
+        tasks.spawn(
+            "dead letters",
+            dead_letters::run(store.clone(), bus.clone(), stop.clone()),
+        );
+        tasks.spawn(
+            "replaying",
+            dead_letters::replay_newer(store.clone(), bus.clone(), stop.clone()),
+        );
+        let announced = config.access_route.is_some();
+        if let Some(route) = config.access_route {
+            let announcing =
+                mailbox_watch::announce(store.clone(), bus.clone(), route, stop.clone());
+            tasks.spawn("announcing", announcing);
+        }
+        tasks.spawn(
+            "pruning",
+            prune(store.clone(), config.keep_changes, announced, stop.clone()),
+        );
         tasks.spawn("records", records::run(store.clone(), stop.clone()));
         tasks.spawn("sweep", sweep(store, stop.clone()));
+        // Nobody was here before.
+        let _first = broker.set(bus.clone());
         health.ready(SERVICES, true).await;
     }
 
@@ -158,6 +190,17 @@ pub async fn run_on(
     }
     stopping.told(unfinished, None);
     Ok(())
+}
+
+/// Forgets what is older than anybody asks for, now and then.
+async fn prune(store: Store, keep: u64, announced_only: bool, stop: CancellationToken) {
+    loop {
+        mailbox_watch::prune(&store, keep, announced_only).await;
+        tokio::select! {
+            () = tokio::time::sleep(PRUNE) => {}
+            () = stop.cancelled() => return,
+        }
+    }
 }
 
 /// Makes overdue jobs ready again, goes on with endings of operations that were interrupted, and says what operations wait for, now

@@ -94,6 +94,8 @@ pub(crate) fn operation(view: &OperationView) -> pb::Operation {
         excluded: view.excluded,
         parked: view.parked,
         estimate: None,
+        mailboxes: view.confined_to.clone(),
+        dead_letters: 0,
     }
 }
 
@@ -168,8 +170,10 @@ impl Provisioning {
             let why = "there is no such operation";
             return Err(refusal::not_found("id", &id.to_string(), why));
         };
+        let letters = self.store.dead_letters_waiting(Some(id)).await;
         let releases = self.store.releases(id).await.map_err(refuse::store)?;
         Ok(pb::Operation {
+            dead_letters: letters.map_err(refuse::store)?,
             estimate: self.estimates.of(&view).await.map_err(refuse::store)?,
             releases: releases.iter().map(release).collect(),
             ..operation(&view)

@@ -1,19 +1,74 @@
 //! What was done for every mailbox, and what is known of it.
 
+use std::{
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use calgrant_bus::Bus;
 use calgrant_contract::{
     pb::{provisioning::v1::SiteKind, status::v1 as pb},
     refusal, words,
 };
 use calgrant_domain::{BadInput, Observed, OperationId, TenantName};
-use calgrant_store::{Access, JobView, Store};
+use calgrant_runtime::shutdown::Tasks;
+use calgrant_store::{Access, DeadLetterFilter, DeadLetterState, JobView, Store};
+use futures::Stream;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
+use tracing::info;
 
-use crate::{pages::Page, provisioning::timestamp, refuse};
+use crate::{
+    dead_letters::{self, Resolving},
+    mailbox_watch,
+    pages::Page,
+    provisioning::{caller, timestamp},
+    refuse,
+};
 
 /// `StatusService`.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Queries {
     pub(crate) store: Store,
+    pub(crate) tasks: Tasks,
+    /// Once it is there.
+    pub(crate) bus: Arc<OnceLock<Bus>>,
+}
+
+impl Queries {
+    fn bus(&self) -> Result<&Bus, Status> {
+        let away = || refusal::unavailable("the broker is away; try again", Duration::from_secs(1));
+        self.bus.get().ok_or_else(away)
+    }
+
+    async fn tenant(&self, raw: &str) -> Result<TenantName, Status> {
+        let tenant: TenantName = raw.parse().map_err(refuse::field("tenant"))?;
+        let found = self.store.tenant(&tenant).await.map_err(refuse::store)?;
+        let unknown = || refusal::not_found("tenant", raw, "there is no such tenant");
+        found.ok_or_else(unknown)?;
+        Ok(tenant)
+    }
+}
+
+/// Refuses a filter that says nothing, unless really all are meant; and a ticket that is none.
+fn meant(
+    filter: Option<&pb::DeadLetterFilter>,
+    all: bool,
+    ticket: &str,
+) -> Result<DeadLetterFilter, Status> {
+    let says_nothing = filter.is_none_or(|filter| *filter == pb::DeadLetterFilter::default());
+    if says_nothing && !all {
+        return Err(refusal::bad_input(&[BadInput::missing(
+            "filter",
+            "name at least one condition, or say all",
+        )]));
+    }
+    if ticket.chars().count() > 200 || ticket.chars().any(char::is_control) {
+        let bad = BadInput::new("ticket", ticket, "at most 200 printable characters");
+        return Err(refusal::bad_input(&[bad]));
+    }
+    dead_letters::filter(filter)
 }
 
 #[tonic::async_trait]
@@ -74,7 +129,6 @@ impl pb::status_service_server::StatusService for Queries {
         request: Request<pb::BatchGetMailboxAccessRequest>,
     ) -> Result<Response<pb::BatchGetMailboxAccessResponse>, Status> {
         let request = request.into_inner();
-        let tenant: TenantName = request.tenant.parse().map_err(refuse::field("tenant"))?;
         if request.names.is_empty() || request.names.len() > 1000 {
             return Err(refusal::bad_input(&[BadInput::new(
                 "names",
@@ -82,19 +136,7 @@ impl pb::status_service_server::StatusService for Queries {
                 "1 to 1,000 names",
             )]));
         }
-        if self
-            .store
-            .tenant(&tenant)
-            .await
-            .map_err(refuse::store)?
-            .is_none()
-        {
-            return Err(refusal::not_found(
-                "tenant",
-                tenant.as_str(),
-                "there is no such tenant",
-            ));
-        }
+        let tenant = self.tenant(&request.tenant).await?;
         let known = self
             .store
             .access(&tenant, &request.names)
@@ -103,6 +145,91 @@ impl pb::status_service_server::StatusService for Queries {
         Ok(Response::new(pb::BatchGetMailboxAccessResponse {
             access: known.into_iter().map(access).collect(),
         }))
+    }
+
+    type WatchMailboxAccessStream =
+        Pin<Box<dyn Stream<Item = Result<pb::WatchMailboxAccessResponse, Status>> + Send>>;
+
+    async fn watch_mailbox_access(
+        &self,
+        request: Request<pb::WatchMailboxAccessRequest>,
+    ) -> Result<Response<Self::WatchMailboxAccessStream>, Status> {
+        let request = request.into_inner();
+        let tenant = self.tenant(&request.tenant).await?;
+        let (sender, receiver) = tokio::sync::mpsc::channel(64);
+        let (store, tasks) = (self.store.clone(), self.tasks.clone());
+        self.tasks.spawn("watch access", async move {
+            let watched =
+                mailbox_watch::watch(&store, &tasks, &tenant, request.after_sequence, &sender);
+            if let Err(status) = watched.await {
+                // A watcher that is gone needs no answer.
+                let _gone = sender.send(Err(status)).await;
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn list_dead_letters(
+        &self,
+        request: Request<pb::ListDeadLettersRequest>,
+    ) -> Result<Response<pb::ListDeadLettersResponse>, Status> {
+        let request = request.into_inner();
+        let filter = dead_letters::filter(request.filter.as_ref())?;
+        let state = match request.state() {
+            pb::DeadLetterState::Unspecified | pb::DeadLetterState::Waiting => {
+                DeadLetterState::Waiting
+            }
+            pb::DeadLetterState::Replayed => DeadLetterState::Replayed,
+            pb::DeadLetterState::Discarded => DeadLetterState::Discarded,
+        };
+        let page = Page::of(
+            &(&filter, request.state),
+            request.page_size,
+            &request.page_token,
+        )?;
+        let letters = self
+            .store
+            .dead_letters(&filter, state, page.after, page.size)
+            .await
+            .map_err(refuse::store)?;
+        let next_page_token = page.next(
+            letters.len(),
+            letters.last().map(|letter| letter.id.as_uuid()),
+        );
+        Ok(Response::new(pb::ListDeadLettersResponse {
+            dead_letters: letters.into_iter().map(dead_letters::to_wire).collect(),
+            next_page_token,
+        }))
+    }
+
+    async fn replay_dead_letters(
+        &self,
+        request: Request<pb::ReplayDeadLettersRequest>,
+    ) -> Result<Response<pb::ReplayDeadLettersResponse>, Status> {
+        let by = caller(&request)?;
+        let request = request.into_inner();
+        let filter = meant(request.filter.as_ref(), request.all, &request.ticket)?;
+        let bus = self.bus()?;
+        let replaying = Resolving::Replay(bus);
+        let replayed = replaying
+            .all(&self.store, &filter, &by, &request.ticket)
+            .await?;
+        info!(replayed, caller = by, "dead letters are replayed");
+        Ok(Response::new(pb::ReplayDeadLettersResponse { replayed }))
+    }
+
+    async fn discard_dead_letters(
+        &self,
+        request: Request<pb::DiscardDeadLettersRequest>,
+    ) -> Result<Response<pb::DiscardDeadLettersResponse>, Status> {
+        let by = caller(&request)?;
+        let request = request.into_inner();
+        let filter = meant(request.filter.as_ref(), request.all, &request.ticket)?;
+        let discarded = Resolving::Discard
+            .all(&self.store, &filter, &by, &request.ticket)
+            .await?;
+        info!(discarded, caller = by, "dead letters are discarded");
+        Ok(Response::new(pb::DiscardDeadLettersResponse { discarded }))
     }
 }
 

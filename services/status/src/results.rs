@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use calgrant_bus::{Bus, Delivery, Queue};
-use calgrant_contract::{bus::JobResult, pb};
+use calgrant_contract::bus::{JobResult, Unreadable, VERSION, read_result};
+use calgrant_domain::DeadCause;
 use calgrant_runtime::{clock, waiting};
 use calgrant_store::{Applied, ReportedResult, Store, StoreError};
-use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -40,7 +40,13 @@ async fn handle(store: &Store, bus: &Bus, stop: &CancellationToken, batch: Vec<D
     for delivery in batch {
         match read(&delivery) {
             Ok(result) => readable.push((result, delivery)),
-            Err(why) => dead_letter(bus, delivery, &why).await,
+            Err(why) => {
+                let cause = match why {
+                    Unreadable::Malformed(_) => DeadCause::Malformed,
+                    Unreadable::Newer { .. } => DeadCause::Newer,
+                };
+                dead_letter(bus, delivery, cause, &why.to_string()).await;
+            }
         }
     }
     let results: Vec<_> = readable.iter().map(|(result, _)| result.clone()).collect();
@@ -54,7 +60,9 @@ async fn handle(store: &Store, bus: &Bus, stop: &CancellationToken, batch: Vec<D
                 match apply(store, stop, std::slice::from_ref(&result)).await {
                     Ok(Some(applied)) => settle(bus, vec![(result, delivery)], applied).await,
                     Ok(None) => return,
-                    Err(cause) => dead_letter(bus, delivery, &cause.to_string()).await,
+                    Err(cause) => {
+                        dead_letter(bus, delivery, DeadCause::Refused, &cause.to_string()).await;
+                    }
                 }
             }
         }
@@ -86,27 +94,29 @@ async fn settle(bus: &Bus, readable: Vec<(ReportedResult, Delivery)>, applied: V
                 }
             }
             Applied::Unknown => {
-                dead_letter(bus, delivery, &format!("there is no {}", result.job)).await;
+                let why = format!("there is no {}", result.job);
+                dead_letter(bus, delivery, DeadCause::Unknown, &why).await;
             }
         }
     }
 }
 
-async fn dead_letter(bus: &Bus, delivery: Delivery, why: &str) {
+async fn dead_letter(bus: &Bus, delivery: Delivery, cause: DeadCause, why: &str) {
     error!(
         reason = why,
         message.id = delivery.message_id,
         "a result can't be handled; it is dead-lettered"
     );
-    if let Err(cause) = delivery.dead_letter(&bus.publisher(), why).await {
+    let number = uuid::Uuid::new_v4().to_string();
+    let publisher = bus.publisher();
+    let put = delivery.put_aside(&publisher, cause.as_str(), why, VERSION, &number);
+    if let Err(cause) = put.await {
         warn!(error = %cause, "couldn't dead-letter it; it is delivered again");
     }
 }
 
-fn read(delivery: &Delivery) -> Result<ReportedResult, String> {
-    let result = pb::bus::v1::Result::decode(delivery.body.as_slice())
-        .map_err(|cause| format!("not a Result: {cause}"))?;
-    let result = JobResult::try_from(result).map_err(|bad| format!("not a Result: {bad}"))?;
+fn read(delivery: &Delivery) -> Result<ReportedResult, Unreadable> {
+    let result: JobResult = read_result(&delivery.body)?;
     Ok(ReportedResult {
         job: result.job,
         operation: result.operation,

@@ -2,15 +2,17 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use calgrant_bus::{Bus, Consumer, Delivery, Queue};
-use calgrant_contract::{bus::JobResult, pb};
-use calgrant_domain::{AccountSpec, Job, Lane, Purpose, SiteKind, SiteSpec, TenantSpec};
+use calgrant_bus::{Bus, Consumer, Queue};
+use calgrant_contract::bus::{JobResult, Unreadable, UnreadableJob, read_job};
+use calgrant_domain::{
+    AccountSpec, DeadCause, Detail, JobId, Lane, OperationId, Purpose, Reading, SiteKind, SiteSpec,
+    TenantSpec, reading::Report,
+};
 use calgrant_leases::{Budgets, keys};
 use calgrant_runtime::{clock, shutdown::Tasks, waiting};
-use prost::Message as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use crate::{
     fleet::Fleet,
@@ -18,10 +20,16 @@ use crate::{
     only::Only,
     pool::{Held, Pool, Shared, in_hand, report},
     shelf::Shelf,
+    suspects::{self, Suspects},
 };
 
 /// How long a delivery waits for a permit before it is given back.
 const HOLD: Duration = Duration::from_secs(60);
+/// How long a job waits that was made for a newer worker.
+const UPGRADE: Duration = Duration::from_secs(20);
+/// Between looks for jobs that others moved to where they are tried alone. Whoever moves one looks at once; so does whoever starts.
+const SUSPECTS: Duration = Duration::from_secs(600);
+
 type Shelves = HashMap<SiteKind, Arc<Shelf<Held>>>;
 
 /// The deliveries that a tenant's pools may hold: enough for what is in hand and for the next round after it, and no more.
@@ -120,6 +128,7 @@ pub async fn serve(
     for pool in &pools {
         pool.start();
     }
+    let suspects = Suspects::new(tenant.name.as_str());
     for lane in Lane::ALL {
         tasks.spawn(
             "intake",
@@ -129,10 +138,15 @@ pub async fn serve(
                 *lane,
                 prefetch,
                 Arc::clone(&shelves),
+                suspects.clone(),
                 stop.clone(),
             ),
         );
     }
+    tasks.spawn(
+        "suspects",
+        take_in_alone(bus.clone(), Arc::clone(&shelves), suspects, stop.clone()),
+    );
     tasks.spawn(
         "give back",
         give_back(bus.clone(), Arc::clone(&shelves), stop.clone()),
@@ -143,12 +157,44 @@ pub async fn serve(
     tasks.drain(Duration::MAX).await;
 }
 
+/// Takes in what was handed out again and again, one by one, while there is some.
+async fn take_in_alone(
+    bus: Bus,
+    shelves: Arc<Shelves>,
+    suspects: Suspects,
+    stop: CancellationToken,
+) {
+    while !stop.is_cancelled() {
+        // The queue is there only while it has been needed of late: nothing is kept for it.
+        if suspects.some(&bus).await {
+            let (queue, alone) = (suspects.queue(), suspects.alone());
+            let (bus, shelves) = (bus.clone(), Arc::clone(&shelves));
+            take_in(
+                bus,
+                queue,
+                Lane::Interactive,
+                1,
+                shelves,
+                alone,
+                stop.clone(),
+            )
+            .await;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = suspects.moved() => {}
+            () = tokio::time::sleep(SUSPECTS) => {}
+        }
+    }
+}
+
 async fn take_in(
     bus: Bus,
     queue: Queue,
     lane: Lane,
     prefetch: u16,
     shelves: Arc<Shelves>,
+    suspects: Suspects,
     stop: CancellationToken,
 ) {
     while !stop.is_cancelled() {
@@ -157,7 +203,7 @@ async fn take_in(
         })
         .await;
         let Some(mut consumer) = consumer else { return };
-        receive(&bus, &mut consumer, lane, &shelves, &stop).await;
+        receive(&bus, &mut consumer, lane, &shelves, &suspects, &stop).await;
         consumer.stop().await;
     }
 }
@@ -167,6 +213,7 @@ async fn receive(
     consumer: &mut Consumer,
     lane: Lane,
     shelves: &Shelves,
+    suspects: &Suspects,
     stop: &CancellationToken,
 ) {
     loop {
@@ -175,29 +222,60 @@ async fn receive(
             delivery = consumer.next() => delivery,
         };
         let Some(delivery) = delivery else { return };
-        match read(&delivery) {
+        let Some(delivery) = suspects.look(bus, delivery).await else {
+            continue;
+        };
+        match read_job(&delivery.body) {
             Ok(job) => {
                 let (shelf, operation) = (&shelves[&job.site], job.operation);
                 shelf.put(lane, operation, clock::instant(), Held { job, delivery });
             }
-            Err(why) => {
+            Err(UnreadableJob {
+                why,
+                named: Some((job, operation, answers)),
+            }) => {
+                info!(job.id = %job, "a job waits for a newer worker: {why}");
+                let result = JobResult {
+                    delivery: answers,
+                    report: Some(Report {
+                        reading: Reading::Later(UPGRADE),
+                        detail: Detail {
+                            server_text: format!("waits for a newer worker: {why}"),
+                            ..Detail::default()
+                        },
+                    }),
+                    ..nothing_done(job, operation)
+                };
+                report(bus, &bus.publisher(), stop, vec![(result, delivery)]).await;
+            }
+            Err(UnreadableJob { why, named: None }) => {
                 error!(
-                    reason = why,
+                    reason = %why,
                     message.id = delivery.message_id,
                     "a job can't be read; it is dead-lettered"
                 );
-                if let Err(cause) = delivery.dead_letter(&bus.publisher(), &why).await {
-                    warn!(error = %cause, "couldn't dead-letter it; it is delivered again");
-                }
+                let cause = match why {
+                    Unreadable::Malformed(_) => DeadCause::Malformed,
+                    Unreadable::Newer { .. } => DeadCause::Newer,
+                };
+                suspects::put_aside(bus, delivery, cause, &why.to_string()).await;
             }
         }
     }
 }
 
-fn read(delivery: &Delivery) -> Result<Job, String> {
-    let job = pb::bus::v1::Job::decode(delivery.body.as_slice())
-        .map_err(|cause| format!("not a Job: {cause}"))?;
-    Job::try_from(job).map_err(|bad| format!("not a Job: {bad}"))
+/// What is said of a job that nothing was done for.
+fn nothing_done(job: JobId, operation: OperationId) -> JobResult {
+    JobResult {
+        job,
+        operation,
+        delivery: 0,
+        report: None,
+        calendar: None,
+        account: String::new(),
+        calls: 0,
+        read_at: clock::now(),
+    }
 }
 
 /// Reports jobs as returned that nobody could take in time: they become ready again, for whoever can.
@@ -220,14 +298,8 @@ async fn give_back(bus: Bus, shelves: Arc<Shelves>, stop: CancellationToken) {
                 .into_iter()
                 .map(|held| {
                     let result = JobResult {
-                        job: held.job.id,
-                        operation: held.job.operation,
                         delivery: held.job.delivery,
-                        report: None,
-                        calendar: None,
-                        account: String::new(),
-                        calls: 0,
-                        read_at: clock::now(),
+                        ..nothing_done(held.job.id, held.job.operation)
                     };
                     (result, held.delivery)
                 });

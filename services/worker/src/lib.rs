@@ -18,6 +18,7 @@ pub mod only;
 pub mod pool;
 pub mod round;
 pub mod shelf;
+pub mod suspects;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

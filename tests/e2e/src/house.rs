@@ -25,8 +25,12 @@ use tonic::transport::Channel;
 
 use crate::Setup;
 
+/// The exchange of RabbitMQ that a house's onboarding listens to, under `mailbox.#`.
+pub const IDENTITY: &str = "identity";
+/// The exchange of RabbitMQ by which a house tells who becomes ready.
+pub const ACCESS: &str = "calgrant.access";
 /// Longest wait for an operation of a test.
-const OPERATION: Duration = Duration::from_secs(120);
+pub(crate) const OPERATION: Duration = Duration::from_secs(120);
 
 /// A service of the set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,6 +41,8 @@ pub enum Service {
     Status,
     /// The pools.
     Worker,
+    /// Events of people who join, move and leave.
+    Onboarding,
 }
 
 /// Everything, running.
@@ -98,7 +104,9 @@ impl House {
         let to_database = Proxy::new(server_of(database.url()), setup.servers_away).await;
         let to_broker = Proxy::new(server_of(vhost.url()), setup.servers_away).await;
         let mut listeners = HashMap::new();
-        for service in [Service::Status, Service::Api, Service::Worker] {
+        let mut services = vec![Service::Status, Service::Api, Service::Worker];
+        services.extend(setup.onboarding.then_some(Service::Onboarding));
+        for service in services {
             listeners.insert(
                 service,
                 listener(SocketAddr::from(([127, 0, 0, 1], 0))).await,
@@ -301,6 +309,8 @@ impl House {
         self.stops.insert(service, (stop.clone(), stopped.clone()));
         let listen = self.ports[&service];
         let only = self.setup.only.clone();
+        let api_url = self.api_url.clone();
+        let access_route = self.setup.onboarding.then(|| ACCESS.to_owned());
         let status_url = format!("http://{}", self.ports[&Service::Status]);
         let amqp_url = self.to_broker.before(self.vhost.url());
         let database_url = self.to_database.before(self.database.url());
@@ -331,8 +341,21 @@ impl House {
                             ..Terms::default()
                         },
                         amqp_url,
+                        access_route,
+                        keep_changes: 10_000,
                     };
                     calgrant_status::run_on(listener, config, stop).await
+                }
+                Service::Onboarding => {
+                    let config = calgrant_onboarding::Config {
+                        listen,
+                        api_url,
+                        status_url,
+                        amqp_url,
+                        route: Some(IDENTITY.to_owned()),
+                        bindings: vec!["mailbox.#".to_owned()],
+                    };
+                    calgrant_onboarding::run_on(listener, config, stop).await
                 }
                 Service::Worker => {
                     let config = calgrant_worker::Config {

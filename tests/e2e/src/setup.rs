@@ -34,6 +34,8 @@ pub struct Setup {
     pub only: Only,
     /// Whether Postgres and RabbitMQ are away at the start.
     pub servers_away: bool,
+    /// Whether onboarding runs, and it is announced who becomes ready.
+    pub onboarding: bool,
 }
 
 impl Default for Setup {
@@ -52,6 +54,7 @@ impl Default for Setup {
             park_first_millis: 500,
             only: Only::default(),
             servers_away: false,
+            onboarding: false,
         }
     }
 }
@@ -63,6 +66,15 @@ impl Setup {
         let mut setup = Self::default();
         setup.school.mailboxes = mailboxes;
         setup
+    }
+
+    /// The same with onboarding.
+    #[must_use]
+    pub fn onboarding(mailboxes: usize) -> Self {
+        Self {
+            onboarding: true,
+            ..Self::mailboxes(mailboxes)
+        }
     }
 
     /// The tenant as it is applied; secrets are files in `folder`. The first grantor signs in by certificate.

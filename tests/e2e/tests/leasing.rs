@@ -95,6 +95,8 @@ impl Statuses {
                 listen,
                 database_url: database.url().to_owned(),
                 database_ca_file: None,
+                access_route: None,
+                keep_changes: 1000,
                 drain: Duration::from_secs(5),
                 terms: Terms::default(),
                 amqp_url: vhost.url().to_owned(),

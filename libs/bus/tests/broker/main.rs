@@ -4,6 +4,7 @@ mod consuming;
 mod dead_letters;
 mod outage;
 mod publishing;
+mod routes;
 mod vhost;
 
 use calgrant_bus::{Bus, Message, Queue};

@@ -313,6 +313,7 @@ fn operation(accepted: u64, added: u64, calls: u64) -> OperationView {
         excluded: 0,
         parked: 0,
         calls,
+        confined_to: Vec::new(),
     }
 }
 

@@ -1,0 +1,222 @@
+//! Listing for a run that is confined to some mailboxes: looked up by name, so that nobody waits for a whole institution to be listed.
+
+use std::{collections::HashSet, time::Duration};
+
+use calgrant_domain::{
+    Address, Confined, DelegationSpec, Listed, Mailbox, MailboxId, Reason, Selector, delays,
+};
+use calgrant_exchange::{Depth, Resolved, Selection};
+
+use super::{Listing, Place, Stopped};
+
+/// What a run is confined to.
+#[derive(Debug, Clone)]
+pub struct Confines {
+    /// The mailboxes.
+    pub confined: Confined,
+    /// How long ago the operation was accepted.
+    pub age: Duration,
+}
+
+/// What was found at one site.
+pub(super) struct AtSite {
+    place: Place,
+    trustee: Address,
+    /// What the directory there said of names that are no mailboxes yet.
+    unknown: Vec<Resolved>,
+}
+
+impl Listing {
+    /// Records those of the mailboxes that are known at a site. Answers what is not.
+    pub(super) async fn select_confined(
+        &mut self,
+        place: Place,
+        spec: &DelegationSpec,
+        trustee: &Address,
+        confines: &Confines,
+    ) -> Result<AtSite, Stopped> {
+        let mut resolved = Vec::new();
+        let size = self.lookup_size(&place).await?;
+        for names in confines.confined.mailboxes.chunks(size) {
+            resolved.extend(self.look_up(&place, names).await?);
+        }
+        let (unknown, known): (Vec<_>, Vec<_>) = resolved
+            .into_iter()
+            .partition(|resolved| not_there_yet(&resolved.listed, confines.confined.awaits));
+        let mut listed: Vec<_> = known.into_iter().map(|resolved| resolved.listed).collect();
+        if !confines.confined.beyond_selector {
+            listed = self.only_selected(&place, spec, listed).await?;
+        }
+        if confines.confined.awaits {
+            listed.iter_mut().for_each(await_licence);
+        }
+        if !listed.is_empty() {
+            self.record_jobs(&place, trustee, listed).await?;
+        }
+        Ok(AtSite {
+            place,
+            trustee: trustee.clone(),
+            unknown,
+        })
+    }
+
+    /// Waits for mailboxes that no site knows, if they are to be waited for and aren't too late; else records them as refused.
+    pub(super) async fn await_unknown(
+        &mut self,
+        sites: Vec<AtSite>,
+        confines: &Confines,
+    ) -> Result<(), Stopped> {
+        let nowhere = |asked: &Address| {
+            let unknown_at =
+                |site: &AtSite| site.unknown.iter().any(|unknown| unknown.asked == *asked);
+            sites.iter().all(unknown_at)
+        };
+        let names = confines.confined.mailboxes.iter();
+        let missing: Vec<_> = names.filter(|name| nowhere(name)).collect();
+        let Some(first) = missing.first() else {
+            return Ok(());
+        };
+        let limit = sites.iter().map(|site| site.place.site.park_limit).max();
+        let soonest = sites.iter().map(|site| site.place.site.park_first).min();
+        if confines.confined.awaits
+            && let Some(wait) = wait(
+                soonest.unwrap_or_default(),
+                limit.unwrap_or_default(),
+                confines.age,
+            )
+        {
+            let more = match missing.len() {
+                1 => String::new(),
+                all => format!(" and {} more", all - 1),
+            };
+            let why = format!("{first}{more}, who has no mailbox yet by the directory");
+            self.prolong_for(wait, Some(&why)).await?;
+            return Err(Stopped::Later);
+        }
+        // Refused once, not once for each site.
+        if let Some(site) = sites.first() {
+            let refused = site
+                .unknown
+                .iter()
+                .filter(|unknown| missing.contains(&&unknown.asked));
+            let refused = refused.map(|unknown| unknown.listed.clone()).collect();
+            self.record_jobs(&site.place, &site.trustee, refused)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Those of these recipients that the selector selects. The directory is read page by page until all are found.
+    async fn only_selected(
+        &mut self,
+        place: &Place,
+        spec: &DelegationSpec,
+        listed: Vec<Listed>,
+    ) -> Result<Vec<Listed>, Stopped> {
+        let selection = match &spec.selector {
+            // What can be looked up is a mailbox of the site.
+            Selector::All => return Ok(listed),
+            Selector::List(list) => return self.only_listed(&list.to_string(), listed).await,
+            Selector::Group(group) => Selection::Group(group.clone()),
+            Selector::OrganizationalUnit(dn) => Selection::OrganizationalUnit {
+                dn: dn.clone(),
+                depth: Depth::Subtree,
+            },
+            Selector::AdministrativeUnit(name) => Selection::AdministrativeUnit(name.clone()),
+        };
+        let mut left: HashSet<MailboxId> = listed.iter().map(|listed| listed.id).collect();
+        let mut from = None;
+        while !left.is_empty() {
+            // An expired page means that it took too long between two: start again.
+            let Some(page) = self.page(place, &selection, from.take()).await? else {
+                continue;
+            };
+            for found in page.listed {
+                left.remove(&found.id);
+            }
+            from = page.next;
+            if from.is_none() {
+                break;
+            }
+        }
+        Ok(listed
+            .into_iter()
+            .filter(|listed| !left.contains(&listed.id))
+            .collect())
+    }
+
+    /// Those of these recipients that an uploaded list names, by whichever of their names.
+    async fn only_listed(
+        &mut self,
+        list: &str,
+        listed: Vec<Listed>,
+    ) -> Result<Vec<Listed>, Stopped> {
+        let mut named = HashSet::new();
+        let mut after_line = 0;
+        loop {
+            let names = self.names(list, after_line).await?;
+            let mine = names.names.into_iter().map(|name| name.address);
+            named.extend(mine.filter(|name| listed.iter().any(|listed| is_called(listed, name))));
+            after_line = names.next_after;
+            if after_line == 0 {
+                break;
+            }
+        }
+        let is_named = |listed: &Listed| named.iter().any(|name| is_called(listed, name));
+        Ok(listed.into_iter().filter(is_named).collect())
+    }
+}
+
+fn is_called(listed: &Listed, name: &str) -> bool {
+    let of_mailbox = |mailbox: &Mailbox| {
+        mailbox.address.as_str() == name
+            || mailbox.aliases.iter().any(|alias| alias.as_str() == name)
+    };
+    listed.name == name || listed.what.as_ref().is_ok_and(of_mailbox)
+}
+
+/// Whether the directory knows nobody of this name; or, if that is waited for, nobody who was given a mailbox.
+fn not_there_yet(listed: &Listed, awaits: bool) -> bool {
+    match listed.what {
+        Err(Reason::NotFound) => true,
+        Err(Reason::Unlicensed) => awaits,
+        _ => false,
+    }
+}
+
+/// Somebody who just joined may get the licence later: the mailbox is waited for either way.
+fn await_licence(listed: &mut Listed) {
+    if let Ok(mailbox) = &mut listed.what
+        && mailbox.licensed == Some(false)
+    {
+        mailbox.licensed = None;
+    }
+}
+
+/// How long to wait before looking again: as long as it took so far, up to an hour; `None` when it is too late.
+fn wait(first: Duration, limit: Duration, age: Duration) -> Option<Duration> {
+    let left = limit.checked_sub(age).filter(|left| !left.is_zero())?;
+    Some(age.max(first).min(delays::PARK_CAP).min(left))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_an_hour_and_end_at_the_limit() {
+        let (first, limit) = (Duration::from_secs(60), Duration::from_secs(86_400));
+        let wait = |age| wait(first, limit, Duration::from_secs(age)).map(|wait| wait.as_secs());
+        for (age, want) in [
+            (0, Some(60)),
+            (61, Some(61)),
+            (1000, Some(1000)),
+            (10_000, Some(3600)),
+            (86_390, Some(10)),
+            (86_400, None),
+            (90_000, None),
+        ] {
+            assert_eq!(wait(age), want, "{age}");
+        }
+    }
+}
