@@ -15,6 +15,9 @@ use tonic::{Code, Status, transport::Channel};
 
 use crate::set::Set;
 
+/// Between two tries of a client.
+const AGAIN: Duration = Duration::from_millis(20);
+
 /// UNAVAILABLE, and a connection that broke: what other clients than tonic call so too.
 fn is_away(status: &Status) -> bool {
     status.code() == Code::Unavailable || std::error::Error::source(status).is_some()
@@ -28,6 +31,7 @@ fn client(api: &str) -> ProvisioningServiceClient<Channel> {
 /// Asks without pause until told to stop. Answers how often that was answered.
 async fn ask(api: String, id: String, stop: CancellationToken) -> u64 {
     let (mut client, mut answered) = (client(&api), 0);
+    let mut again = tokio::time::interval(AGAIN);
     while !stop.is_cancelled() {
         match client
             .get_operation(GetOperationRequest { id: id.clone() })
@@ -36,7 +40,7 @@ async fn ask(api: String, id: String, stop: CancellationToken) -> u64 {
             Ok(_) => answered += 1,
             Err(status) => {
                 assert!(is_away(&status), "{status:?}");
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                again.tick().await;
             }
         }
     }
@@ -46,6 +50,7 @@ async fn ask(api: String, id: String, stop: CancellationToken) -> u64 {
 /// Watches to the end, resuming where it was when a server went away. Answers the numbers it saw.
 async fn watch(api: String, id: String) -> Vec<u64> {
     let (mut client, mut seen) = (client(&api), vec![0]);
+    let mut again = tokio::time::interval(AGAIN);
     loop {
         let after_sequence = *seen.last().unwrap();
         let request = WatchOperationRequest {
@@ -56,7 +61,7 @@ async fn watch(api: String, id: String) -> Vec<u64> {
             Ok(changes) => changes.into_inner(),
             Err(status) => {
                 assert!(is_away(&status), "{status:?}");
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                again.tick().await;
                 continue;
             }
         };
