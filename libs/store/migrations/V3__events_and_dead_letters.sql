@@ -9,6 +9,8 @@ ALTER TABLE operation ADD COLUMN confined_to text[] NOT NULL DEFAULT '{}';
 ALTER TABLE operation ADD COLUMN beyond_selector boolean NOT NULL DEFAULT false;
 ALTER TABLE operation ADD COLUMN awaits boolean NOT NULL DEFAULT false;
 
+CREATE INDEX mailbox_name_of ON mailbox_name (tenant, mailbox);
+
 CREATE TABLE event_inbox (
     source text NOT NULL,
     id text NOT NULL,

@@ -88,7 +88,14 @@ impl Store {
         let (address, mailbox) = names(&transaction, event).await?;
         let mut subjects: Vec<String> = address.iter().cloned().collect();
         subjects.extend(mailbox.map(|id| id.to_string()));
+        // An earlier event may have named it by another name, before it was known that they are of one mailbox.
+        let sql = "SELECT name FROM mailbox_name WHERE tenant = $1 AND mailbox = $2";
+        let key = mailbox.map(|id| id.as_uuid());
+        for row in rows(&transaction, sql, &[&tenant, &key]).await? {
+            subjects.push(row.try_get("name")?);
+        }
         subjects.sort();
+        subjects.dedup();
         let standing = standing(&transaction, tenant, &subjects).await?;
         let known = known(&transaction, &event.moment).await?;
         let latest: Vec<_> = standing

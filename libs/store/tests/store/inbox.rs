@@ -149,6 +149,14 @@ async fn names_of_one_mailbox_are_one_mailbox() {
     let mut by_alias = event("2", EventKind::Joined, 1, 5);
     by_alias.address = Some("p1@alias.example.org".parse().unwrap());
     assert_eq!(world.verdict(&by_alias, 101).await, EventVerdict::Older);
+    // By an address that was not known to be of the same mailbox then.
+    let unknown = event("5", EventKind::Moved, 7, 10);
+    assert_eq!(world.verdict(&unknown, 101).await, EventVerdict::Act);
+    world.finish_event(&unknown, &[]).await;
+    world.bulk(20, 7..8).await;
+    let mut by_alias = event("6", EventKind::Joined, 7, 5);
+    by_alias.address = Some("p7@alias.example.org".parse().unwrap());
+    assert_eq!(world.verdict(&by_alias, 102).await, EventVerdict::Older);
     let mut by_key = event("3", EventKind::Joined, 1, 20);
     (by_key.address, by_key.mailbox) = (None, Some(sample::mailbox_id(1)));
     let decided = world.accept_event(&by_key, 102).await;
