@@ -139,7 +139,7 @@ pub fn may_begin(asks: &Beginner, last: Option<&LastBegun>) -> Result<(), BeginR
             Err(BeginRefusal::Superseded)
         }
         Some(last) if !last.settled => Err(BeginRefusal::Unsettled),
-        Some(last) if asks.takes_back && last.settled_late => Err(BeginRefusal::Unsettled),
+        Some(last) if last.settled_late => Err(BeginRefusal::Unsettled),
         // Undone once already, or for the first time.
         Some(last) if asks.undoes.is_some() => {
             let expected = asks.undoes == last.changed_by || asks.undoes == last.undoes;

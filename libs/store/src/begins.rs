@@ -203,7 +203,14 @@ fn decide(
         };
         let beginner = asks.beginner;
         let before_it = last.get(&asks.key);
-        let stands = before_it.map(|last| last.as_seen_by(asks.delegation, asks.published_at));
+        let stands = before_it.map(|last| {
+            last.as_seen_by(
+                asks.delegation,
+                asks.published_at,
+                begins[at].before,
+                beginner.takes_back,
+            )
+        });
         let ours = before_it.and_then(|last| last.ours);
         let may = may_begin(&beginner, stands.as_ref())
             .and_then(|()| may_take(asks, ours, wanting, &mut decided));

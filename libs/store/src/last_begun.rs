@@ -37,14 +37,22 @@ pub(crate) struct Ours {
 }
 
 impl Last {
-    /// As a job sees it that was handed out at this time for this delegation.
+    /// As a job sees it that was handed out at this time for this delegation, and has read `before` since. `takes_back`: it takes
+    /// away or puts back.
     pub(crate) fn as_seen_by(
         &self,
         delegation: Uuid,
         published_at: Option<OffsetDateTime>,
+        before: Observed,
+        takes_back: bool,
     ) -> LastBegun {
+        // Who gives a right and has read just what the last one is known to have left hasn't missed it.
+        let left = self
+            .ours
+            .filter(|ours| ours.by == Some(self.stands.job.as_uuid()));
+        let missed = takes_back || left.is_none_or(|ours| !ours.entry.same_as(before));
         let late = match (self.ended_at, published_at) {
-            (Some(ended), Some(published)) => ended >= published,
+            (Some(ended), Some(published)) => ended >= published && missed,
             _ => false,
         };
         let another = |took_for: Uuid| !took_for.is_nil() && took_for != delegation;

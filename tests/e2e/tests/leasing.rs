@@ -26,11 +26,11 @@ use calgrant_testkit::{Database, Vhost, eventually_within};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// What one account may do: few slots for many replicas, and a short window.
-const SLOTS: u32 = 5;
+/// What one account may do: hardly more slots than replicas, and a short window.
+const SLOTS: u32 = 8;
 const WINDOW: (u32, Duration) = (100, Duration::from_secs(1));
 /// What all accounts of the site may do together: less than the sum.
-const SITE_SLOTS: u32 = 7;
+const SITE_SLOTS: u32 = 10;
 /// A call takes so long.
 const CALL: Duration = Duration::from_millis(10);
 /// Calls in all: several windows of both accounts.
@@ -202,7 +202,10 @@ async fn two_status_replicas_never_grant_more_than_the_budgets() {
     eventually_within(
         Duration::from_secs(90),
         "enough calls were made",
-        async || judge.calls().len() >= CALLS,
+        async || {
+            let calls = judge.calls();
+            calls.len() >= CALLS && (0..STATUSES).all(|status| served(&calls, status))
+        },
     )
     .await;
     statuses.stop.cancel();
@@ -229,14 +232,14 @@ async fn two_status_replicas_never_grant_more_than_the_budgets() {
     }
     let most = judge.site.most.load(Ordering::SeqCst);
     assert!(most <= SITE_SLOTS, "the site: {most} calls at once");
-    // Both status replicas granted, or nothing was raced for.
-    for status in 0..STATUSES {
-        let served = calls
-            .iter()
-            .any(|(_, replica, _)| replica % STATUSES == status);
-        assert!(served, "no call under a lease of status replica {status}");
-    }
     for budgets in budgets {
         assert_eq!(budgets.breaches().clock, 0);
     }
+}
+
+/// Whether there was a call under a lease of that status replica: else nothing is raced for.
+fn served(calls: &[(usize, usize, Instant)], status: usize) -> bool {
+    calls
+        .iter()
+        .any(|(_, replica, _)| replica % STATUSES == status)
 }

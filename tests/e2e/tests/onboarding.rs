@@ -310,8 +310,11 @@ async fn events_in_binary_mode_by_the_queue_itself() {
             headers: headers.to_vec(),
         };
         let (publisher, events) = (identity.bus.publisher(), Queue::events());
-        let sent = publisher.publish_whole(&events, &whole, &[]);
-        sent.await.unwrap();
+        // The queue is there as soon as onboarding is.
+        eventually_within(LONG, "the queue takes it", async || {
+            publisher.publish_whole(&events, &whole, &[]).await.is_ok()
+        })
+        .await;
     }
     for operation in house.brought_about(2).await {
         let ended = house.ended(&operation.id).await;

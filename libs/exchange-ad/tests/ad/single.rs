@@ -157,5 +157,10 @@ async fn who_can_hold_rights() {
 
 fn domain(part: &Part) -> String {
     let address = part.address("x");
-    address.as_str().rsplit_once('@').expect("an address").1.to_owned()
+    address
+        .as_str()
+        .rsplit_once('@')
+        .expect("an address")
+        .1
+        .to_owned()
 }
