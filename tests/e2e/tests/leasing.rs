@@ -1,5 +1,10 @@
 //! Budgets shared by many replicas: several status replicas grant from the same rows, all at the same time.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "what is prepared for a test succeeds or ends it"
+)]
+
 use std::{
     net::SocketAddr,
     sync::{

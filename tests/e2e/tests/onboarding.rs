@@ -1,5 +1,10 @@
 //! People join, move and leave: from the event to the right, and to whoever waits for it.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "what is prepared for a test succeeds or ends it"
+)]
+
 use std::time::Duration;
 
 use calgrant_bus::{Delivery, Queue, Whole};

@@ -229,7 +229,7 @@ async fn only_the_last_change_is_undone_and_to_what_was_before_it() {
         ..sample::operation("uni", Lane::Bulk, at(1))
     };
     listed_operation(&world.store, &later, 0..1).await;
-    let job = world.claim_all().await.remove(0);
+    let job = world.claim_all_at(50).await.remove(0);
     world.begin(job.id, rights("Contributor")).await.unwrap();
     world.apply(&[result(&job, Reading::Wrote(author()))]).await;
     let undo = NewBack {
