@@ -43,10 +43,12 @@ fn settings(tenant: &TenantSpec) -> BTreeMap<String, String> {
         set("write_path", site.write_path.to_string());
         set("park_first", format!("{:?}", site.park_first));
         set("park_limit", format!("{:?}", site.park_limit));
-        let shared = &site.shared;
-        let most = shared.in_flight.map(|most| most.to_string());
-        set("max_in_flight", most.unwrap_or_default());
-        set("windows", format!("{:?}", shared.windows));
+        if let Some(most) = site.shared.in_flight {
+            set("max_in_flight", most.to_string());
+        }
+        if !site.shared.windows.is_empty() {
+            set("windows", format!("{:?}", site.shared.windows));
+        }
         for account in &site.accounts {
             let mut set = |key: &str, value: String| {
                 out.insert(format!("{path}: account {}: {key}", account.name), value)
@@ -57,7 +59,9 @@ fn settings(tenant: &TenantSpec) -> BTreeMap<String, String> {
             set("credential", format!("{:?}", account.credential));
             set("max_in_flight", account.limits.in_flight.to_string());
             set("windows", format!("{:?}", account.limits.windows));
-            set("server_time", format!("{:?}", account.limits.server_time));
+            if let Some(time) = account.limits.server_time {
+                set("server_time", format!("{time:?}"));
+            }
             set("workers", account.workers.to_string());
         }
     }
