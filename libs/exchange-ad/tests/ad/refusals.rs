@@ -201,6 +201,8 @@ async fn each_refusal_of_an_account_is_told_from_the_others_and_stops_it() {
         "passwords": states.iter().map(|name| (dn(name), PASSWORD)).collect::<std::collections::BTreeMap<_, _>>(),
         "change": {
             dn("good"): {"userAccountControl": "512"},
+            // Giving it a password has enabled it.
+            dn("disabled"): {"userAccountControl": "514"},
             dn("expired"): {"userAccountControl": "512", "accountExpires": "116444736000000000"},
             dn("mustchange"): {"userAccountControl": "512"},
             dn("locked"): {"userAccountControl": "512"},
