@@ -217,10 +217,6 @@ async fn each_refusal_of_an_account_is_told_from_the_others_and_stops_it() {
     for (name, password, code, word) in [
         ("good", "wrong", "wrong_name_or_password", "data 52e"),
         ("nobody", PASSWORD, "wrong_name_or_password", "correct"),
-        ("disabled", PASSWORD, "account_disabled", "data 533"),
-        ("expired", PASSWORD, "account_expired", "data 701"),
-        ("mustchange", PASSWORD, "password_must_change", "data 773"),
-        ("locked", PASSWORD, "account_locked", "data 775"),
     ] {
         let directory = account(&part, name, password, clock::now);
         for _ in 0..2 {
