@@ -1,7 +1,7 @@
 //! What an answer means: the servers' error catalogue, classed in one place. Pure.
 
 use calgrant_domain::{Detail, Reason};
-use calgrant_exchange::{CallError, Meaning, Scope};
+use calgrant_exchange::{CallError, Meaning, Scope, one_line};
 use serde_json::Value;
 
 use crate::{
@@ -154,7 +154,7 @@ pub(crate) fn classify(reply: &Reply, asked: Asked) -> Result<Value, CallError> 
         meaning,
         detail: Detail {
             server_code,
-            server_text: shortened(text),
+            server_text: one_line(text),
             request_id,
         },
         unanswered: false,
@@ -249,20 +249,6 @@ pub(crate) fn is_no_batch(reply: &Reply) -> bool {
         && parsed(&reply.body)
             .and_then(|body| fault(&body))
             .is_none_or(|fault| row(&fault.code).is_none())
-}
-
-/// At most 300 characters, on one line.
-pub(crate) fn shortened(text: &str) -> String {
-    const SHOWN: usize = 300;
-    let line: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    let line = line.trim();
-    if line.chars().count() <= SHOWN {
-        return line.to_owned();
-    }
-    line.chars().take(SHOWN - 1).chain(['…']).collect()
 }
 
 /// The objects of an answer: `value`, or a single object that came un-wrapped.

@@ -5,7 +5,7 @@ use std::{
     time::Duration as StdDuration,
 };
 
-use calgrant_exchange::{CallError, Meaning};
+use calgrant_exchange::{CallError, Meaning, one_line};
 use secrecy::{ExposeSecret, SecretString};
 use time::Duration;
 use uuid::Uuid;
@@ -214,7 +214,7 @@ fn read(reply: &Reply) -> Result<(SecretString, Duration), CallError> {
             let mut error = CallError::new(
                 Meaning::PauseAccount,
                 code,
-                classify::shortened(&format!("{}: {}", refused.error, refused.error_description)),
+                one_line(&format!("{}: {}", refused.error, refused.error_description)),
             );
             error.detail.request_id = refused.trace_id;
             Err(error)

@@ -74,3 +74,18 @@ impl CallError {
         }
     }
 }
+
+/// A server's text as it is kept and shown: at most 300 characters, on one line.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    const SHOWN: usize = 300;
+    let line: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    let line = line.trim();
+    if line.chars().count() <= SHOWN {
+        return line.to_owned();
+    }
+    line.chars().take(SHOWN - 1).chain(['…']).collect()
+}

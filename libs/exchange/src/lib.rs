@@ -16,4 +16,4 @@ pub use directory::{
     Depth, Directory, ListingError, LookedUp, Page, PrincipalKind, Resolved, Selection,
     TrusteeFound,
 };
-pub use error::{CallError, Meaning, Scope};
+pub use error::{CallError, Meaning, Scope, one_line};

@@ -17,7 +17,7 @@ use std::{
 };
 
 use calgrant_domain::{Address, Calendar, WritePath};
-use calgrant_exchange::{Answer, Ask, CalendarCall, Calendars, CallError, Performed};
+use calgrant_exchange::{Answer, Ask, CallError, Performed, conformance::asking};
 use calgrant_exchange_online::{Account, Endpoints, OnlineCalendars, OnlineDirectory, Secret};
 use calgrant_runtime::clock;
 use calgrant_simulator::{Config, DEMO_CERTIFICATE_PEM, DEMO_KEY_PEM, Running, Scenario, start};
@@ -148,22 +148,15 @@ impl Rig {
     }
 
     pub(crate) async fn perform(&self, asks: &[(&Address, Ask)]) -> Performed {
-        let calls = asks.iter().map(|(mailbox, ask)| CalendarCall {
-            mailbox: (*mailbox).clone(),
-            ask: ask.clone(),
-        });
-        self.calendars.perform(calls.collect()).await
+        asking::perform(&self.calendars, asks).await
     }
 
     pub(crate) async fn one(&self, mailbox: &Address, ask: Ask) -> Result<Answer, CallError> {
-        self.perform(&[(mailbox, ask)]).await.answers.remove(0)
+        asking::one(&self.calendars, mailbox, ask).await.1
     }
 
     pub(crate) async fn calendar(&self, mailbox: &Address) -> Calendar {
-        match self.one(mailbox, Ask::FindCalendar).await {
-            Ok(Answer::Calendar(calendar)) => calendar,
-            other => panic!("{other:?}"),
-        }
+        asking::calendar(&self.calendars, mailbox).await
     }
 }
 

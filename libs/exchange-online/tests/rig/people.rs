@@ -1,6 +1,7 @@
 //! Who is in the simulated organisation, and what a listing must say of them.
 
 use calgrant_domain::{Address, Rights};
+use calgrant_exchange::conformance::{self, ROLES};
 use calgrant_simulator::{
     AppSpec, CalendarSpec, DEMO_CERTIFICATE_PEM, GroupKind, GroupSpec, Kind, TenantSpec, UnitSpec,
     UserSpec,
@@ -20,21 +21,6 @@ pub(crate) const ADA: &str = "ada@uni.example";
 /// More than fit on one page.
 const CROWD: usize = 1_050;
 const FREE: usize = 40;
-
-const HELD: &[&str] = &[
-    "AvailabilityOnly",
-    "LimitedDetails",
-    "Contributor",
-    "Reviewer",
-    "NonEditingAuthor",
-    "Author",
-    "PublishingAuthor",
-    "Editor",
-    "PublishingEditor",
-    "Owner",
-    "ReadItems,CreateItems,FolderVisible",
-    "ReadItems,EditOwnedItems,EditAllItems,FolderVisible",
-];
 
 pub(crate) struct People {
     users: Vec<UserSpec>,
@@ -105,7 +91,7 @@ impl People {
             ],
             ..user(&format!("free{at:02}@uni.example"))
         }));
-        users.extend(HELD.iter().enumerate().map(|(at, held)| UserSpec {
+        users.extend(ROLES.iter().enumerate().map(|(at, held)| UserSpec {
             calendars: vec![calendar(
                 "Lịch",
                 &[("twin@uni.example", "Owner", ""), (TRUSTEE, held, "")],
@@ -128,10 +114,8 @@ impl People {
     }
 
     pub(crate) fn holding(&self, rights: Rights) -> Address {
-        let at = HELD
-            .iter()
-            .position(|held| held.parse::<Rights>().is_ok_and(|held| held == rights));
-        address(&format!("holds{:02}@uni.example", at.expect("prepared")))
+        let at = conformance::place_of(rights);
+        address(&format!("holds{at:02}@uni.example"))
     }
 
     /// Users whom Graph shows as people with a mailbox, or a licence that may bring one.

@@ -7,14 +7,16 @@ use std::sync::{
 
 use async_trait::async_trait;
 use calgrant_domain::{Address, Calendar, Change, Observed, PermissionList, Reason};
-use calgrant_exchange::{Answer, Ask, CalendarCall, Calendars, CallError, Meaning, Performed};
+use calgrant_exchange::{
+    Answer, Ask, CalendarCall, Calendars, CallError, Meaning, Performed, one_line,
+};
 use futures::future::join_all;
 use uuid::Uuid;
 
 use super::{
     affinity::Affinity,
     catalogue::{Class, class},
-    classify::{Asked, classify, one_line},
+    classify::{Asked, classify},
     request::{self, Shape},
     response::{self, Fault, Folder, Operation},
     written::Written,

@@ -1,7 +1,7 @@
 //! What a fault means for what was asked. Pure.
 
 use calgrant_domain::Reason;
-use calgrant_exchange::{CallError, Meaning, Scope};
+use calgrant_exchange::{CallError, Meaning, Scope, one_line};
 
 use super::{
     catalogue::{Class, class},
@@ -50,20 +50,6 @@ pub(crate) fn classify(fault: &Fault, asked: Asked, acting: bool, request_id: &s
     let mut error = CallError::new(meaning, code, one_line(&fault.text));
     error.detail.request_id = request_id.to_owned();
     error
-}
-
-/// At most 300 characters, on one line.
-pub(crate) fn one_line(text: &str) -> String {
-    const SHOWN: usize = 300;
-    let mut line: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(SHOWN)
-        .collect();
-    if text.chars().nth(SHOWN).is_some() {
-        line.push('…');
-    }
-    line.trim().to_owned()
 }
 
 #[cfg(test)]

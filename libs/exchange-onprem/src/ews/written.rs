@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use calgrant_domain::{Address, PermissionList, Reason};
-use calgrant_exchange::{CallError, Meaning};
+use calgrant_exchange::{CallError, Meaning, one_line};
 use time::{Duration, OffsetDateTime};
 
 /// Lists that are remembered: those of mailboxes under work, and not many more.
@@ -75,7 +75,7 @@ impl Written {
         Err(CallError::new(
             Meaning::GiveUp(Reason::ChangedByOthers),
             "others_entries_changed",
-            super::classify::one_line(&format!(
+            one_line(&format!(
                 "after the list was written, {} of its other entries are gone or changed: {}",
                 lost.len(),
                 lost.join("; ")

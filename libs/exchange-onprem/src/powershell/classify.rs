@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use calgrant_domain::Reason;
-use calgrant_exchange::{CallError, Meaning, Scope};
+use calgrant_exchange::{CallError, Meaning, Scope, one_line};
 
 use super::{Nonsense, pipeline::ErrorRecord, wsman::Fault};
 use crate::transport::http::bounded;
@@ -159,20 +159,6 @@ fn by_text(text: &str) -> Option<Meaning> {
         return Some(Meaning::PauseAccount);
     }
     None
-}
-
-/// At most 300 characters, on one line.
-pub(super) fn one_line(text: &str) -> String {
-    const SHOWN: usize = 300;
-    let mut line: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(SHOWN)
-        .collect();
-    if text.chars().nth(SHOWN).is_some() {
-        line.push('…');
-    }
-    line.trim().to_owned()
 }
 
 #[cfg(test)]

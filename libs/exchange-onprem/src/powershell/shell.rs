@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use calgrant_exchange::{CallError, Meaning};
+use calgrant_exchange::{CallError, Meaning, one_line};
 use time::OffsetDateTime;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -279,7 +279,7 @@ impl Shell {
 fn unexpected(reply: &Reply) -> CallError {
     let text = reply.header("x-ms-diagnostics");
     let status = format!("HTTP {}", reply.status);
-    CallError::new(by_status(reply), status, classify::one_line(&text))
+    CallError::new(by_status(reply), status, one_line(&text))
 }
 
 fn messages(joiner: &mut Joiner, bytes: &[u8]) -> Result<Vec<Message>, CallError> {

@@ -152,15 +152,9 @@ impl Http {
                 if let Some(tokens) = &self.tokens {
                     tokens.forget().await;
                 }
-                let offered: Vec<_> = reply
-                    .headers
-                    .get_all("www-authenticate")
-                    .iter()
-                    .filter_map(|value| value.to_str().ok()?.split([' ', ',']).next())
-                    .collect();
                 return Err(self.gate.refused(format!(
                     "the credential was refused; the server offers {}",
-                    offered.join(", ")
+                    offered(&reply).join(", ")
                 )));
             }
             200..=299 | 500 => self.gate.accepted(),
@@ -244,15 +238,10 @@ impl Http {
             .filter_map(|value| value.to_str().ok()?.strip_prefix("NTLM "))
             .find_map(|text| Challenge::parse(&STANDARD.decode(text.trim()).ok()?));
         let Some(challenge) = challenge else {
-            let offered: Vec<_> = reply
-                .headers
-                .get_all("www-authenticate")
-                .iter()
-                .filter_map(|value| value.to_str().ok()?.split([' ', ',']).next())
-                .collect();
             let text = format!(
                 "no NTLM challenge came, but HTTP {} that offers {:?}",
-                reply.status, offered
+                reply.status,
+                offered(&reply)
             );
             let meaning = if reply.status == 401 {
                 Meaning::PauseAccount
@@ -415,6 +404,14 @@ pub(crate) fn by_status(reply: &Reply) -> Meaning {
 }
 
 /// `Retry-After` in seconds; within bounds.
+/// The ways to sign in that a server offers.
+fn offered(reply: &Reply) -> Vec<&str> {
+    let headers = reply.headers.get_all("www-authenticate").iter();
+    headers
+        .filter_map(|value| value.to_str().ok()?.split([' ', ',']).next())
+        .collect()
+}
+
 fn retry_after(raw: &str) -> Option<Duration> {
     let seconds: u64 = raw.trim().parse().ok()?;
     Some(bounded(Duration::from_secs(seconds)))

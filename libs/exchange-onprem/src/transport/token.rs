@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use calgrant_exchange::{CallError, Meaning};
+use calgrant_exchange::{CallError, Meaning, one_line};
 use hyper::Uri;
 use rustls::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
@@ -98,11 +98,7 @@ impl TokenSource {
             code => code.chars().take(80).collect(),
         };
         let why = text("error_description").lines().next().unwrap_or_default();
-        Err(CallError::new(
-            meaning,
-            code,
-            why.chars().take(300).collect::<String>(),
-        ))
+        Err(CallError::new(meaning, code, one_line(why)))
     }
 }
 

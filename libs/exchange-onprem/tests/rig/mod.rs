@@ -15,8 +15,8 @@ use std::{
 use async_trait::async_trait;
 use calgrant_domain::{Address, Calendar, Observed, Rights};
 use calgrant_exchange::{
-    Answer, Ask, CalendarCall, Calendars, CallError, Directory, Performed, Selection,
-    conformance::{Expected, Names, State, World},
+    Answer, Ask, Calendars, CallError, Directory, Performed, Selection,
+    conformance::{self, Expected, Names, ROLES, State, World, asking},
 };
 use calgrant_exchange_onprem::{Server, SignIn};
 use calgrant_simulator::{Config, Running, Scenario, start};
@@ -32,21 +32,6 @@ const CMDLETS: &[&str] = &[
     "Set-MailboxFolderPermission",
     "Remove-MailboxFolderPermission",
 ];
-const HELD: &[&str] = &[
-    "AvailabilityOnly",
-    "LimitedDetails",
-    "Contributor",
-    "Reviewer",
-    "NonEditingAuthor",
-    "Author",
-    "PublishingAuthor",
-    "Editor",
-    "PublishingEditor",
-    "Owner",
-    "ReadItems,CreateItems,FolderVisible",
-    "ReadItems,EditOwnedItems,EditAllItems,FolderVisible",
-];
-
 pub(crate) fn address(raw: &str) -> Address {
     raw.parse().unwrap()
 }
@@ -166,7 +151,7 @@ upn = "cloud@uni.example"
         ];
         text += &user(&format!("free{at:02}@uni.example"), &calendars.concat());
     }
-    for (at, held) in HELD.iter().enumerate() {
+    for (at, held) in ROLES.iter().enumerate() {
         let entries = [("twin@uni.example", "Owner", ""), (TRUSTEE, *held, "")];
         text += &user(
             &format!("holds{at:02}@uni.example"),
@@ -265,22 +250,15 @@ impl Rig {
     }
 
     pub(crate) async fn perform(&self, asks: &[(&Address, Ask)]) -> Performed {
-        let calls = asks.iter().map(|(mailbox, ask)| CalendarCall {
-            mailbox: (*mailbox).clone(),
-            ask: ask.clone(),
-        });
-        self.calendars.perform(calls.collect()).await
+        asking::perform(&*self.calendars, asks).await
     }
 
     pub(crate) async fn one(&self, mailbox: &Address, ask: Ask) -> Result<Answer, CallError> {
-        self.perform(&[(mailbox, ask)]).await.answers.remove(0)
+        asking::one(&*self.calendars, mailbox, ask).await.1
     }
 
     pub(crate) async fn calendar(&self, mailbox: &Address) -> Calendar {
-        match self.one(mailbox, Ask::FindCalendar).await {
-            Ok(Answer::Calendar(calendar)) => calendar,
-            other => panic!("{other:?}"),
-        }
+        asking::calendar(&*self.calendars, mailbox).await
     }
 
     /// The true list of a mailbox's calendar.
@@ -304,8 +282,7 @@ impl World for Rig {
         match state {
             State::Free => self.free(),
             State::Holds(rights) => {
-                let is = |held: &&str| held.parse::<Rights>().is_ok_and(|held| held == rights);
-                let at = HELD.iter().position(is).expect("prepared");
+                let at = conformance::place_of(rights);
                 address(&format!("holds{at:02}@uni.example"))
             }
             State::Delegate => address("delegate@uni.example"),

@@ -2,7 +2,7 @@
 
 use calgrant_domain::{AccessRole, Address, Calendar, Observed, Reason};
 
-use super::{State, World, good, roles};
+use super::{State, World, asking, good, roles};
 use crate::{Answer, Ask, CalendarCall, CallError, Meaning, Performed};
 
 /// All of them.
@@ -264,10 +264,8 @@ pub async fn a_mailbox_costs_no_more_than_it_must(world: &dyn World) {
 }
 
 async fn find(world: &dyn World, mailbox: &Address) -> Calendar {
-    match good(one(world, mailbox, Ask::FindCalendar).await.1) {
-        Answer::Calendar(calendar) => calendar,
-        other => panic!("{other:?}"),
-    }
+    good(world.calendars().sign_in().await);
+    asking::calendar(world.calendars(), mailbox).await
 }
 
 async fn read(world: &dyn World, mailbox: &Address, calendar: &Calendar) -> Observed {
@@ -287,17 +285,7 @@ async fn one(
     ask: Ask,
 ) -> (Performed, Result<Answer, CallError>) {
     good(world.calendars().sign_in().await);
-    let call = CalendarCall {
-        mailbox: mailbox.clone(),
-        ask,
-    };
-    let mut performed = world.calendars().perform(vec![call]).await;
-    let answer = performed.answers.pop();
-    assert!(performed.answers.is_empty(), "one call, one answer");
-    match answer {
-        Some(answer) => (performed, answer),
-        None => panic!("no answer"),
-    }
+    asking::one(world.calendars(), mailbox, ask).await
 }
 
 fn meaning(answer: Result<Answer, CallError>) -> Meaning {

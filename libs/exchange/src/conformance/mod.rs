@@ -3,6 +3,7 @@
 //! An adapter's tests set a server up, describe it as a [`World`] and call [`calendars::all`] and
 //! [`directory::all`]. A check that fails panics and says what was seen.
 
+pub mod asking;
 pub mod calendars;
 pub mod directory;
 
@@ -94,25 +95,37 @@ pub trait World: Send + Sync {
     async fn foreign_changes(&self) -> u64;
 }
 
-/// Every role Exchange names, `None` apart, and two sets of rights it has no name for.
+/// Every role Exchange names, `None` apart, and two sets of rights it has no name for: as they are written.
+pub const ROLES: &[&str] = &[
+    "AvailabilityOnly",
+    "LimitedDetails",
+    "Contributor",
+    "Reviewer",
+    "NonEditingAuthor",
+    "Author",
+    "PublishingAuthor",
+    "Editor",
+    "PublishingEditor",
+    "Owner",
+    "ReadItems,CreateItems,FolderVisible",
+    "ReadItems,EditOwnedItems,EditAllItems,FolderVisible",
+];
+
+/// The place of these rights in [`ROLES`].
+///
+/// # Panics
+/// They aren't there.
+#[must_use]
+pub fn place_of(rights: Rights) -> usize {
+    let is = |role: &&str| role.parse::<Rights>().is_ok_and(|held| held == rights);
+    match ROLES.iter().position(is) {
+        Some(place) => place,
+        None => panic!("{rights} isn't prepared"),
+    }
+}
+
 fn roles() -> Vec<AccessRole> {
-    [
-        "AvailabilityOnly",
-        "LimitedDetails",
-        "Contributor",
-        "Reviewer",
-        "NonEditingAuthor",
-        "Author",
-        "PublishingAuthor",
-        "Editor",
-        "PublishingEditor",
-        "Owner",
-        "ReadItems,CreateItems,FolderVisible",
-        "ReadItems,EditOwnedItems,EditAllItems,FolderVisible",
-    ]
-    .iter()
-    .map(|name| good(name.parse()))
-    .collect()
+    ROLES.iter().map(|name| good(name.parse())).collect()
 }
 
 /// The value; anything else fails the check.

@@ -11,6 +11,11 @@ const fn shape(attributes: &'static [Attribute], content: Content) -> Shape {
     }
 }
 
+/// Elements in this order, without attributes.
+const fn sequence(parts: &'static [Part]) -> Shape {
+    shape(&[], Content::Sequence(parts))
+}
+
 const fn text(value: Value) -> Shape {
     shape(&[], Content::Text(value))
 }
@@ -148,16 +153,13 @@ static MAILBOX_TYPE: Shape = text(Value::OneOf(&[
     "PublicFolder",
     "GroupMailbox",
 ]));
-static MAILBOX: Shape = shape(
-    &[],
-    Content::Sequence(&[
-        maybe(&[t("Name", &TEXT)]),
-        maybe(&[t("EmailAddress", &TEXT)]),
-        maybe(&[t("RoutingType", &TEXT)]),
-        maybe(&[t("MailboxType", &MAILBOX_TYPE)]),
-        maybe(&[t("ItemId", &ID)]),
-    ]),
-);
+static MAILBOX: Shape = sequence(&[
+    maybe(&[t("Name", &TEXT)]),
+    maybe(&[t("EmailAddress", &TEXT)]),
+    maybe(&[t("RoutingType", &TEXT)]),
+    maybe(&[t("MailboxType", &MAILBOX_TYPE)]),
+    maybe(&[t("ItemId", &ID)]),
+]);
 static ID: Shape = shape(
     &[
         required("Id", Value::Any),
@@ -176,7 +178,7 @@ const FOLDER_ID: &[Named] = &[
     t("FolderId", &ID),
     t("DistinguishedFolderId", &DISTINGUISHED_ID),
 ];
-static FOLDER_IDS: Shape = shape(&[], Content::Sequence(&[some(FOLDER_ID)]));
+static FOLDER_IDS: Shape = sequence(&[some(FOLDER_ID)]);
 
 static FIELD: Shape = shape(&[required("FieldURI", Value::FieldUri)], Content::Empty);
 static INDEXED_FIELD: Shape = shape(
@@ -202,52 +204,40 @@ const PATH: &[Named] = &[
     t("IndexedFieldURI", &INDEXED_FIELD),
     t("ExtendedFieldURI", &EXTENDED_FIELD),
 ];
-static PATHS: Shape = shape(&[], Content::Sequence(&[some(PATH)]));
+static PATHS: Shape = sequence(&[some(PATH)]);
 static BASE_SHAPE: Shape = text(Value::OneOf(&[
     "IdOnly",
     "Default",
     "AllProperties",
     "PcxPeopleSearch",
 ]));
-static FOLDER_SHAPE: Shape = shape(
-    &[],
-    Content::Sequence(&[
-        one(&[t("BaseShape", &BASE_SHAPE)]),
-        maybe(&[t("AdditionalProperties", &PATHS)]),
-    ]),
-);
-static ITEM_SHAPE: Shape = shape(
-    &[],
-    Content::Sequence(&[
-        one(&[t("BaseShape", &BASE_SHAPE)]),
-        maybe(&[t("IncludeMimeContent", &BOOLEAN)]),
-        maybe(&[t("BodyType", &TEXT)]),
-        maybe(&[t("UniqueBodyType", &TEXT)]),
-        maybe(&[t("NormalizedBodyType", &TEXT)]),
-        maybe(&[t("FilterHtmlContent", &BOOLEAN)]),
-        maybe(&[t("ConvertHtmlCodePageToUTF8", &BOOLEAN)]),
-        maybe(&[t("AdditionalProperties", &PATHS)]),
-    ]),
-);
+static FOLDER_SHAPE: Shape = sequence(&[
+    one(&[t("BaseShape", &BASE_SHAPE)]),
+    maybe(&[t("AdditionalProperties", &PATHS)]),
+]);
+static ITEM_SHAPE: Shape = sequence(&[
+    one(&[t("BaseShape", &BASE_SHAPE)]),
+    maybe(&[t("IncludeMimeContent", &BOOLEAN)]),
+    maybe(&[t("BodyType", &TEXT)]),
+    maybe(&[t("UniqueBodyType", &TEXT)]),
+    maybe(&[t("NormalizedBodyType", &TEXT)]),
+    maybe(&[t("FilterHtmlContent", &BOOLEAN)]),
+    maybe(&[t("ConvertHtmlCodePageToUTF8", &BOOLEAN)]),
+    maybe(&[t("AdditionalProperties", &PATHS)]),
+]);
 
-pub(crate) static GET_FOLDER: Shape = shape(
-    &[],
-    Content::Sequence(&[
-        one(&[m("FolderShape", &FOLDER_SHAPE)]),
-        one(&[m("FolderIds", &FOLDER_IDS)]),
-    ]),
-);
+pub(crate) static GET_FOLDER: Shape = sequence(&[
+    one(&[m("FolderShape", &FOLDER_SHAPE)]),
+    one(&[m("FolderIds", &FOLDER_IDS)]),
+]);
 
-static USER_ID: Shape = shape(
-    &[],
-    Content::Sequence(&[
-        maybe(&[t("SID", &TEXT)]),
-        maybe(&[t("PrimarySmtpAddress", &TEXT)]),
-        maybe(&[t("DisplayName", &TEXT)]),
-        maybe(&[t("DistinguishedUser", &DISTINGUISHED_USER)]),
-        maybe(&[t("ExternalUserIdentity", &TEXT)]),
-    ]),
-);
+static USER_ID: Shape = sequence(&[
+    maybe(&[t("SID", &TEXT)]),
+    maybe(&[t("PrimarySmtpAddress", &TEXT)]),
+    maybe(&[t("DisplayName", &TEXT)]),
+    maybe(&[t("DistinguishedUser", &DISTINGUISHED_USER)]),
+    maybe(&[t("ExternalUserIdentity", &TEXT)]),
+]);
 static DISTINGUISHED_USER: Shape = text(Value::OneOf(&["Default", "Anonymous"]));
 static ACTION: Shape = text(Value::OneOf(&["None", "Owned", "All"]));
 static CALENDAR_READ: Shape = text(Value::OneOf(&[
@@ -283,118 +273,80 @@ static LEVEL: Shape = text(Value::OneOf(&[
     "Contributor",
     "Custom",
 ]));
-static CALENDAR_PERMISSION: Shape = shape(
-    &[],
-    Content::Sequence(&[
-        one(&[t("UserId", &USER_ID)]),
-        maybe(&[t("CanCreateItems", &BOOLEAN)]),
-        maybe(&[t("CanCreateSubFolders", &BOOLEAN)]),
-        maybe(&[t("IsFolderOwner", &BOOLEAN)]),
-        maybe(&[t("IsFolderVisible", &BOOLEAN)]),
-        maybe(&[t("IsFolderContact", &BOOLEAN)]),
-        maybe(&[t("EditItems", &ACTION)]),
-        maybe(&[t("DeleteItems", &ACTION)]),
-        maybe(&[t("ReadItems", &CALENDAR_READ)]),
-        one(&[t("CalendarPermissionLevel", &CALENDAR_LEVEL)]),
-    ]),
-);
-static PERMISSION: Shape = shape(
-    &[],
-    Content::Sequence(&[
-        one(&[t("UserId", &USER_ID)]),
-        maybe(&[t("CanCreateItems", &BOOLEAN)]),
-        maybe(&[t("CanCreateSubFolders", &BOOLEAN)]),
-        maybe(&[t("IsFolderOwner", &BOOLEAN)]),
-        maybe(&[t("IsFolderVisible", &BOOLEAN)]),
-        maybe(&[t("IsFolderContact", &BOOLEAN)]),
-        maybe(&[t("EditItems", &ACTION)]),
-        maybe(&[t("DeleteItems", &ACTION)]),
-        maybe(&[t("ReadItems", &READ)]),
-        one(&[t("PermissionLevel", &LEVEL)]),
-    ]),
-);
-static CALENDAR_PERMISSIONS: Shape = shape(
-    &[],
-    Content::Sequence(&[any(&[t("CalendarPermission", &CALENDAR_PERMISSION)])]),
-);
-static PERMISSIONS: Shape = shape(
-    &[],
-    Content::Sequence(&[any(&[t("Permission", &PERMISSION)])]),
-);
-static UNKNOWN_ENTRIES: Shape = shape(&[], Content::Sequence(&[any(&[t("UnknownEntry", &TEXT)])]));
-static CALENDAR_PERMISSION_SET: Shape = shape(
-    &[],
-    Content::Sequence(&[
-        one(&[t("CalendarPermissions", &CALENDAR_PERMISSIONS)]),
-        maybe(&[t("UnknownEntries", &UNKNOWN_ENTRIES)]),
-    ]),
-);
-static PERMISSION_SET: Shape = shape(
-    &[],
-    Content::Sequence(&[
-        one(&[t("Permissions", &PERMISSIONS)]),
-        maybe(&[t("UnknownEntries", &UNKNOWN_ENTRIES)]),
-    ]),
-);
-static CALENDAR_FOLDER: Shape = shape(
-    &[],
-    Content::Sequence(&[
-        maybe(&[t("FolderId", &ID)]),
-        maybe(&[t("ParentFolderId", &ID)]),
-        maybe(&[t("FolderClass", &TEXT)]),
-        maybe(&[t("DisplayName", &TEXT)]),
-        maybe(&[t("TotalCount", &WHOLE)]),
-        maybe(&[t("ChildFolderCount", &WHOLE)]),
-        any(&[t("ExtendedProperty", &ANYTHING)]),
-        maybe(&[t("EffectiveRights", &ANYTHING)]),
-        maybe(&[t("SharingEffectiveRights", &TEXT)]),
-        maybe(&[t("PermissionSet", &CALENDAR_PERMISSION_SET)]),
-    ]),
-);
-static FOLDER: Shape = shape(
-    &[],
-    Content::Sequence(&[
-        maybe(&[t("FolderId", &ID)]),
-        maybe(&[t("ParentFolderId", &ID)]),
-        maybe(&[t("FolderClass", &TEXT)]),
-        maybe(&[t("DisplayName", &TEXT)]),
-        maybe(&[t("TotalCount", &WHOLE)]),
-        maybe(&[t("ChildFolderCount", &WHOLE)]),
-        any(&[t("ExtendedProperty", &ANYTHING)]),
-        maybe(&[t("EffectiveRights", &ANYTHING)]),
-        maybe(&[t("PermissionSet", &PERMISSION_SET)]),
-        maybe(&[t("UnreadCount", &WHOLE)]),
-    ]),
-);
-static SET_FIELD: Shape = shape(
-    &[],
-    Content::Sequence(&[
-        one(PATH),
-        one(&[t("Folder", &FOLDER), t("CalendarFolder", &CALENDAR_FOLDER)]),
-    ]),
-);
-static DELETE_FIELD: Shape = shape(&[], Content::Sequence(&[one(PATH)]));
-static UPDATES: Shape = shape(
-    &[],
-    Content::Sequence(&[some(&[
-        t("SetFolderField", &SET_FIELD),
-        t("AppendToFolderField", &SET_FIELD),
-        t("DeleteFolderField", &DELETE_FIELD),
-    ])]),
-);
-static FOLDER_CHANGE: Shape = shape(
-    &[],
-    Content::Sequence(&[one(FOLDER_ID), one(&[t("Updates", &UPDATES)])]),
-);
-static FOLDER_CHANGES: Shape = shape(
-    &[],
-    Content::Sequence(&[some(&[t("FolderChange", &FOLDER_CHANGE)])]),
-);
+static CALENDAR_PERMISSION: Shape = sequence(&[
+    one(&[t("UserId", &USER_ID)]),
+    maybe(&[t("CanCreateItems", &BOOLEAN)]),
+    maybe(&[t("CanCreateSubFolders", &BOOLEAN)]),
+    maybe(&[t("IsFolderOwner", &BOOLEAN)]),
+    maybe(&[t("IsFolderVisible", &BOOLEAN)]),
+    maybe(&[t("IsFolderContact", &BOOLEAN)]),
+    maybe(&[t("EditItems", &ACTION)]),
+    maybe(&[t("DeleteItems", &ACTION)]),
+    maybe(&[t("ReadItems", &CALENDAR_READ)]),
+    one(&[t("CalendarPermissionLevel", &CALENDAR_LEVEL)]),
+]);
+static PERMISSION: Shape = sequence(&[
+    one(&[t("UserId", &USER_ID)]),
+    maybe(&[t("CanCreateItems", &BOOLEAN)]),
+    maybe(&[t("CanCreateSubFolders", &BOOLEAN)]),
+    maybe(&[t("IsFolderOwner", &BOOLEAN)]),
+    maybe(&[t("IsFolderVisible", &BOOLEAN)]),
+    maybe(&[t("IsFolderContact", &BOOLEAN)]),
+    maybe(&[t("EditItems", &ACTION)]),
+    maybe(&[t("DeleteItems", &ACTION)]),
+    maybe(&[t("ReadItems", &READ)]),
+    one(&[t("PermissionLevel", &LEVEL)]),
+]);
+static CALENDAR_PERMISSIONS: Shape =
+    sequence(&[any(&[t("CalendarPermission", &CALENDAR_PERMISSION)])]);
+static PERMISSIONS: Shape = sequence(&[any(&[t("Permission", &PERMISSION)])]);
+static UNKNOWN_ENTRIES: Shape = sequence(&[any(&[t("UnknownEntry", &TEXT)])]);
+static CALENDAR_PERMISSION_SET: Shape = sequence(&[
+    one(&[t("CalendarPermissions", &CALENDAR_PERMISSIONS)]),
+    maybe(&[t("UnknownEntries", &UNKNOWN_ENTRIES)]),
+]);
+static PERMISSION_SET: Shape = sequence(&[
+    one(&[t("Permissions", &PERMISSIONS)]),
+    maybe(&[t("UnknownEntries", &UNKNOWN_ENTRIES)]),
+]);
+static CALENDAR_FOLDER: Shape = sequence(&[
+    maybe(&[t("FolderId", &ID)]),
+    maybe(&[t("ParentFolderId", &ID)]),
+    maybe(&[t("FolderClass", &TEXT)]),
+    maybe(&[t("DisplayName", &TEXT)]),
+    maybe(&[t("TotalCount", &WHOLE)]),
+    maybe(&[t("ChildFolderCount", &WHOLE)]),
+    any(&[t("ExtendedProperty", &ANYTHING)]),
+    maybe(&[t("EffectiveRights", &ANYTHING)]),
+    maybe(&[t("SharingEffectiveRights", &TEXT)]),
+    maybe(&[t("PermissionSet", &CALENDAR_PERMISSION_SET)]),
+]);
+static FOLDER: Shape = sequence(&[
+    maybe(&[t("FolderId", &ID)]),
+    maybe(&[t("ParentFolderId", &ID)]),
+    maybe(&[t("FolderClass", &TEXT)]),
+    maybe(&[t("DisplayName", &TEXT)]),
+    maybe(&[t("TotalCount", &WHOLE)]),
+    maybe(&[t("ChildFolderCount", &WHOLE)]),
+    any(&[t("ExtendedProperty", &ANYTHING)]),
+    maybe(&[t("EffectiveRights", &ANYTHING)]),
+    maybe(&[t("PermissionSet", &PERMISSION_SET)]),
+    maybe(&[t("UnreadCount", &WHOLE)]),
+]);
+static SET_FIELD: Shape = sequence(&[
+    one(PATH),
+    one(&[t("Folder", &FOLDER), t("CalendarFolder", &CALENDAR_FOLDER)]),
+]);
+static DELETE_FIELD: Shape = sequence(&[one(PATH)]);
+static UPDATES: Shape = sequence(&[some(&[
+    t("SetFolderField", &SET_FIELD),
+    t("AppendToFolderField", &SET_FIELD),
+    t("DeleteFolderField", &DELETE_FIELD),
+])]);
+static FOLDER_CHANGE: Shape = sequence(&[one(FOLDER_ID), one(&[t("Updates", &UPDATES)])]);
+static FOLDER_CHANGES: Shape = sequence(&[some(&[t("FolderChange", &FOLDER_CHANGE)])]);
 
-pub(crate) static UPDATE_FOLDER: Shape = shape(
-    &[],
-    Content::Sequence(&[one(&[m("FolderChanges", &FOLDER_CHANGES)])]),
-);
+pub(crate) static UPDATE_FOLDER: Shape = sequence(&[one(&[m("FolderChanges", &FOLDER_CHANGES)])]);
 
 static PAGE: Shape = shape(
     &[
@@ -445,15 +397,12 @@ pub(crate) static FIND_ITEM: Shape = shape(
     ]),
 );
 
-static ITEM_IDS: Shape = shape(&[], Content::Sequence(&[some(&[t("ItemId", &ID)])]));
+static ITEM_IDS: Shape = sequence(&[some(&[t("ItemId", &ID)])]);
 
-pub(crate) static GET_ITEM: Shape = shape(
-    &[],
-    Content::Sequence(&[
-        one(&[m("ItemShape", &ITEM_SHAPE)]),
-        one(&[m("ItemIds", &ITEM_IDS)]),
-    ]),
-);
+pub(crate) static GET_ITEM: Shape = sequence(&[
+    one(&[m("ItemShape", &ITEM_SHAPE)]),
+    one(&[m("ItemIds", &ITEM_IDS)]),
+]);
 
 const SENDING: Value = Value::OneOf(&["SendToNone", "SendOnlyToAll", "SendToAllAndSaveCopy"]);
 
@@ -473,52 +422,46 @@ pub(crate) static DELETE_ITEM: Shape = shape(
     Content::Sequence(&[one(&[m("ItemIds", &ITEM_IDS)])]),
 );
 
-static CALENDAR_ITEM: Shape = shape(
-    &[],
-    Content::Sequence(&[
-        maybe(&[t("MimeContent", &ANYTHING)]),
-        maybe(&[t("ItemId", &ID)]),
-        maybe(&[t("ParentFolderId", &ID)]),
-        maybe(&[t("ItemClass", &TEXT)]),
-        maybe(&[t("Subject", &TEXT)]),
-        maybe(&[t("Sensitivity", &TEXT)]),
-        maybe(&[t("Body", &ANYTHING)]),
-        maybe(&[t("Categories", &ANYTHING)]),
-        maybe(&[t("Importance", &TEXT)]),
-        maybe(&[t("ReminderDueBy", &TIME)]),
-        maybe(&[t("ReminderIsSet", &BOOLEAN)]),
-        maybe(&[t("ReminderMinutesBeforeStart", &WHOLE)]),
-        any(&[t("ExtendedProperty", &ANYTHING)]),
-        maybe(&[t("Culture", &TEXT)]),
-        maybe(&[t("UID", &TEXT)]),
-        maybe(&[t("Start", &TIME)]),
-        maybe(&[t("End", &TIME)]),
-        maybe(&[t("IsAllDayEvent", &BOOLEAN)]),
-        maybe(&[t("LegacyFreeBusyStatus", &TEXT)]),
-        maybe(&[t("Location", &TEXT)]),
-        maybe(&[t("IsResponseRequested", &BOOLEAN)]),
-        maybe(&[t("RequiredAttendees", &ANYTHING)]),
-        maybe(&[t("OptionalAttendees", &ANYTHING)]),
-        maybe(&[t("Resources", &ANYTHING)]),
-        maybe(&[t("Recurrence", &ANYTHING)]),
-        maybe(&[t("MeetingTimeZone", &ANYTHING)]),
-        maybe(&[t("StartTimeZone", &ANYTHING)]),
-        maybe(&[t("EndTimeZone", &ANYTHING)]),
-        maybe(&[t("ConferenceType", &WHOLE)]),
-        maybe(&[t("AllowNewTimeProposal", &BOOLEAN)]),
-        maybe(&[t("IsOnlineMeeting", &BOOLEAN)]),
-    ]),
-);
-static ITEMS: Shape = shape(
-    &[],
-    Content::Sequence(&[some(&[
-        t("CalendarItem", &CALENDAR_ITEM),
-        t("Message", &ANYTHING),
-        t("Task", &ANYTHING),
-        t("Contact", &ANYTHING),
-    ])]),
-);
-static TARGET_FOLDER: Shape = shape(&[], Content::Sequence(&[one(FOLDER_ID)]));
+static CALENDAR_ITEM: Shape = sequence(&[
+    maybe(&[t("MimeContent", &ANYTHING)]),
+    maybe(&[t("ItemId", &ID)]),
+    maybe(&[t("ParentFolderId", &ID)]),
+    maybe(&[t("ItemClass", &TEXT)]),
+    maybe(&[t("Subject", &TEXT)]),
+    maybe(&[t("Sensitivity", &TEXT)]),
+    maybe(&[t("Body", &ANYTHING)]),
+    maybe(&[t("Categories", &ANYTHING)]),
+    maybe(&[t("Importance", &TEXT)]),
+    maybe(&[t("ReminderDueBy", &TIME)]),
+    maybe(&[t("ReminderIsSet", &BOOLEAN)]),
+    maybe(&[t("ReminderMinutesBeforeStart", &WHOLE)]),
+    any(&[t("ExtendedProperty", &ANYTHING)]),
+    maybe(&[t("Culture", &TEXT)]),
+    maybe(&[t("UID", &TEXT)]),
+    maybe(&[t("Start", &TIME)]),
+    maybe(&[t("End", &TIME)]),
+    maybe(&[t("IsAllDayEvent", &BOOLEAN)]),
+    maybe(&[t("LegacyFreeBusyStatus", &TEXT)]),
+    maybe(&[t("Location", &TEXT)]),
+    maybe(&[t("IsResponseRequested", &BOOLEAN)]),
+    maybe(&[t("RequiredAttendees", &ANYTHING)]),
+    maybe(&[t("OptionalAttendees", &ANYTHING)]),
+    maybe(&[t("Resources", &ANYTHING)]),
+    maybe(&[t("Recurrence", &ANYTHING)]),
+    maybe(&[t("MeetingTimeZone", &ANYTHING)]),
+    maybe(&[t("StartTimeZone", &ANYTHING)]),
+    maybe(&[t("EndTimeZone", &ANYTHING)]),
+    maybe(&[t("ConferenceType", &WHOLE)]),
+    maybe(&[t("AllowNewTimeProposal", &BOOLEAN)]),
+    maybe(&[t("IsOnlineMeeting", &BOOLEAN)]),
+]);
+static ITEMS: Shape = sequence(&[some(&[
+    t("CalendarItem", &CALENDAR_ITEM),
+    t("Message", &ANYTHING),
+    t("Task", &ANYTHING),
+    t("Contact", &ANYTHING),
+])]);
+static TARGET_FOLDER: Shape = sequence(&[one(FOLDER_ID)]);
 
 pub(crate) static CREATE_ITEM: Shape = shape(
     &[
@@ -558,8 +501,7 @@ pub(crate) static RESOLVE_NAMES: Shape = shape(
 );
 static NOT_EMPTY: Shape = text(Value::NotEmpty);
 
-pub(crate) static EXPAND_DL: Shape =
-    shape(&[], Content::Sequence(&[one(&[m("Mailbox", &MAILBOX)])]));
+pub(crate) static EXPAND_DL: Shape = sequence(&[one(&[m("Mailbox", &MAILBOX)])]);
 
 const ID_FORMATS: Value = Value::OneOf(&[
     "EwsLegacyId",
@@ -578,10 +520,7 @@ static ALTERNATE_ID: Shape = shape(
     ],
     Content::Empty,
 );
-static SOURCE_IDS: Shape = shape(
-    &[],
-    Content::Sequence(&[some(&[t("AlternateId", &ALTERNATE_ID)])]),
-);
+static SOURCE_IDS: Shape = sequence(&[some(&[t("AlternateId", &ALTERNATE_ID)])]);
 
 pub(crate) static CONVERT_ID: Shape = shape(
     &[required("DestinationFormat", ID_FORMATS)],
@@ -589,19 +528,13 @@ pub(crate) static CONVERT_ID: Shape = shape(
 );
 
 /// One of the names of a user, in the header that asks to act as one.
-pub(crate) static IMPERSONATION: Shape = shape(
-    &[],
-    Content::Sequence(&[one(&[t("ConnectingSID", &CONNECTING)])]),
-);
-static CONNECTING: Shape = shape(
-    &[],
-    Content::Sequence(&[one(&[
-        t("PrincipalName", &TEXT),
-        t("SID", &TEXT),
-        t("PrimarySmtpAddress", &TEXT),
-        t("SmtpAddress", &TEXT),
-    ])]),
-);
+pub(crate) static IMPERSONATION: Shape = sequence(&[one(&[t("ConnectingSID", &CONNECTING)])]);
+static CONNECTING: Shape = sequence(&[one(&[
+    t("PrincipalName", &TEXT),
+    t("SID", &TEXT),
+    t("PrimarySmtpAddress", &TEXT),
+    t("SmtpAddress", &TEXT),
+])]);
 /// The version a request is written for.
 pub(crate) static REQUEST_VERSION: Shape =
     shape(&[optional("Version", Value::Any)], Content::Empty);
