@@ -15,7 +15,7 @@ pub use database::Database;
 pub use proxy::{Proxy, server_of};
 pub use school::School;
 pub use vhost::Vhost;
-pub use waiting::{eventually, eventually_within};
+pub use waiting::{eventually, eventually_within, pass};
 
 /// A variable that `cargo xtask test` sets.
 ///

@@ -2,6 +2,15 @@
 
 use std::time::Duration;
 
+/// Lets so much time pass. For what happens by the clock: a measurement that takes so long, a plan that says when. A test
+/// waits for what it waits for instead: [`eventually`].
+pub async fn pass(time: Duration) {
+    // An interval can't be of no length.
+    let mut ticks = tokio::time::interval(time.max(Duration::from_millis(1)));
+    ticks.tick().await;
+    ticks.tick().await;
+}
+
 /// Looks again and again until it is so.
 ///
 /// # Panics

@@ -8,10 +8,12 @@ use calgrant_contract::pb::{
     fleet::v1::WritePath,
     provisioning::v1::{provisioning_service_client::ProvisioningServiceClient, selector::By},
 };
+use calgrant_testkit::pass;
 use serde_json::{Value, json};
 
 use crate::{
     processes::Processes,
+    rounded,
     school::{self, Accounts, EVERYONE},
 };
 
@@ -133,9 +135,9 @@ async fn cell(
     let scenario = school::scenario(mailboxes, &told, &dials);
     let mut set = Processes::start(program, &scenario).await?;
     started(&mut set, &told, replicas).await?;
-    wait(warm_up).await;
+    pass(warm_up).await;
     set.post("mark").await?;
-    wait(bound.measured()).await;
+    pass(bound.measured()).await;
     let report = set.simulator("report").await?;
     let used = usage(&report, &told)?;
     let bound = clap::ValueEnum::to_possible_value(&bound).context("a bound")?;
@@ -163,7 +165,8 @@ async fn killed(program: &Path) -> anyhow::Result<Value> {
     .await?;
     started(&mut set, &told, 3).await?;
     let every = Duration::from_secs(KILL_EVERY);
-    let mut kills = tokio::time::interval_at(tokio_start() + every, every);
+    let mut kills = tokio::time::interval(every);
+    kills.tick().await;
     kills.tick().await;
     set.post("mark").await?;
     for number in 0..KILLS {
@@ -187,7 +190,7 @@ async fn unbounded_ratio(program: &Path, unbudgeted: &Path) -> anyhow::Result<f6
         ratios.push(bound / free);
     }
     ratios.sort_unstable_by(f64::total_cmp);
-    Ok(rounded(ratios[PAIRS / 2]))
+    Ok(rounded(ratios[PAIRS / 2], 4))
 }
 
 /// Calls that the server carried out in the time that is measured, as fast as the machine allows.
@@ -203,9 +206,9 @@ async fn carried_out(program: &Path) -> anyhow::Result<f64> {
     let scenario = school::scenario(mailboxes, &told, "");
     let mut set = Processes::start(program, &scenario).await?;
     started(&mut set, &told, 1).await?;
-    wait(FREE_WARM_UP).await;
+    pass(FREE_WARM_UP).await;
     set.post("mark").await?;
-    wait(FREE_MEASURED).await;
+    pass(FREE_MEASURED).await;
     let report = set.simulator("report").await?;
     told.client_ids()
         .map(|(_, id)| admitted(&report, &id))
@@ -247,7 +250,7 @@ fn usage(report: &Value, told: &Accounts) -> anyhow::Result<f64> {
             .context("allowed_calls")?;
     }
     ensure!(allowed > 0.0, "nothing was allowed");
-    Ok(rounded(used / allowed))
+    Ok(rounded(used / allowed, 4))
 }
 
 /// Calls of an account that were carried out.
@@ -257,24 +260,8 @@ fn admitted(report: &Value, id: &str) -> anyhow::Result<f64> {
         .context("admitted")
 }
 
-/// To four digits.
-fn rounded(ratio: f64) -> f64 {
-    (10_000.0 * ratio).round() / 10_000.0
-}
-
-async fn wait(time: Duration) {
-    tokio::time::interval_at(tokio_start() + time, time)
-        .tick()
-        .await;
-}
-
 fn refusals(report: &Value, told: &Accounts) -> u64 {
     told.client_ids()
         .filter_map(|(_, id)| report["accounts"][&id]["exchange"]["refused"].as_u64())
         .sum()
-}
-
-#[expect(clippy::disallowed_methods, reason = "when an interval begins")]
-fn tokio_start() -> tokio::time::Instant {
-    tokio::time::Instant::now()
 }

@@ -6,9 +6,9 @@ use anyhow::{Context, ensure};
 use calgrant_contract::pb::{
     fleet::v1::WritePath,
     provisioning::v1::{
-        Lane, Operation, OperationState, RunDelegationRequest, UploadMailboxListRequest,
-        WatchOperationRequest, provisioning_service_client::ProvisioningServiceClient,
-        selector::By,
+        GetOperationRequest, Lane, Operation, OperationState, RunDelegationRequest,
+        UploadMailboxListRequest, WatchOperationRequest,
+        provisioning_service_client::ProvisioningServiceClient, selector::By,
     },
 };
 use calgrant_runtime::clock;
@@ -92,13 +92,13 @@ async fn newcomers(program: &Path, mailboxes: usize) -> anyhow::Result<Value> {
         .await?;
     let report = set.simulator("report").await?;
     let upstream = Duration::from_millis(LATENCY_MILLIS * CALLS_OF_ONE);
-    let seconds = |at: usize| rounded(waited[at.min(waited.len() - 1)].as_secs_f64());
+    let seconds = |at: usize| rounded(waited[at.min(waited.len() - 1)].as_secs_f64(), 2);
     Ok(json!({
         "bulk_mailboxes": ended.counts.unwrap_or_default().accepted,
         "granted": waited.len(),
         "p50_seconds": seconds(waited.len() / 2),
         "p99_seconds": seconds(waited.len() * 99 / 100),
-        "upstream_seconds": rounded(upstream.as_secs_f64()),
+        "upstream_seconds": rounded(upstream.as_secs_f64(), 2),
         "limit_violations": report["limit_violations"],
     }))
 }
@@ -131,7 +131,7 @@ async fn one_by_one(
         let ended = watched(client, one.id).await?;
         waited.push(clock::instant() - started);
         ensure!(ended.state() == OperationState::Done, "{ended:?}");
-        let get = calgrant_contract::pb::provisioning::v1::GetOperationRequest {
+        let get = GetOperationRequest {
             id: bulk.to_owned(),
         };
         let bulk = client.clone().get_operation(get).await?.into_inner();
@@ -200,9 +200,9 @@ async fn estimated(
     Ok(json!({
         "bound": bound,
         "mailboxes": mailboxes,
-        "took_seconds": rounded(took),
-        "estimated_at_a_tenth_seconds": rounded(passed + remaining),
-        "ratio": rounded((passed + remaining) / took),
+        "took_seconds": rounded(took, 2),
+        "estimated_at_a_tenth_seconds": rounded(passed + remaining, 2),
+        "ratio": rounded((passed + remaining) / took, 2),
     }))
 }
 

@@ -54,7 +54,8 @@ async fn main() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// To two digits.
-fn rounded(number: f64) -> f64 {
-    (number * 100.0).round() / 100.0
+/// To so many digits.
+fn rounded(number: f64, digits: i32) -> f64 {
+    let scale = 10f64.powi(digits);
+    (number * scale).round() / scale
 }

@@ -53,7 +53,7 @@ pub(crate) async fn run(program: &Path, args: &Args) -> anyhow::Result<Value> {
     let many = one(program, args.many, limit).await?;
     let ratio = |name: &str| {
         let kib = |run: &Value| run["peak_kib"][name].as_f64().unwrap_or(f64::NAN);
-        rounded(kib(&many) / kib(&few))
+        rounded(kib(&many) / kib(&few), 2)
     };
     let ratios = json!({"api": ratio("api"), "status": ratio("status"), "worker": ratio("worker")});
     Ok(json!({"cancelled": cancelled, "few": few, "many": many, "peak_memory_ratio": ratios}))
@@ -96,7 +96,7 @@ async fn cancelled(program: &Path, mailboxes: usize, limit: Duration) -> anyhow:
     );
     let report = set.simulator("report").await?;
     Ok(json!({
-        "ended_after_seconds": rounded(seconds),
+        "ended_after_seconds": rounded(seconds, 2),
         "outcomes": words(&counts),
         "writes": report["writes"],
         "foreign_entries_changed": report["foreign_entries_changed"],
@@ -161,8 +161,8 @@ async fn one(program: &Path, mailboxes: usize, limit: Duration) -> anyhow::Resul
     Ok(json!({
         "mailboxes": counts.accepted,
         "outcomes": words(&counts),
-        "seconds": rounded(seconds),
-        "mailboxes_per_second": rounded(rate),
+        "seconds": rounded(seconds, 2),
+        "mailboxes_per_second": rounded(rate, 2),
         "accept_p50_ms": millis(accepts[accepts.len() / 2]),
         "accept_p99_ms": millis(accepts[accepts.len() * 99 / 100]),
         "accept_under_load_p50_ms": millis(under_load[under_load.len() / 2]),
@@ -213,5 +213,5 @@ async fn upload(
 }
 
 fn millis(duration: Duration) -> f64 {
-    rounded(duration.as_secs_f64() * 1000.0)
+    rounded(duration.as_secs_f64() * 1000.0, 2)
 }

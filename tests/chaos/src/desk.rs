@@ -24,6 +24,7 @@ use calgrant_contract::pb::{
         ListOperationMailboxesRequest, OperationMailbox, status_service_client::StatusServiceClient,
     },
 };
+use calgrant_testkit::pass;
 use tonic::{Code, Request, Status, transport::Channel};
 
 use crate::{plan::Work, school::TENANTS};
@@ -102,7 +103,7 @@ impl Desk {
                 let id = loop {
                     match self.known(of).await.ids.first() {
                         Some(id) => break id.clone(),
-                        None => tokio::time::sleep(AGAIN).await,
+                        None => pass(AGAIN).await,
                     }
                 };
                 if let Some(run) = self.runs().get_mut(&of) {
@@ -125,7 +126,7 @@ impl Desk {
             let known = self.runs().get(&number).cloned();
             match known {
                 Some(run) => return run,
-                None => tokio::time::sleep(AGAIN).await,
+                None => pass(AGAIN).await,
             }
         }
     }
@@ -274,7 +275,7 @@ impl Desk {
         loop {
             match ask(self.channel()).await {
                 Ok(answer) => return Some(answer),
-                Err(status) if may_be_asked_again(&status) => tokio::time::sleep(AGAIN).await,
+                Err(status) if may_be_asked_again(&status) => pass(AGAIN).await,
                 Err(status) => {
                     let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
                     refused.push(format!("{:?}: {}", status.code(), status.message()));

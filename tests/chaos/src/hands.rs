@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::ensure;
 use calgrant_runtime::clock;
+use calgrant_testkit::pass;
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, sync::Mutex};
 
@@ -78,7 +79,7 @@ impl Hands {
             Trouble::MemoryAlarm { held } => {
                 let _turn = self.turns["broker"].lock().await;
                 self.servers.ask("alarm broker").await?;
-                tokio::time::sleep(held).await;
+                pass(held).await;
                 self.servers.ask("calm broker").await
             }
             Trouble::Cut { link, down } => {
@@ -106,7 +107,7 @@ impl Hands {
                     faults.insert(name, fault);
                 })
                 .await?;
-                tokio::time::sleep(held).await;
+                pass(held).await;
                 self.change_faults(|faults| {
                     faults.remove(name);
                 })
@@ -116,7 +117,7 @@ impl Hands {
                 let millis = u64::try_from(lag.as_millis())?;
                 let lags = json!({"read_lag_ms": [millis / 2, millis], "read_lag_share": 0.5});
                 self.exchange.put("dials", &lags).await?;
-                tokio::time::sleep(held).await;
+                pass(held).await;
                 let none = json!({"read_lag_ms": [0, 0]});
                 self.exchange.put("dials", &none).await
             }
@@ -141,7 +142,7 @@ impl Hands {
     async fn kill_broker(&self, down: Duration) -> anyhow::Result<()> {
         let _turn = self.turns["broker"].lock().await;
         self.servers.ask("kill broker").await?;
-        tokio::time::sleep(down).await;
+        pass(down).await;
         self.servers.ask("start broker").await?;
         until("RabbitMQ is back", async || {
             TcpStream::connect(&self.broker).await.is_ok()
@@ -154,7 +155,7 @@ impl Hands {
     async fn kill_database(&self, down: Duration) -> anyhow::Result<()> {
         let _turn = self.turns["database"].lock().await;
         self.servers.ask("kill database").await?;
-        tokio::time::sleep(down).await;
+        pass(down).await;
         self.servers.ask("start database").await?;
         until("Postgres is back", async || self.database.answers().await).await?;
         self.note(|tally| tally.database_restarts += 1);
@@ -164,7 +165,7 @@ impl Hands {
     async fn flow(&self, link: Link, flow: Flow, held: Duration) {
         let _turn = self.turns[link.word()].lock().await;
         self.wires[&link].set(flow);
-        tokio::time::sleep(held).await;
+        pass(held).await;
         self.wires[&link].set(Flow::Open);
     }
 

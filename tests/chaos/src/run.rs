@@ -16,6 +16,7 @@ use calgrant_contract::pb::fleet::v1::{
     ApplyTenantRequest, fleet_service_client::FleetServiceClient,
 };
 use calgrant_runtime::{clock, grpc};
+use calgrant_testkit::{pass, server_of};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -104,16 +105,16 @@ impl Stage {
         };
         let mut wires = BTreeMap::new();
         for (link, servers) in [
-            (Link::Database, vec![server_of(&database_url)?]),
-            (Link::Broker, vec![server_of(&broker_url)?]),
+            (Link::Database, vec![server(&database_url)?]),
+            (Link::Broker, vec![server(&broker_url)?]),
             (Link::Status, of(Service::Status)),
             (Link::Exchange, vec![simulator]),
         ] {
             wires.insert(link, Wire::before(servers).await?);
         }
         let through = |url: &str, link: Link| -> anyhow::Result<String> {
-            let server = server_of(url)?.to_string();
-            Ok(url.replacen(&server, &wires[&link].address().to_string(), 1))
+            let server = server_of(url);
+            Ok(url.replacen(server, &wires[&link].address().to_string(), 1))
         };
         let addresses = Addresses {
             database: through(&database_url, Link::Database)?,
@@ -173,7 +174,7 @@ impl Stage {
             wires,
             exchange,
             database,
-            broker: server_of(&broker_url)?.to_string(),
+            broker: server(&broker_url)?.to_string(),
             turns: turns.map(|of| (of, tokio::sync::Mutex::new(()))).collect(),
             faults: tokio::sync::Mutex::default(),
             tally: Mutex::default(),
@@ -198,7 +199,7 @@ impl Stage {
         for (at, trouble) in plan.troubles {
             let (hands, failed) = (Arc::clone(hands), Arc::clone(&failed));
             troubles.spawn_local(stop.clone().run_until_cancelled_owned(async move {
-                tokio::time::sleep(at).await;
+                pass(at).await;
                 let label = trouble.label();
                 if let Err(cause) = hands.make(trouble).await {
                     note(&failed, format!("{label}: {cause:#}"));
@@ -216,7 +217,7 @@ impl Stage {
             };
             let desk = Arc::clone(desk);
             work.spawn_local(stop.clone().run_until_cancelled_owned(async move {
-                tokio::time::sleep(at).await;
+                pass(at).await;
                 desk.work(number, item).await;
             }));
         }
@@ -225,7 +226,7 @@ impl Stage {
             let failed = Arc::clone(&failed);
             watching.spawn_local(stop.clone().run_until_cancelled_owned(async move {
                 loop {
-                    tokio::time::sleep(SECOND).await;
+                    pass(SECOND).await;
                     if let Err(cause) = hands.set.look_after().await {
                         note(&failed, format!("looking after processes: {cause:#}"));
                     }
@@ -234,14 +235,14 @@ impl Stage {
             let (desk, torn, resumed) = (Arc::clone(desk), Arc::clone(&torn), Arc::clone(&resumed));
             watching.spawn_local(stop.clone().run_until_cancelled_owned(async move {
                 loop {
-                    tokio::time::sleep(SECOND).await;
+                    pass(SECOND).await;
                     torn.fetch_add(snapshots_that_do_not_add_up(&desk).await, Relaxed);
                     resumed.fetch_add(desk.resume_paused().await.unwrap_or(0), Relaxed);
                 }
             }));
         }
         while start.elapsed() < plan.end {
-            tokio::time::sleep((plan.end - start.elapsed()).min(10 * SECOND)).await;
+            pass((plan.end - start.elapsed()).min(10 * SECOND)).await;
             self.progress("making trouble", start.elapsed()).await;
         }
         troubles.close();
@@ -259,7 +260,7 @@ impl Stage {
         }
         let mut over = self.are_over().await;
         while !over && calm.elapsed() < SETTLE {
-            tokio::time::sleep(SECOND).await;
+            pass(SECOND).await;
             over = self.are_over().await;
             if calm.elapsed().as_secs().is_multiple_of(10) {
                 self.progress("letting it settle", start.elapsed()).await;
@@ -371,11 +372,10 @@ fn free(held: &mut Vec<TcpListener>) -> anyhow::Result<SocketAddr> {
     Ok(address)
 }
 
-/// The host and port of a URL.
-fn server_of(url: &str) -> anyhow::Result<SocketAddr> {
-    let rest = url.split_once("://").context("not a URL")?.1;
-    let host = rest.split('/').next().unwrap_or(rest);
-    let host = host.rsplit('@').next().unwrap_or(host);
-    host.parse()
-        .with_context(|| format!("no address and port: {host}"))
+/// Where the server of a URL listens.
+fn server(url: &str) -> anyhow::Result<SocketAddr> {
+    let server = server_of(url);
+    server
+        .parse()
+        .with_context(|| format!("no address and port: {server}"))
 }

@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::Context;
 use calgrant_runtime::clock;
+use calgrant_testkit::pass;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     process::{Child, Command},
@@ -154,7 +155,7 @@ impl Set {
         if let Some(mut running) = child.take() {
             running.kill().await?;
         }
-        tokio::time::sleep(down).await;
+        pass(down).await;
         *child = Some(self.spawn(process)?);
         Ok(())
     }
@@ -165,7 +166,7 @@ impl Set {
         if let Some(running) = child.take() {
             self.end(process, running).await?;
         }
-        tokio::time::sleep(down).await;
+        pass(down).await;
         *child = Some(self.spawn(process)?);
         Ok(())
     }
@@ -197,7 +198,7 @@ impl Set {
         let child = self.children[&process].lock().await;
         if let Some(running) = &*child {
             signal(running, Signal::STOP);
-            tokio::time::sleep(held).await;
+            pass(held).await;
             signal(running, Signal::CONT);
         }
     }

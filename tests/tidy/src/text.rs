@@ -115,9 +115,7 @@ pub fn sleeping_tests(path: &str, text: &str) -> Violations {
         .rev()
         .skip(1)
         .any(|folder| folder == "tests");
-    // It makes trouble by the clock: that is what its plan says.
-    let by_the_clock = path.starts_with("tests/chaos/src/");
-    if !is_rust(path) || !in_tests || by_the_clock {
+    if !is_rust(path) || !in_tests {
         return Violations::new();
     }
     let ways = [
