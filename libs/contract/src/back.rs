@@ -8,8 +8,7 @@ use uuid::Uuid;
 use crate::{
     bus::parse,
     pb::{ledger::v1::accept_back_request::Request, provisioning::v1 as pb},
-    provisioning::{check_request_id, check_ticket},
-    words,
+    provisioning::{check_request_id, check_ticket, lane_or},
 };
 
 /// Most mailboxes that a request may name.
@@ -171,14 +170,13 @@ pub fn back_submission(request: Request) -> Result<BackSubmission, Vec<BadInput>
     mailboxes.dedup();
     faults.extend(check_request_id(&request_id));
     faults.extend(check_ticket(&ticket));
-    let lane = match lane {
-        // Somebody waits for one.
-        0 if mailboxes.len() == 1 => Some(Lane::Interactive),
-        0 => Some(Lane::Bulk),
-        raw => words::lane("lane", raw)
-            .map_err(|bad| faults.push(bad))
-            .ok(),
+    // Somebody waits for one.
+    let usual = if mailboxes.len() == 1 {
+        Lane::Interactive
+    } else {
+        Lane::Bulk
     };
+    let lane = lane_or(usual, lane, &mut faults);
     match (of, lane) {
         (Some(of), Some(lane)) if faults.is_empty() => Ok(BackSubmission {
             of,

@@ -1,5 +1,7 @@
 //! Delegations and requests to run them, to and from the domain. All faults at once.
 
+use std::fmt;
+
 use calgrant_domain::{
     Address, BadInput, Confined, DelegationId, DelegationSpec, Lane, MailboxType, Policy, Selector,
     Trustee,
@@ -48,13 +50,23 @@ impl Submission {
         if let Some(confined) = &mut submission.confined {
             confined.mailboxes.sort();
         }
-        let text = format!("{submission:?}");
-        // As it was written before there were canaries and runs that are confined: requests of that time are compared too.
-        let text = text.replace(", confined: None", "");
-        match text.strip_suffix(", canary: 0 }") {
-            Some(rest) => format!("{rest} }}"),
-            None => text,
-        }
+        let text = fmt::from_fn(|f| {
+            let mut text = f.debug_struct("Submission");
+            text.field("what", &submission.what)
+                .field("request_id", &submission.request_id)
+                .field("lane", &submission.lane)
+                .field("validate_only", &submission.validate_only)
+                .field("ticket", &submission.ticket);
+            // Fields that came later are named where they are set: requests from before are compared, too.
+            if let Some(confined) = &submission.confined {
+                text.field("confined", &Some(confined));
+            }
+            if submission.canary > 0 {
+                text.field("canary", &submission.canary);
+            }
+            text.finish()
+        });
+        format!("{text:?}")
     }
 }
 
@@ -304,12 +316,7 @@ pub fn submission(request: pb::RunDelegationRequest) -> Result<Submission, Vec<B
             "at most 10,000 mailboxes are tried first",
         ));
     }
-    let lane = match request.lane {
-        0 => Some(Lane::Bulk),
-        raw => words::lane("lane", raw)
-            .map_err(|bad| faults.push(bad))
-            .ok(),
-    };
+    let lane = lane_or(Lane::Bulk, request.lane, &mut faults);
     match (what, lane) {
         (Some(what), Some(lane)) if faults.is_empty() => Ok(Submission {
             what,
@@ -322,6 +329,16 @@ pub fn submission(request: pb::RunDelegationRequest) -> Result<Submission, Vec<B
         }),
         _ => Err(faults),
     }
+}
+
+/// The lane that a request names; this one if it names none.
+pub(crate) fn lane_or(default: Lane, raw: i32, faults: &mut Vec<BadInput>) -> Option<Lane> {
+    if raw == 0 {
+        return Some(default);
+    }
+    words::lane("lane", raw)
+        .map_err(|bad| faults.push(bad))
+        .ok()
 }
 
 /// Most mailboxes that are tried first.
@@ -417,6 +434,13 @@ mod tests {
         let confined = read.confined.as_ref().unwrap();
         assert_eq!(confined.mailboxes.len(), 2);
         assert!(confined.beyond_selector && !confined.awaits);
+        // What is set is compared as it always was; what isn't is as if there were no such field.
+        assert!(
+            read.canonical()
+                .ends_with(&format!(", confined: Some({confined:?}) }}"))
+        );
+        let all = submission(request(&[], false)).unwrap();
+        assert!(all.canonical().ends_with(", ticket: \"\" }"));
         let turned = submission(request(&["bob@uni.example", "ada@uni.example"], true)).unwrap();
         assert_eq!(turned.canonical(), read.canonical());
         assert_eq!(submission(request(&[], false)).unwrap().confined, None);

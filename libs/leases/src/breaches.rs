@@ -5,7 +5,7 @@ use calgrant_runtime::metrics::{self, Sample};
 use crate::Budgets;
 
 /// Shows how often exactness was at risk in this process.
-pub fn count(budgets: &Budgets) {
+pub(crate) fn count(budgets: &Budgets) {
     let budgets = budgets.clone();
     metrics::counter(
         "calgrant.lease.breaches",

@@ -15,10 +15,7 @@ pub mod pump;
 pub mod readers;
 pub mod upload;
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::anyhow;
 use calgrant_bus::Bus;
@@ -32,7 +29,7 @@ use calgrant_contract::pb::{
     provisioning::v1::provisioning_service_server::ProvisioningServiceServer,
     status::v1::status_service_server::StatusServiceServer,
 };
-use calgrant_leases::{Budgets, breaches, wire};
+use calgrant_leases::{Budgets, Renewing, wire};
 use calgrant_runtime::{
     clock, grpc as server,
     shutdown::{Stopping, Tasks},
@@ -52,8 +49,6 @@ const SERVICES: &[&str] = &[
     "calgrant.status.v1.StatusService",
     "calgrant.fleet.v1.FleetService",
 ];
-/// Longest wait for the last renewal of leases.
-const RENEWAL: Duration = Duration::from_secs(3);
 
 /// Runs the api until `stop`.
 ///
@@ -99,11 +94,10 @@ pub async fn run_on(
     let ledger = LedgerServiceClient::new(channel.clone())
         .max_decoding_message_size(64 << 20)
         .max_encoding_message_size(64 << 20);
-    let leases = LeaseServiceClient::new(channel);
     let planning = Planning {
         listings: config.listings,
         ledger: ledger.clone(),
-        leases: leases.clone(),
+        leases: LeaseServiceClient::new(channel),
         tasks: tasks.clone(),
         stop: stop.clone(),
         held: Arc::default(),
@@ -123,7 +117,7 @@ pub async fn run_on(
     health.ready(SERVICES, false).await;
     let unfinished = tasks.drain(stopping.left()).await;
     let returned = match held.get() {
-        Some(held) => Some(held.give_back(leases).await),
+        Some(held) => Some(held.give_back().await),
         None => None,
     };
     if let Some(bus) = bus {
@@ -134,33 +128,6 @@ pub async fn run_on(
     Ok(())
 }
 
-/// Budgets that are being renewed, until no call needs them any more.
-struct Held {
-    budgets: Budgets,
-    renewing: CancellationToken,
-    renewals: Tasks,
-}
-
-impl Held {
-    fn renew(budgets: Budgets, leases: LeaseServiceClient<Channel>) -> Self {
-        let renewing = CancellationToken::new();
-        let renewals = Tasks::new(renewing.clone());
-        renewals.spawn("leases", budgets.clone().renew(leases, renewing.clone()));
-        Self {
-            budgets,
-            renewing,
-            renewals,
-        }
-    }
-
-    /// Whether status has heard it.
-    async fn give_back(&self, leases: LeaseServiceClient<Channel>) -> bool {
-        self.renewing.cancel();
-        self.renewals.drain(RENEWAL).await;
-        self.budgets.give_back(leases).await
-    }
-}
-
 /// Starts the planners as soon as status says on which terms budgets are leased.
 struct Planning {
     listings: usize,
@@ -168,7 +135,7 @@ struct Planning {
     leases: LeaseServiceClient<Channel>,
     tasks: Tasks,
     stop: CancellationToken,
-    held: Arc<OnceLock<Held>>,
+    held: Arc<OnceLock<Renewing>>,
 }
 
 impl Planning {
@@ -189,9 +156,8 @@ impl Planning {
         let terms = wire::terms(fleet.get_ref());
         let process = uuid::Uuid::new_v4().simple();
         let budgets = Budgets::new(&process.to_string(), terms, clock::instant);
-        breaches::count(&budgets);
         // Listings that are being finished need their leases.
-        held.get_or_init(|| Held::renew(budgets.clone(), leases));
+        held.get_or_init(|| Renewing::begin(budgets.clone(), leases));
         let readers = Arc::new(Readers::new(ledger.clone(), budgets));
         for nr in 0..listings {
             tasks.spawn(

@@ -28,7 +28,7 @@ use calgrant_contract::{
     },
 };
 use calgrant_domain::{
-    Address, DelegationSpec, Listed, OperationFailure, Selector, SiteSpec, TenantName,
+    Address, DelegationSpec, ListId, Listed, OperationFailure, Selector, SiteSpec, TenantName,
     delays::RetryDelays,
 };
 use calgrant_exchange::{
@@ -201,22 +201,12 @@ impl Listing {
         spec: &DelegationSpec,
         trustee: &Address,
     ) -> Result<bool, Stopped> {
-        let selection = match &spec.selector {
-            Selector::List(list) => {
-                return self
-                    .select_list(place, &list.to_string(), trustee)
-                    .await
-                    .map(|()| true);
+        let selection = match asked(spec) {
+            Ok(selection) => selection,
+            Err(list) => {
+                self.select_list(place, &list.to_string(), trustee).await?;
+                return Ok(true);
             }
-            Selector::Group(group) => Selection::Group(group.clone()),
-            Selector::OrganizationalUnit(dn) => Selection::OrganizationalUnit {
-                dn: dn.clone(),
-                depth: Depth::Subtree,
-            },
-            Selector::AdministrativeUnit(name) => Selection::AdministrativeUnit(name.clone()),
-            Selector::All => Selection::All {
-                types: spec.mailbox_types.clone(),
-            },
         };
         let mut from = None;
         loop {
@@ -609,6 +599,22 @@ async fn attempt<T, F: Future<Output = Result<T, ListingError>>>(
             answer => return answer,
         }
     }
+}
+
+/// What is asked of the directory for a delegation's selector; the list, if it is one that was uploaded.
+fn asked(spec: &DelegationSpec) -> Result<Selection, ListId> {
+    Ok(match &spec.selector {
+        Selector::List(list) => return Err(*list),
+        Selector::Group(group) => Selection::Group(group.clone()),
+        Selector::OrganizationalUnit(dn) => Selection::OrganizationalUnit {
+            dn: dn.clone(),
+            depth: Depth::Subtree,
+        },
+        Selector::AdministrativeUnit(name) => Selection::AdministrativeUnit(name.clone()),
+        Selector::All => Selection::All {
+            types: spec.mailbox_types.clone(),
+        },
+    })
 }
 
 fn lost(status: &Status) -> bool {

@@ -3,35 +3,21 @@
 use std::process::ExitCode;
 
 use calgrant_contract::pb::provisioning::v1::{
-    Lane, Operation, RevokeDelegationRequest, RevokeTrusteeRequest, UndoOperationRequest,
+    Lane, RevokeDelegationRequest, RevokeTrusteeRequest, UndoOperationRequest,
     VerifyDelegationRequest,
 };
 use clap::Args;
-use tonic::Status;
 
-use crate::{front::Front, operations, output::Output, progress};
+use crate::{front::Front, how::How};
 
 /// What every one of these commands takes.
 #[derive(Debug, Args)]
-struct How {
+struct Asked {
     /// Goes before bulk work, as it does by default where one mailbox is named.
     #[arg(long)]
     interactive: bool,
-    /// Only finds out what would be done.
-    #[arg(long)]
-    plan: bool,
-    /// Shows progress until it ends, or waits for a person; the exit code says how it ended.
-    #[arg(long)]
-    wait: bool,
-    /// Makes a repeat harmless; a new one by default.
-    #[arg(long)]
-    request_id: Option<String>,
-    /// Reference to a ticket.
-    #[arg(long, default_value = "")]
-    ticket: String,
-    /// How to print the operation.
-    #[arg(long, value_enum, default_value_t = Output::Table)]
-    output: Output,
+    #[command(flatten)]
+    how: How,
 }
 
 /// What is taken away.
@@ -46,7 +32,7 @@ pub(crate) struct RevokeArgs {
     #[arg(long)]
     mailbox: Vec<String>,
     #[command(flatten)]
-    how: How,
+    asked: Asked,
 }
 
 #[derive(Debug, Args)]
@@ -66,7 +52,7 @@ pub(crate) struct UndoArgs {
     /// The operation, op_…
     operation: String,
     #[command(flatten)]
-    how: How,
+    asked: Asked,
 }
 
 /// What is looked at.
@@ -82,10 +68,10 @@ pub(crate) struct VerifyArgs {
     #[arg(long)]
     repair: bool,
     #[command(flatten)]
-    how: How,
+    asked: Asked,
 }
 
-impl How {
+impl Asked {
     fn lane(&self) -> i32 {
         if self.interactive {
             Lane::Interactive.into()
@@ -93,18 +79,13 @@ impl How {
             Lane::Unspecified.into()
         }
     }
-
-    fn request_id(&self) -> String {
-        let new = || uuid::Uuid::new_v4().to_string();
-        self.request_id.clone().unwrap_or_else(new)
-    }
 }
 
 /// Takes away.
 pub(crate) async fn revoke(front: Front, args: &RevokeArgs) -> anyhow::Result<ExitCode> {
-    let how = &args.how;
+    let how = &args.asked.how;
     let (mailboxes, request_id) = (args.mailbox.clone(), how.request_id());
-    let (lane, validate_only, ticket) = (how.lane(), how.plan, how.ticket.clone());
+    let (lane, validate_only, ticket) = (args.asked.lane(), how.plan, how.ticket.clone());
     let mut api = front.provisioning.clone();
     let accepted = match &args.of.trustee {
         Some(trustee) => {
@@ -131,54 +112,35 @@ pub(crate) async fn revoke(front: Front, args: &RevokeArgs) -> anyhow::Result<Ex
             api.revoke_delegation(request).await
         }
     };
-    follow(&front, how, accepted).await
+    how.follow(&front, accepted?.into_inner()).await
 }
 
 /// Puts back.
 pub(crate) async fn undo(front: Front, args: &UndoArgs) -> anyhow::Result<ExitCode> {
+    let how = &args.asked.how;
     let request = UndoOperationRequest {
         operation: args.operation.clone(),
-        request_id: args.how.request_id(),
-        lane: args.how.lane(),
-        validate_only: args.how.plan,
-        ticket: args.how.ticket.clone(),
+        request_id: how.request_id(),
+        lane: args.asked.lane(),
+        validate_only: how.plan,
+        ticket: how.ticket.clone(),
     };
     let accepted = front.provisioning.clone().undo_operation(request).await;
-    follow(&front, &args.how, accepted).await
+    how.follow(&front, accepted?.into_inner()).await
 }
 
 /// Looks.
 pub(crate) async fn verify(front: Front, args: &VerifyArgs) -> anyhow::Result<ExitCode> {
+    let how = &args.asked.how;
     let request = VerifyDelegationRequest {
         delegation: args.delegation.clone(),
         mailboxes: args.mailbox.clone(),
         repair: args.repair,
-        request_id: args.how.request_id(),
-        lane: args.how.lane(),
-        validate_only: args.how.plan,
-        ticket: args.how.ticket.clone(),
+        request_id: how.request_id(),
+        lane: args.asked.lane(),
+        validate_only: how.plan,
+        ticket: how.ticket.clone(),
     };
     let accepted = front.provisioning.clone().verify_delegation(request).await;
-    follow(&front, &args.how, accepted).await
-}
-
-/// Says what was accepted, and waits for it if asked to.
-async fn follow(
-    front: &Front,
-    how: &How,
-    accepted: Result<tonic::Response<Operation>, Status>,
-) -> anyhow::Result<ExitCode> {
-    let mut operation = accepted?.into_inner();
-    if how.wait {
-        eprintln!("{} is accepted", operation.id);
-        operation = progress::watch(front, &operation.id).await?;
-        operations::say(&operation);
-    } else {
-        eprintln!(
-            "accepted; follow it by: calgrant operations watch {}",
-            operation.id
-        );
-    }
-    operations::show(&operation, how.output)?;
-    Ok(progress::exit_code(&operation))
+    how.follow(&front, accepted?.into_inner()).await
 }

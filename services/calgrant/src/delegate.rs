@@ -13,7 +13,7 @@ use calgrant_domain::{Address, BadInput};
 use clap::Args;
 use tonic::{Code, Status};
 
-use crate::{front::Front, operations, output::Output, progress, tenant_file::Faults};
+use crate::{front::Front, how::How, tenant_file::Faults};
 
 /// Whose calendars, for whom.
 #[derive(Debug, Args)]
@@ -50,21 +50,8 @@ pub(crate) struct DelegateArgs {
     /// So many mailboxes first; then it waits for `calgrant operations release`.
     #[arg(long, default_value_t = 0, value_name = "MAILBOXES")]
     canary: u32,
-    /// Only finds out what would be done.
-    #[arg(long)]
-    plan: bool,
-    /// Shows progress until it ends; the exit code says how it ended.
-    #[arg(long)]
-    wait: bool,
-    /// Makes a repeat harmless; a new one by default.
-    #[arg(long)]
-    request_id: Option<String>,
-    /// Reference to a ticket.
-    #[arg(long, default_value = "")]
-    ticket: String,
-    /// How to print the operation.
-    #[arg(long, value_enum, default_value_t = Output::Table)]
-    output: Output,
+    #[command(flatten)]
+    how: How,
 }
 
 #[derive(Debug, Args)]
@@ -135,33 +122,19 @@ pub(crate) async fn run(front: Front, args: &DelegateArgs) -> anyhow::Result<Exi
     };
     let request = RunDelegationRequest {
         what: Some(What::Spec(spec)),
-        request_id: args
-            .request_id
-            .clone()
-            .unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+        request_id: args.how.request_id(),
         lane: if args.interactive {
             Lane::Interactive
         } else {
             Lane::Bulk
         } as i32,
-        validate_only: args.plan,
-        ticket: args.ticket.clone(),
+        validate_only: args.how.plan,
+        ticket: args.how.ticket.clone(),
         canary: args.canary,
         ..Default::default()
     };
-    let mut operation = submit(&front, request).await?;
-    if args.wait {
-        eprintln!("{} is accepted", operation.id);
-        operation = progress::watch(&front, &operation.id).await?;
-        operations::say(&operation);
-    } else {
-        eprintln!(
-            "accepted; follow it by: calgrant operations watch {}",
-            operation.id
-        );
-    }
-    operations::show(&operation, args.output)?;
-    Ok(progress::exit_code(&operation))
+    let operation = submit(&front, request).await?;
+    args.how.follow(&front, operation).await
 }
 
 /// Submits, and again while the api is away: the `request_id` makes a repeat harmless.

@@ -10,6 +10,7 @@ mod delegate;
 mod events;
 mod exit;
 mod front;
+mod how;
 mod mailboxes;
 mod operations;
 mod output;

@@ -27,12 +27,7 @@ pub async fn run(desk: &Desk, bus: &Bus, tasks: &Tasks, stop: &CancellationToken
     let Some(mut consumer) = consumer.await else {
         return;
     };
-    loop {
-        let delivery = tokio::select! {
-            () = stop.cancelled() => break,
-            delivery = consumer.next() => delivery,
-        };
-        let Some(delivery) = delivery else { break };
+    while let Some(delivery) = stop.run_until_cancelled(consumer.next()).await.flatten() {
         let span = info_span!("event", message.id = delivery.message_id);
         if let Some(traceparent) = &delivery.traceparent {
             telemetry::follow(&span, traceparent);

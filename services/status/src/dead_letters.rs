@@ -47,12 +47,7 @@ pub(crate) async fn run(store: Store, bus: Bus, stop: CancellationToken) {
     let Some(mut consumer) = consumer.await else {
         return;
     };
-    loop {
-        let delivery = tokio::select! {
-            () = stop.cancelled() => break,
-            delivery = consumer.next() => delivery,
-        };
-        let Some(delivery) = delivery else { break };
+    while let Some(delivery) = stop.run_until_cancelled(consumer.next()).await.flatten() {
         keep(&store, &stop, delivery).await;
     }
     consumer.stop().await;

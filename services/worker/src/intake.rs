@@ -216,12 +216,7 @@ async fn receive(
     suspects: &Suspects,
     stop: &CancellationToken,
 ) {
-    loop {
-        let delivery = tokio::select! {
-            () = stop.cancelled() => return,
-            delivery = consumer.next() => delivery,
-        };
-        let Some(delivery) = delivery else { return };
+    while let Some(delivery) = stop.run_until_cancelled(consumer.next()).await.flatten() {
         let Some(delivery) = suspects.look(bus, delivery).await else {
             continue;
         };

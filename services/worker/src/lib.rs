@@ -27,7 +27,7 @@ use calgrant_budget::Breaches;
 use calgrant_bus::Bus;
 use calgrant_contract::pb::ledger::v1::lease_service_client::LeaseServiceClient;
 use calgrant_domain::{Limits, SharedLimits, TenantName, TenantSpec};
-use calgrant_leases::{Budgets, breaches};
+use calgrant_leases::{Budgets, Renewing};
 use calgrant_runtime::{
     clock, grpc,
     shutdown::{Stopping, Tasks},
@@ -46,8 +46,6 @@ use crate::{fleet::Fleet, ledger::StatusLedger, only::Only};
 /// A tenant as it was started, the deliveries it may hold, and what stops it.
 type Running = (TenantSpec, u16, CancellationToken);
 
-/// Longest wait for the last renewal of leases.
-const RENEWAL: Duration = Duration::from_secs(3);
 /// How often breaches are told.
 const BREACHES: Duration = Duration::from_secs(5);
 
@@ -88,7 +86,7 @@ pub async fn run_on(
     let held = match &bus {
         Some(bus) => {
             health.ready(&[], true).await;
-            work(&tasks, &config.only, bus, &leases, ledger, &stop).await
+            work(&tasks, &config.only, bus, leases, ledger, &stop).await
         }
         None => None,
     };
@@ -98,7 +96,7 @@ pub async fn run_on(
     health.ready(&[], false).await;
     let unfinished = tasks.drain(stopping.left()).await;
     let returned = match held {
-        Some(held) => Some(held.give_back(leases).await),
+        Some(held) => Some(held.give_back().await),
         None => None,
     };
     if let Some(bus) = bus {
@@ -115,10 +113,10 @@ async fn work(
     tasks: &Tasks,
     only: &Only,
     bus: &Bus,
-    leases: &LeaseServiceClient<Channel>,
+    leases: LeaseServiceClient<Channel>,
     ledger: StatusLedger,
     stop: &CancellationToken,
-) -> Option<Held> {
+) -> Option<Renewing> {
     let (sender, mut fleet) = watch::channel(Arc::new(Fleet::default()));
     tasks.spawn("fleet", fleet::follow(ledger.clone(), sender, stop.clone()));
     let known = tokio::select! {
@@ -127,34 +125,10 @@ async fn work(
     };
     let replica = uuid::Uuid::new_v4().simple().to_string();
     let budgets = Budgets::new(&replica, known?, clock::instant);
-    let renewing = CancellationToken::new();
-    let held = Held {
-        budgets: budgets.clone(),
-        renewals: Tasks::new(renewing.clone()),
-        renewing: renewing.clone(),
-    };
-    held.renewals
-        .spawn("leases", budgets.clone().renew(leases.clone(), renewing));
-    breaches::count(&budgets);
+    let held = Renewing::begin(budgets.clone(), leases);
     tasks.spawn("breaches", tell_breaches(budgets.clone(), stop.clone()));
     supervise(tasks, &ledger, bus, fleet, &budgets, only, stop).await;
     Some(held)
-}
-
-/// Budgets that are being renewed, until no call needs them any more.
-struct Held {
-    budgets: Budgets,
-    renewing: CancellationToken,
-    renewals: Tasks,
-}
-
-impl Held {
-    /// Whether status has heard it.
-    async fn give_back(self, leases: LeaseServiceClient<Channel>) -> bool {
-        self.renewing.cancel();
-        self.renewals.drain(RENEWAL).await;
-        self.budgets.give_back(leases).await
-    }
 }
 
 /// Says in the log how often exactness was at risk since it last said so.

@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use calgrant_domain::{
     Address, Confined, DelegationSpec, Listed, Mailbox, MailboxId, Reason, Selector, delays,
 };
-use calgrant_exchange::{Depth, Resolved, Selection};
+use calgrant_exchange::Resolved;
 
 use super::{Listing, Place, Stopped};
 
@@ -113,16 +113,13 @@ impl Listing {
         spec: &DelegationSpec,
         listed: Vec<Listed>,
     ) -> Result<Vec<Listed>, Stopped> {
-        let selection = match &spec.selector {
-            // What can be looked up is a mailbox of the site.
-            Selector::All => return Ok(listed),
-            Selector::List(list) => return self.only_listed(&list.to_string(), listed).await,
-            Selector::Group(group) => Selection::Group(group.clone()),
-            Selector::OrganizationalUnit(dn) => Selection::OrganizationalUnit {
-                dn: dn.clone(),
-                depth: Depth::Subtree,
-            },
-            Selector::AdministrativeUnit(name) => Selection::AdministrativeUnit(name.clone()),
+        // What can be looked up is a mailbox of the site.
+        if spec.selector == Selector::All {
+            return Ok(listed);
+        }
+        let selection = match super::asked(spec) {
+            Ok(selection) => selection,
+            Err(list) => return self.only_listed(&list.to_string(), listed).await,
         };
         let mut left: HashSet<MailboxId> = listed.iter().map(|listed| listed.id).collect();
         let mut from = None;
