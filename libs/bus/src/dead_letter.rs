@@ -6,7 +6,7 @@ use lapin::{
 };
 
 use crate::{
-    BusError, Delivery, Publisher, Queue,
+    Bus, BusError, Delivery, Publisher, Queue,
     publisher::{Sealed, TRACEPARENT},
     topology::short,
 };
@@ -58,6 +58,18 @@ pub struct DeadLetter {
     pub by_version: u32,
     /// Something that differs when a message is put aside twice; empty if the broker did it.
     pub number: String,
+}
+
+impl Bus {
+    /// Puts a delivery aside under a number of its own: see [`Delivery::put_aside`]. If that fails the log says so, and it is
+    /// delivered again.
+    pub async fn put_aside(&self, delivery: Delivery, cause: &str, reason: &str, by_version: u32) {
+        let (publisher, number) = (self.publisher(), uuid::Uuid::new_v4().to_string());
+        let put = delivery.put_aside(&publisher, cause, reason, by_version, &number);
+        if let Err(error) = put.await {
+            tracing::warn!(%error, "couldn't dead-letter it; it is delivered again");
+        }
+    }
 }
 
 impl Delivery {

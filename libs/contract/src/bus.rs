@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use calgrant_domain::{
-    Address, Aim, BadInput, Calendar, Detail, Job, JobId, MailboxId, Observed, OperationId,
-    Reading, reading::Report,
+    Address, Aim, BadInput, Calendar, DeadCause, Detail, Job, JobId, MailboxId, Observed,
+    OperationId, Reading, reading::Report,
 };
 use prost::Message as _;
 use time::OffsetDateTime;
@@ -31,6 +31,14 @@ pub enum Unreadable {
 }
 
 impl Unreadable {
+    /// The same as the cause of a dead letter.
+    pub fn cause(&self) -> DeadCause {
+        match self {
+            Self::Malformed(_) => DeadCause::Malformed,
+            Self::Newer { .. } => DeadCause::Newer,
+        }
+    }
+
     fn of(what: &str, bad: &impl std::fmt::Display) -> Self {
         Self::Malformed(format!("not a {what}: {bad}"))
     }

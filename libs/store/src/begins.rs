@@ -16,9 +16,10 @@ use uuid::Uuid;
 
 use crate::{
     Store, StoreError,
-    coverage::{self, Key, Wanting},
+    coverage::{self, Wanting},
     error::retrying,
     last_begun::{Last, Ours, last_begun},
+    place::{Key, columns, key, place},
     pool::{rows, run},
     row::{AIM, aim, before, entry_text, parsed, rights},
 };
@@ -120,11 +121,7 @@ fn read(row: &Row) -> Result<(JobId, Asking), StoreError> {
             takes_back: aim.always_begins(),
             undoes: undoes.map(JobId::from_uuid),
         },
-        key: (
-            row.try_get("tenant")?,
-            row.try_get("mailbox")?,
-            row.try_get("trustee")?,
-        ),
+        key: key(row)?,
         aim,
         before,
         delegation: row.try_get("delegation_id")?,
@@ -149,10 +146,7 @@ async fn lock_last(
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
-    let (tenants, (mailboxes, trustees)): (Vec<_>, (Vec<_>, Vec<_>)) = keys
-        .keys()
-        .map(|(tenant, mailbox, trustee)| (tenant.as_str(), (*mailbox, trustee.as_str())))
-        .unzip();
+    let (tenants, mailboxes, trustees) = columns(keys.keys().map(|key| place(key)));
     let (operations, jobs): (Vec<_>, Vec<_>) = keys
         .values()
         .map(|first| (first.operation.as_uuid(), first.job.as_uuid()))
@@ -306,17 +300,15 @@ async fn store(
         &[&ids, &before, &now],
     )
     .await?;
-    let (mut tenants, mut mailboxes, mut trustees) = (Vec::new(), Vec::new(), Vec::new());
+    let begun: Vec<_> = decided
+        .begun
+        .iter()
+        .filter_map(|(job, (_, stood))| Some((asking.get(job)?, stood)))
+        .collect();
+    let (tenants, mailboxes, trustees) = columns(begun.iter().map(|(asks, _)| place(&asks.key)));
     let (mut operations, mut jobs) = (Vec::new(), Vec::new());
     let (mut ours, mut ours_by) = (Vec::new(), Vec::new());
-    for (job, (_, stood)) in &decided.begun {
-        let Some(asks) = asking.get(job) else {
-            continue;
-        };
-        let (tenant, mailbox, trustee) = &asks.key;
-        tenants.push(tenant.as_str());
-        mailboxes.push(*mailbox);
-        trustees.push(trustee.as_str());
+    for (asks, stood) in begun {
         operations.push(asks.beginner.operation.as_uuid());
         jobs.push(asks.beginner.job.as_uuid());
         ours.push(stood.map(|ours| entry_text(ours.entry)));

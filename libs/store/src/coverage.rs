@@ -4,18 +4,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use calgrant_domain::{AccessRole, Aim, JobId, Observed, OperationId, Outcome};
 use deadpool_postgres::Transaction;
-use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::{
     Store, StoreError,
+    place::{Key, columns, key, place},
     pool::{rows, run},
     results::Settling,
     row::{entry_text, jobs_of, parsed},
 };
-
-/// A mailbox and a trustee of a tenant: two writes to the same one are never under way together.
-pub(crate) type Key = (String, Uuid, String);
 
 /// A delegation that wants a right, or is about to.
 #[derive(Debug, Clone, Copy)]
@@ -24,19 +21,6 @@ pub(crate) struct Wanting {
     /// Since when.
     pub(crate) operation: OperationId,
     pub(crate) role: AccessRole,
-}
-
-/// Tenants, mailboxes and trustees of keys, for `unnest`.
-pub(crate) fn columns<'k>(
-    keys: impl Iterator<Item = &'k Key>,
-) -> (Vec<&'k str>, Vec<Uuid>, Vec<&'k str>) {
-    let (mut tenants, mut mailboxes, mut trustees) = (Vec::new(), Vec::new(), Vec::new());
-    for (tenant, mailbox, trustee) in keys {
-        tenants.push(tenant.as_str());
-        mailboxes.push(*mailbox);
-        trustees.push(trustee.as_str());
-    }
-    (tenants, mailboxes, trustees)
 }
 
 /// The first of those who would be left with less than they want, by the word of an operation for a delegation; for all,
@@ -59,7 +43,7 @@ pub(crate) async fn wanting(
     transaction: &Transaction<'_>,
     keys: impl Iterator<Item = &Key>,
 ) -> Result<HashMap<Key, Vec<Wanting>>, StoreError> {
-    let (tenants, mailboxes, trustees) = columns(keys);
+    let (tenants, mailboxes, trustees) = columns(keys.map(place));
     if tenants.is_empty() {
         return Ok(HashMap::new());
     }
@@ -87,14 +71,6 @@ pub(crate) async fn wanting(
     Ok(wanting)
 }
 
-fn key(row: &Row) -> Result<Key, StoreError> {
-    Ok((
-        row.try_get("tenant")?,
-        row.try_get("mailbox")?,
-        row.try_get("trustee")?,
-    ))
-}
-
 /// From now on a delegation doesn't want these any more, by the word of an operation; every delegation, where it is nil.
 pub(crate) async fn leave(
     transaction: &Transaction<'_>,
@@ -103,7 +79,7 @@ pub(crate) async fn leave(
     if going.is_empty() {
         return Ok(());
     }
-    let (tenants, mailboxes, trustees) = columns(going.iter().map(|(key, ..)| *key));
+    let (tenants, mailboxes, trustees) = columns(going.iter().map(|(key, ..)| place(key)));
     let (operations, delegations): (Vec<_>, Vec<_>) = going
         .iter()
         .map(|(_, operation, delegation)| (operation.as_uuid(), *delegation))
@@ -136,18 +112,7 @@ pub(crate) async fn outrun(
         return Ok(HashSet::new());
     }
     let ids: Vec<_> = granting.iter().map(|(id, _)| id.as_uuid()).collect();
-    let tenants: Vec<_> = granting
-        .iter()
-        .map(|(_, job)| job.tenant.as_str())
-        .collect();
-    let mailboxes: Vec<_> = granting
-        .iter()
-        .map(|(_, job)| job.mailbox.as_uuid())
-        .collect();
-    let trustees: Vec<_> = granting
-        .iter()
-        .map(|(_, job)| job.trustee.as_str())
-        .collect();
+    let (tenants, mailboxes, trustees) = columns(granting.iter().map(|(_, job)| job.place()));
     let published: Vec<_> = granting.iter().map(|(_, job)| job.published_at).collect();
     let found = rows(
         transaction,
@@ -192,12 +157,7 @@ async fn cover(transaction: &Transaction<'_>, ended: &EndedJobs<'_>) -> Result<(
             continue;
         };
         if is_covered(*outcome) {
-            let key = (
-                &job.tenant,
-                job.mailbox.as_uuid(),
-                &job.trustee,
-                job.delegation,
-            );
+            let key = (job.place(), job.delegation);
             let seen = match job.seen {
                 Some((Observed::Present(rights), _)) => rights,
                 _ => role.rights(),
@@ -253,48 +213,33 @@ fn is_settled_back(outcome: Outcome) -> bool {
     )
 }
 
-/// Columns of jobs that put back, and of which that is settled.
-#[derive(Default)]
-struct SettledBack<'j> {
-    tenants: Vec<&'j str>,
-    mailboxes: Vec<Uuid>,
-    trustees: Vec<&'j str>,
-    operations: Vec<Uuid>,
-    picked: Vec<Uuid>,
-}
-
+/// Jobs that put back, and of which that is settled: where, and what `pick` takes of each.
 fn settled_back<'j>(
     ended: &EndedJobs<'j>,
     pick: impl Fn(&Settling) -> Option<Uuid>,
-) -> SettledBack<'j> {
-    let mut columns = SettledBack::default();
-    for (job, outcome) in ended.values() {
-        if !job.known.aim.always_begins() || !is_settled_back(*outcome) {
-            continue;
-        }
-        if let Some(picked) = pick(job) {
-            columns.tenants.push(job.tenant.as_str());
-            columns.mailboxes.push(job.mailbox.as_uuid());
-            columns.trustees.push(job.trustee.as_str());
-            columns.operations.push(job.operation.as_uuid());
-            columns.picked.push(picked);
-        }
-    }
-    columns
+) -> Vec<(&'j Settling, Uuid)> {
+    let settled = ended
+        .values()
+        .filter(|(job, outcome)| job.known.aim.always_begins() && is_settled_back(*outcome));
+    settled
+        .filter_map(|(job, _)| Some((*job, pick(job)?)))
+        .collect()
 }
 
 /// What was taken away, or is left to others, is wanted no more.
 async fn release(transaction: &Transaction<'_>, ended: &EndedJobs<'_>) -> Result<(), StoreError> {
     let back = settled_back(ended, |job| Some(job.operation.as_uuid()));
-    if back.tenants.is_empty() {
+    if back.is_empty() {
         return Ok(());
     }
+    let (tenants, mailboxes, trustees) = columns(back.iter().map(|(job, _)| job.place()));
+    let operations: Vec<_> = back.iter().map(|(_, operation)| *operation).collect();
     run(
         transaction,
         "UPDATE coverage c SET state = 'released' FROM unnest($1::text[], $2::uuid[], $3::text[], $4::uuid[]) AS page (tenant, mailbox, trustee, operation_id)
          WHERE c.tenant = page.tenant AND c.mailbox = page.mailbox AND c.trustee = page.trustee AND c.operation_id = page.operation_id
             AND c.state = 'leaving'",
-        &[&back.tenants, &back.mailboxes, &back.trustees, &back.operations],
+        &[&tenants, &mailboxes, &trustees, &operations],
     )
     .await?;
     Ok(())
@@ -312,16 +257,21 @@ async fn give_again(
             .is_some_and(|end| matches!(end.outcome, Outcome::Restored | Outcome::Unchanged));
         job.undoes_operation.filter(|_| there)
     });
-    if back.tenants.is_empty() {
+    if back.is_empty() {
         return Ok(());
     }
+    let (tenants, mailboxes, trustees) = columns(back.iter().map(|(job, _)| job.place()));
+    let (operations, undone): (Vec<_>, Vec<_>) = back
+        .iter()
+        .map(|(job, undone)| (job.operation.as_uuid(), *undone))
+        .unzip();
     run(
         transaction,
         "UPDATE coverage c SET state = 'wanted', operation_id = page.operation_id
          FROM unnest($1::text[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[]) AS page (tenant, mailbox, trustee, operation_id, undone)
          WHERE c.tenant = page.tenant AND c.mailbox = page.mailbox AND c.trustee = page.trustee AND c.operation_id = page.undone
             AND c.state <> 'wanted'",
-        &[&back.tenants, &back.mailboxes, &back.trustees, &back.operations, &back.picked],
+        &[&tenants, &mailboxes, &trustees, &operations, &undone],
     )
     .await?;
     Ok(())
@@ -329,22 +279,22 @@ async fn give_again(
 
 /// What was repaired is known anew.
 async fn repaired(transaction: &Transaction<'_>, ended: &EndedJobs<'_>) -> Result<(), StoreError> {
-    let (mut tenants, mut mailboxes, mut trustees) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut delegations, mut rights) = (Vec::new(), Vec::new());
-    for (job, outcome) in ended.values() {
-        let Some((Observed::Present(seen), _)) = job.seen.filter(|_| *outcome == Outcome::Repaired)
-        else {
-            continue;
-        };
-        tenants.push(job.tenant.as_str());
-        mailboxes.push(job.mailbox.as_uuid());
-        trustees.push(job.trustee.as_str());
-        delegations.push(job.delegation);
-        rights.push(seen.to_string());
-    }
-    if tenants.is_empty() {
+    let repaired: Vec<_> = ended
+        .values()
+        .filter(|(_, outcome)| *outcome == Outcome::Repaired)
+        .filter_map(|(job, _)| match job.seen {
+            Some((Observed::Present(seen), _)) => Some((*job, seen)),
+            _ => None,
+        })
+        .collect();
+    if repaired.is_empty() {
         return Ok(());
     }
+    let (tenants, mailboxes, trustees) = columns(repaired.iter().map(|(job, _)| job.place()));
+    let (delegations, rights): (Vec<_>, Vec<_>) = repaired
+        .iter()
+        .map(|(job, seen)| (job.delegation, seen.to_string()))
+        .unzip();
     run(
         transaction,
         "UPDATE coverage c SET rights = page.rights FROM unnest($1::text[], $2::uuid[], $3::text[], $4::uuid[], $5::text[])
@@ -358,23 +308,21 @@ async fn repaired(transaction: &Transaction<'_>, ended: &EndedJobs<'_>) -> Resul
 
 /// What jobs that had begun left as our entry.
 async fn left(transaction: &Transaction<'_>, ended: &EndedJobs<'_>) -> Result<(), StoreError> {
-    let begun = ended
+    let begun: Vec<_> = ended
         .iter()
-        .filter(|(_, (job, _))| job.known.before.is_some());
-    let (mut tenants, mut mailboxes, mut trustees) = (Vec::new(), Vec::new(), Vec::new());
+        .filter(|(_, (job, _))| job.known.before.is_some())
+        .collect();
+    if begun.is_empty() {
+        return Ok(());
+    }
+    let (tenants, mailboxes, trustees) = columns(begun.iter().map(|(_, (job, _))| job.place()));
     let (mut ids, mut ours, mut changed) = (Vec::new(), Vec::new(), Vec::new());
     for (id, (job, outcome)) in begun {
         let reason = job.ended.as_ref().and_then(|end| end.reason);
-        tenants.push(job.tenant.as_str());
-        mailboxes.push(job.mailbox.as_uuid());
-        trustees.push(job.trustee.as_str());
-        ids.push(id.as_uuid());
         let left = job.known.aim.left(*outcome, reason);
+        ids.push(id.as_uuid());
         changed.push(left.is_some() && *outcome != Outcome::Unchanged);
         ours.push(left.map(entry_text));
-    }
-    if ids.is_empty() {
-        return Ok(());
     }
     run(
         transaction,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     StoreError,
-    coverage::Key,
+    place::{Key, key},
     pool::rows,
     row::{AIM, aim, entry},
 };
@@ -108,13 +108,8 @@ pub(crate) async fn last_begun(
         .collect::<Result<_, StoreError>>()?;
     let mut last = HashMap::with_capacity(found.len());
     for row in found {
-        let key: Key = (
-            row.try_get("tenant")?,
-            row.try_get("mailbox")?,
-            row.try_get("trustee")?,
-        );
         let id: Uuid = row.try_get("job_id")?;
-        last.insert(key, read(row, jobs.get(&id))?);
+        last.insert(key(row)?, read(row, jobs.get(&id))?);
     }
     Ok(last)
 }

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     Store, StoreError,
+    place::{Key, columns, key, place},
     pool::{rows, run},
     results::Settling,
     row::{count, long, parsed},
@@ -59,8 +60,6 @@ pub(crate) struct Unnumbered {
     reason: &'static str,
     operation: Uuid,
 }
-
-type Key = (String, Uuid, String);
 
 /// What of these jobs' endings is worth telling. To be asked before what is known is overwritten.
 pub(crate) async fn changes(
@@ -167,12 +166,7 @@ async fn before(
     transaction: &Transaction<'_>,
     keys: impl Iterator<Item = &Key>,
 ) -> Result<HashMap<Key, (AccessBefore, Uuid)>, StoreError> {
-    let (mut tenants, mut mailboxes, mut trustees) = (Vec::new(), Vec::new(), Vec::new());
-    for (tenant, mailbox, trustee) in keys {
-        tenants.push(tenant.as_str());
-        mailboxes.push(*mailbox);
-        trustees.push(trustee.as_str());
-    }
+    let (tenants, mailboxes, trustees) = columns(keys.map(place));
     let found = rows(
         transaction,
         "SELECT a.tenant, a.mailbox, a.trustee, a.state, a.role, a.reason, a.operation_id
@@ -185,17 +179,12 @@ async fn before(
     found
         .iter()
         .map(|row| {
-            let key = (
-                row.try_get("tenant")?,
-                row.try_get("mailbox")?,
-                row.try_get("trustee")?,
-            );
             let known = AccessBefore {
                 granted: row.try_get::<_, &str>("state")? == "granted",
                 role: row.try_get("role")?,
                 reason: row.try_get("reason")?,
             };
-            Ok((key, (known, row.try_get("operation_id")?)))
+            Ok((key(row)?, (known, row.try_get("operation_id")?)))
         })
         .collect()
 }

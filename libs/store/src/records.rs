@@ -15,10 +15,10 @@ use uuid::Uuid;
 use crate::{
     Store, StoreError,
     back_jobs::{BackJob, What, insert},
-    brakes,
-    coverage::{self, Key},
+    brakes, coverage,
     error::retrying,
     last_begun::{Last, last_begun},
+    place::{Key, columns, key, place},
     pool::{rows, run},
     row::{AIM, aim, before, jobs_of, parsed},
     standing::{Standing, lock_one, save_one},
@@ -232,20 +232,12 @@ pub(crate) fn revoked(last: Option<&Last>) -> What {
     }
 }
 
-fn key(row: &Row) -> Result<Key, StoreError> {
-    Ok((
-        row.try_get("tenant")?,
-        row.try_get("mailbox")?,
-        row.try_get("trustee")?,
-    ))
-}
-
 /// Who began last at these keys.
 pub(crate) async fn begun(
     transaction: &Transaction<'_>,
     keys: &[Key],
 ) -> Result<HashMap<Key, Last>, StoreError> {
-    let (tenants, mailboxes, trustees) = coverage::columns(keys.iter());
+    let (tenants, mailboxes, trustees) = columns(keys.iter().map(place));
     let found = rows(
         transaction,
         "SELECT b.* FROM unnest($1::text[], $2::uuid[], $3::text[]) AS page (tenant, mailbox, trustee) JOIN begun b USING (tenant, mailbox, trustee)",

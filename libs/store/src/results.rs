@@ -20,6 +20,7 @@ use crate::{
     Store, StoreError, brakes, coverage,
     error::retrying,
     mailbox_log,
+    place::Place,
     pool::{rows, run},
     row::{AIM, aim, before, duration, long, parsed, small},
     settled,
@@ -211,6 +212,11 @@ async fn lock_jobs(
 }
 
 impl Settling {
+    /// Where the right is that it is about.
+    pub(crate) fn place(&self) -> Place<'_> {
+        (&self.tenant, self.mailbox.as_uuid(), &self.trustee)
+    }
+
     /// Applies one result. The first final outcome stands, whoever speaks later. `outrun`: what it read may have been taken
     /// away meanwhile.
     fn apply(&mut self, result: &ReportedResult, outrun: bool, roll: f64, now: OffsetDateTime) {

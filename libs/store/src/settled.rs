@@ -7,7 +7,13 @@ use deadpool_postgres::Transaction;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::{StoreError, pool::run, results::Settling, row::int};
+use crate::{
+    StoreError,
+    place::{Place, columns},
+    pool::run,
+    results::Settling,
+    row::int,
+};
 
 pub(crate) async fn store_jobs(
     transaction: &Transaction<'_>,
@@ -108,18 +114,14 @@ pub(crate) async fn store_access(
     jobs: &HashMap<JobId, Settling>,
 ) -> Result<(), StoreError> {
     // Of two operations in one batch the later one knows better.
-    let mut known: BTreeMap<(&str, Uuid, &str), (&Settling, Outcome)> = BTreeMap::new();
+    let mut known: BTreeMap<Place<'_>, (&Settling, Outcome)> = BTreeMap::new();
     for job in jobs.values() {
         let Some(end) = &job.ended else { continue };
         // What is kept for another is known by that one's own jobs.
         if job.known.validate_only || end.outcome == Outcome::KeptBy {
             continue;
         }
-        let key = (
-            job.tenant.as_str(),
-            job.mailbox.as_uuid(),
-            job.trustee.as_str(),
-        );
+        let key = job.place();
         match known.get(&key) {
             Some((other, _)) if other.operation > job.operation => {}
             _ => {
@@ -130,13 +132,10 @@ pub(crate) async fn store_access(
     if known.is_empty() {
         return Ok(());
     }
-    let (mut tenants, mut mailboxes, mut trustees) = (Vec::new(), Vec::new(), Vec::new());
+    let (tenants, mailboxes, trustees) = columns(known.keys().copied());
     let (mut states, mut roles, mut verified) = (Vec::new(), Vec::new(), Vec::new());
     let (mut reasons, mut operations) = (Vec::new(), Vec::new());
-    for ((tenant, mailbox, trustee), (job, outcome)) in &known {
-        tenants.push(*tenant);
-        mailboxes.push(*mailbox);
-        trustees.push(*trustee);
+    for (job, outcome) in known.values() {
         let granted = match job.known.aim {
             Aim::Grant { .. } => matches!(
                 outcome,

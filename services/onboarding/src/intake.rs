@@ -78,10 +78,6 @@ async fn settle(desk: Desk, bus: Bus, stop: CancellationToken, delivery: Deliver
 async fn put_aside(bus: &Bus, delivery: Delivery, cause: DeadCause, reason: &str) {
     // Without the reason, which may name a mailbox.
     warn!(cause = %cause, message.id = delivery.message_id, "an event can't be used; it is dead-lettered");
-    let number = uuid::Uuid::new_v4().to_string();
-    let publisher = bus.publisher();
-    let put = delivery.put_aside(&publisher, cause.as_str(), reason, VERSION, &number);
-    if let Err(error) = put.await {
-        warn!(%error, "couldn't dead-letter it; it is delivered again");
-    }
+    bus.put_aside(delivery, cause.as_str(), reason, VERSION)
+        .await;
 }

@@ -41,11 +41,7 @@ async fn handle(store: &Store, bus: &Bus, stop: &CancellationToken, batch: Vec<D
         match read(&delivery) {
             Ok(result) => readable.push((result, delivery)),
             Err(why) => {
-                let cause = match why {
-                    Unreadable::Malformed(_) => DeadCause::Malformed,
-                    Unreadable::Newer { .. } => DeadCause::Newer,
-                };
-                dead_letter(bus, delivery, cause, &why.to_string()).await;
+                dead_letter(bus, delivery, why.cause(), &why.to_string()).await;
             }
         }
     }
@@ -107,12 +103,7 @@ async fn dead_letter(bus: &Bus, delivery: Delivery, cause: DeadCause, why: &str)
         message.id = delivery.message_id,
         "a result can't be handled; it is dead-lettered"
     );
-    let number = uuid::Uuid::new_v4().to_string();
-    let publisher = bus.publisher();
-    let put = delivery.put_aside(&publisher, cause.as_str(), why, VERSION, &number);
-    if let Err(cause) = put.await {
-        warn!(error = %cause, "couldn't dead-letter it; it is delivered again");
-    }
+    bus.put_aside(delivery, cause.as_str(), why, VERSION).await;
 }
 
 fn read(delivery: &Delivery) -> Result<ReportedResult, Unreadable> {

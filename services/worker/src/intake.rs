@@ -3,9 +3,9 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use calgrant_bus::{Bus, Consumer, Queue};
-use calgrant_contract::bus::{JobResult, Unreadable, UnreadableJob, read_job};
+use calgrant_contract::bus::{JobResult, UnreadableJob, VERSION, read_job};
 use calgrant_domain::{
-    AccountSpec, DeadCause, Detail, JobId, Lane, OperationId, Purpose, Reading, SiteKind, SiteSpec,
+    AccountSpec, Detail, JobId, Lane, OperationId, Purpose, Reading, SiteKind, SiteSpec,
     TenantSpec, reading::Report,
 };
 use calgrant_leases::{Budgets, keys};
@@ -20,7 +20,7 @@ use crate::{
     only::Only,
     pool::{Held, Pool, Shared, in_hand, report},
     shelf::Shelf,
-    suspects::{self, Suspects},
+    suspects::Suspects,
 };
 
 /// How long a delivery waits for a permit before it is given back.
@@ -249,11 +249,9 @@ async fn receive(
                     message.id = delivery.message_id,
                     "a job can't be read; it is dead-lettered"
                 );
-                let cause = match why {
-                    Unreadable::Malformed(_) => DeadCause::Malformed,
-                    Unreadable::Newer { .. } => DeadCause::Newer,
-                };
-                suspects::put_aside(bus, delivery, cause, &why.to_string()).await;
+                let cause = why.cause().as_str();
+                bus.put_aside(delivery, cause, &why.to_string(), VERSION)
+                    .await;
             }
         }
     }

@@ -103,19 +103,11 @@ impl Suspects {
                 let why = format!(
                     "it was handed out {OFTEN} times, and then ended {ALONE} workers that tried it alone"
                 );
-                put_aside(bus, delivery, DeadCause::Crashes, &why).await;
+                let cause = DeadCause::Crashes.as_str();
+                bus.put_aside(delivery, cause, &why, VERSION).await;
                 None
             }
         }
-    }
-}
-
-/// Puts a job aside, for a person to look at.
-pub(crate) async fn put_aside(bus: &Bus, delivery: Delivery, cause: DeadCause, why: &str) {
-    let (publisher, number) = (bus.publisher(), uuid::Uuid::new_v4().to_string());
-    let put = delivery.put_aside(&publisher, cause.as_str(), why, VERSION, &number);
-    if let Err(cause) = put.await {
-        warn!(error = %cause, "couldn't dead-letter it; it is delivered again");
     }
 }
 
