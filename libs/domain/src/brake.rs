@@ -14,16 +14,17 @@ words!(
     }
 );
 
-/// Grants that one run may take away whatever the tenant has.
-const REVOKED_FREELY: u64 = 50;
-/// One in so many of a tenant's grants may be taken away by one run: 2 %.
+/// Grants that one run, or a burst of leavers, may take away whatever the tenant has.
+pub const REVOKED_FREELY: u64 = 50;
+/// One in so many of a tenant's grants may be taken away like that: 2 %.
 const REVOKED_SHARE: u64 = 50;
 /// Failures for one reason below which nobody is called.
 const FAILED_FREELY: u64 = 20;
 /// One in so many may fail for one reason: 5 %.
 const FAILED_SHARE: u64 = 20;
 
-/// Whether a run that would take away `taken` of a tenant's `grants` waits for a person before its first write.
+/// Whether a run that would take away `taken` of a tenant's `grants`, or a burst of so many leavers, waits for a person before
+/// the first write.
 pub fn revokes_many(taken: u64, grants: u64) -> bool {
     taken > REVOKED_FREELY && taken.saturating_mul(REVOKED_SHARE) > grants
 }

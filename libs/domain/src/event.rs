@@ -33,9 +33,6 @@ pub const AHEAD: Duration = Duration::from_secs(300);
 /// Leavers of a tenant within this time count together.
 pub const BURST: Duration = Duration::from_secs(3600);
 
-/// Leavers that are never too many.
-pub const BURST_AT_LEAST: u64 = 50;
-
 /// When an event happened, and which it is. Ordered by what decides: the later one, whatever came first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EventMoment {
@@ -123,14 +120,10 @@ pub fn judge(
     EventVerdict::Act
 }
 
-/// Whether so many leavers at once are too many for a tenant with so many granted rights: more than 50, and more than 2 %.
-pub fn too_many_leave(leavers: u64, granted: u64) -> bool {
-    leavers > BURST_AT_LEAST.max(granted / 50)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::brake::revokes_many;
     use proptest::prelude::*;
 
     fn at(seconds: i64) -> OffsetDateTime {
@@ -232,7 +225,7 @@ mod tests {
             (1001, 50_000, true),
         ] {
             assert_eq!(
-                too_many_leave(leavers, granted),
+                revokes_many(leavers, granted),
                 too_many,
                 "{leavers} {granted}"
             );

@@ -4,7 +4,8 @@
 use calgrant_domain::{
     Address, DelegationId, EventKind, EventMoment, EventVerdict, MailboxId, OperationId,
     TenantName,
-    event::{ACTING, BURST, BURST_AT_LEAST, CALLER, EventKnown, Latest, judge, too_many_leave},
+    brake::{REVOKED_FREELY, revokes_many},
+    event::{ACTING, BURST, CALLER, EventKnown, Latest, judge},
 };
 use deadpool_postgres::Transaction;
 use time::OffsetDateTime;
@@ -244,12 +245,12 @@ async fn leavers(
         .query_one(sql, &[&tenant, &(now - BURST)])
         .await?;
     let leavers = count(&row, "leavers")? + 1;
-    if leavers <= BURST_AT_LEAST {
+    if leavers <= REVOKED_FREELY {
         return Ok((leavers, false));
     }
     let sql = "SELECT count(*) AS granted FROM access WHERE tenant = $1 AND state = 'granted'";
     let row = transaction.query_one(sql, &[&tenant]).await?;
-    Ok((leavers, too_many_leave(leavers, count(&row, "granted")?)))
+    Ok((leavers, revokes_many(leavers, count(&row, "granted")?)))
 }
 
 /// The delegations an event concerns.

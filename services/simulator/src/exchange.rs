@@ -103,11 +103,7 @@ pub(crate) async fn handle(
     let base = format!("{}/adminapi/{version}/{tenant}/", base(&headers));
     if endpoint == "$batch" {
         let reply = exchange_batch::run(&world, &tenant, &base, &headers, &body).await;
-        return if world.fault("half_response", About::anybody("$batch")) {
-            reply.half()
-        } else {
-            reply
-        };
+        return world.arrives(reply, About::anybody("$batch"));
     }
     let url = format!("{base}{endpoint}");
     let params = Params::parse(uri.query().unwrap_or_default());
@@ -120,25 +116,19 @@ pub(crate) async fn handle(
         headers,
         body,
     };
-    let work = Arc::clone(&world);
-    // it goes on when the client has hung up
     let started = begin(&world, &call);
     let kind = call.cmdlet().to_owned();
     let app = caller(&started);
-    let task = world
-        .tasks
-        .spawn(async move { finish(&work, call, started).await });
-    let reply = task
+    let work = Arc::clone(&world);
+    let reply = world
+        .to_its_end(async move { finish(&work, call, started).await })
         .await
-        .unwrap_or_else(|_| Reply::error(500, "InternalServerError", "the simulator failed"));
+        .unwrap_or_else(|| Reply::error(500, "InternalServerError", "the simulator failed"));
     let about = About {
         kind: &kind,
         app: &app,
     };
-    if world.fault("half_response", about) {
-        return reply.half();
-    }
-    reply
+    world.arrives(reply, about)
 }
 
 /// `GET …/v1.0/<tenant>/EXOModuleFile`: the cmdlets this principal may run.

@@ -21,6 +21,15 @@ impl<'a> About<'a> {
 }
 
 impl World {
+    /// A reply as it arrives: half of it, where that fault happens.
+    pub(crate) fn arrives(&self, reply: Reply, call: About<'_>) -> Reply {
+        if self.fault("half_response", call) {
+            reply.half()
+        } else {
+            reply
+        }
+    }
+
     /// Rolls the dice for a fault of such a call, and counts it when it happens.
     pub(crate) fn fault(&self, name: &str, call: About<'_>) -> bool {
         let fault = {

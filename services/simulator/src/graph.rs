@@ -32,12 +32,10 @@ pub(crate) async fn handle(
     }
     let half = world.fault("half_response", About::anybody("Graph"));
     let work = Arc::clone(&world);
-    let task = world
-        .tasks
-        .spawn(async move { answer(&work, &method, &uri, &headers, &body).await });
-    let reply = task
+    let reply = world
+        .to_its_end(async move { answer(&work, &method, &uri, &headers, &body).await })
         .await
-        .unwrap_or_else(|_| Reply::error(500, "InternalServerError", "the simulator failed"));
+        .unwrap_or_else(|| Reply::error(500, "InternalServerError", "the simulator failed"));
     if half { reply.half() } else { reply }
 }
 

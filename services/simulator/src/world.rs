@@ -99,6 +99,14 @@ fn bearer(tenant: &Tenant, app: &App, audience: Audience, life: u64) -> String {
 }
 
 impl World {
+    /// Carries a call out to its end, though its client may hang up meanwhile. `None` if it failed.
+    pub(crate) async fn to_its_end(
+        &self,
+        work: impl Future<Output = Reply> + Send + 'static,
+    ) -> Option<Reply> {
+        self.tasks.spawn(work).await.ok()
+    }
+
     pub(crate) fn build(scenario: Scenario) -> anyhow::Result<Self> {
         let dice = Dice::new(scenario.seed ^ 0x5117);
         let mut tenants = Vec::new();

@@ -92,20 +92,15 @@ pub(crate) async fn handle(
     };
     let (kind, app) = (started.kind.clone(), started.account.name.clone());
     let work = Arc::clone(&world);
-    // it goes on when the client has hung up
-    let task = world
-        .tasks
-        .spawn(async move { finish(&work, started).await });
-    let failed = |_| Reply::text(500, "text/html", "the simulator failed");
-    let reply = task.await.unwrap_or_else(failed);
+    let reply = world
+        .to_its_end(async move { finish(&work, started).await })
+        .await
+        .unwrap_or_else(|| Reply::text(500, "text/html", "the simulator failed"));
     let about = About {
         kind: &kind,
         app: &app,
     };
-    if world.fault("half_response", about) {
-        return reply.half();
-    }
-    reply
+    world.arrives(reply, about)
 }
 
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {

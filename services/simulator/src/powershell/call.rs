@@ -87,10 +87,7 @@ pub(crate) async fn handle(
     if world.fault("error_after_effect", about) {
         return page(Reply::failed(world.dice.below(4)));
     }
-    if world.fault("half_response", about) {
-        return reply.half();
-    }
-    reply
+    world.arrives(reply, about)
 }
 
 fn early_fault(world: &World, site: &Site, ask: &Ask, about: About<'_>) -> Option<Reply> {
