@@ -56,7 +56,7 @@ impl Identity {
     /// Sends an event in structured mode.
     ///
     /// # Panics
-    /// The broker refuses.
+    /// The broker doesn't take it.
     pub async fn send(&self, event: &CloudEvent) {
         let body = event.to_json().unwrap_or_else(|cause| panic!("{cause}"));
         self.send_raw(body, STRUCTURED).await;
@@ -65,7 +65,7 @@ impl Identity {
     /// Sends something.
     ///
     /// # Panics
-    /// The broker refuses.
+    /// The broker doesn't take it.
     pub async fn send_raw(&self, body: Vec<u8>, kind: &'static str) {
         let message = Message {
             body,
@@ -73,12 +73,17 @@ impl Identity {
             kind,
             traceparent: None,
         };
-        let key = "mailbox.event".to_owned();
+        let event = Announcement {
+            key: "mailbox.event".to_owned(),
+            message,
+        };
         let publisher = self.bus.publisher();
-        let told = publisher.announce(IDENTITY, vec![Announcement { key, message }]);
-        for told in told.await {
-            told.unwrap_or_else(|cause| panic!("the event isn't taken: {cause}"));
-        }
+        // Refused for a moment while the queue is just being made: a repeat is harmless, by its id.
+        eventually_within(OPERATION, "the event is taken", async || {
+            let told = publisher.announce(IDENTITY, vec![event.clone()]).await;
+            told.iter().all(Result::is_ok)
+        })
+        .await;
     }
 }
 

@@ -4,12 +4,14 @@
 mod events;
 mod house;
 mod judge;
+mod publishing;
 mod refused;
 mod setup;
 mod wish;
 
 pub use events::{Identity, event};
 pub use house::{ACCESS, House, IDENTITY, Service};
+pub use publishing::publish;
 pub use refused::Refused;
 pub use setup::{GRANTORS, Setup, TENANT, grantor_secret};
 pub use wish::{group, list, run, wish};

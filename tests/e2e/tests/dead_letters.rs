@@ -18,7 +18,7 @@ use calgrant_contract::{
     },
 };
 use calgrant_domain::{JobId, OperationId};
-use calgrant_e2e::{House, Service, Setup, TENANT, group};
+use calgrant_e2e::{House, Service, Setup, TENANT, group, publish};
 use calgrant_testkit::eventually_within;
 use prost::Message as _;
 
@@ -67,16 +67,12 @@ async fn take_one(house: &House, bus: &Bus) -> calgrant_bus::Delivery {
 async fn junk_holds_nothing_up_and_is_explained() {
     let house = House::start(Setup::mailboxes(20)).await;
     let bus = bus(&house).await;
-    let publisher = bus.publisher();
     for queue in [
         Queue::results(),
         Queue::jobs(TENANT, "bulk"),
         Queue::jobs(TENANT, "interactive"),
     ] {
-        publisher
-            .publish(&queue, message(b"\xff\xff junk".to_vec()))
-            .await
-            .unwrap();
+        publish(&bus, &queue, message(b"\xff\xff junk".to_vec())).await;
     }
     let letters = house.dead(3).await;
     assert!(
@@ -107,10 +103,7 @@ async fn what_ends_workers_is_put_aside_and_its_job_waits_for_a_person() {
     taken.ack().await.unwrap();
     // Where it is tried alone, it has ended three of them already.
     let alone = Queue::alone(TENANT);
-    bus.publisher()
-        .publish(&alone, message(poison))
-        .await
-        .unwrap();
+    publish(&bus, &alone, message(poison)).await;
     let mut holds = bus.consumer(&alone, 1).await.unwrap();
     for _ in 0..3 {
         taken = tokio::time::timeout(LONG, holds.next())
@@ -218,10 +211,7 @@ async fn what_a_later_version_sends_waits_for_the_upgrade() {
         ..Job::decode(taken.body.as_slice()).unwrap()
     };
     let later = message(job.encode_to_vec());
-    bus.publisher()
-        .publish(&Queue::jobs(TENANT, "bulk"), later)
-        .await
-        .unwrap();
+    publish(&bus, &Queue::jobs(TENANT, "bulk"), later).await;
     taken.ack().await.unwrap();
     let result = JobResult {
         job: job_id(&house.mailboxes(&operation.id).await[0].job_id),
@@ -230,10 +220,8 @@ async fn what_a_later_version_sends_waits_for_the_upgrade() {
         needs_version: VERSION + 1,
         ..JobResult::default()
     };
-    bus.publisher()
-        .publish(&Queue::results(), message(result.encode_to_vec()))
-        .await
-        .unwrap();
+    let result = message(result.encode_to_vec());
+    publish(&bus, &Queue::results(), result).await;
     let letter = house.dead(1).await.remove(0);
     assert_eq!(
         (letter.cause.as_str(), letter.queue.as_str()),

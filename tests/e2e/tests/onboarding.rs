@@ -315,7 +315,7 @@ async fn events_in_binary_mode_by_the_queue_itself() {
             headers: headers.to_vec(),
         };
         let (publisher, events) = (identity.bus.publisher(), Queue::events());
-        // The queue is there as soon as onboarding is.
+        // A broker refuses for a moment what comes to a queue that is just being made.
         eventually_within(LONG, "the queue takes it", async || {
             publisher.publish_whole(&events, &whole, &[]).await.is_ok()
         })
