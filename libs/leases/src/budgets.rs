@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -11,7 +12,8 @@ use calgrant_budget::{
     message::{Lane, Pushback, Renewal, Renewed, Waiting},
 };
 use calgrant_contract::pb::ledger::v1::lease_service_client::LeaseServiceClient;
-use tokio::sync::Notify;
+use futures::future::select_all;
+use tokio::sync::{Notify, futures::Notified};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tracing::{debug, warn};
@@ -38,8 +40,8 @@ struct Shared {
     state: Mutex<State>,
     clock: fn() -> Instant,
     start: Instant,
-    /// Something ended, or was granted: whoever waits asks again.
-    freed: Notify,
+    /// Something was granted: whoever waits asks again.
+    granted: Notify,
     /// Somebody waits, or was pushed back: the next renewal may be due earlier.
     wanted: Notify,
 }
@@ -48,7 +50,11 @@ struct Shared {
 struct State {
     holder: Holder,
     waiting: HashMap<KeyName, Waiting>,
+    freed: HashMap<KeyName, Freed>,
 }
+
+/// A call under one key ended: whoever waits for that key asks again. Not all that wait for anything: these may be many, and calls end all the time.
+type Freed = Arc<Notify>;
 
 /// What one account may use: its own key, and those it shares with others.
 #[derive(Debug, Clone)]
@@ -56,6 +62,7 @@ pub struct Account {
     pub(crate) budgets: Budgets,
     charge: Charge,
     keys: Arc<[KeyName]>,
+    freed: Arc<[Freed]>,
 }
 
 impl Budgets {
@@ -70,10 +77,11 @@ impl Budgets {
                 state: Mutex::new(State {
                     holder: Holder::new(replica, terms, Pace::default()),
                     waiting: HashMap::new(),
+                    freed: HashMap::new(),
                 }),
                 clock,
                 start: clock(),
-                freed: Notify::new(),
+                granted: Notify::new(),
                 wanted: Notify::new(),
             }),
         }
@@ -82,11 +90,18 @@ impl Budgets {
     /// An account whose calls are charged to `keys`: one to six of them; `None` otherwise.
     #[must_use]
     pub fn account(&self, keys: &[KeyName]) -> Option<Account> {
-        let charge = self.with(|holder, _| holder.charge(keys))?;
+        let mut state = self.state();
+        let charge = state.holder.charge(keys)?;
+        let freed = keys
+            .iter()
+            .map(|key| Arc::clone(state.freed.entry(key.clone()).or_default()))
+            .collect();
+        drop(state);
         Some(Account {
             budgets: self.clone(),
             charge,
             keys: keys.into(),
+            freed,
         })
     }
 
@@ -131,7 +146,7 @@ impl Budgets {
     /// Takes the authority's answer. One that was overtaken by a later ask is dropped.
     pub fn apply(&self, renewed: &Renewed) {
         self.with(|holder, now| holder.apply(renewed, now));
-        self.released();
+        self.shared.granted.notify_waiters();
     }
 
     /// How often exactness was at risk in this process.
@@ -176,11 +191,6 @@ impl Budgets {
         let mut state = self.state();
         let now = self.now();
         act(&mut state.holder, now)
-    }
-
-    /// Whoever waits asks again.
-    pub(crate) fn released(&self) {
-        self.shared.freed.notify_waiters();
     }
 
     fn now(&self) -> Moment {
@@ -259,13 +269,25 @@ impl Account {
         }
     }
 
+    /// A call ended: whoever waits for one of its keys asks again.
+    pub(crate) fn released(&self) {
+        for freed in &*self.freed {
+            freed.notify_waiters();
+        }
+    }
+
     async fn until<T>(&self, mut ask: impl FnMut(&mut Holder, Moment) -> Result<T, Answer>) -> T {
-        let shared = &self.budgets.shared;
+        // The usual case.
+        if let Ok(got) = self.budgets.with(&mut ask) {
+            return got;
+        }
         loop {
-            // Registered before asking, so that a release in between isn't missed.
-            let freed = shared.freed.notified();
-            tokio::pin!(freed);
-            freed.as_mut().enable();
+            // Registered before asking, so that nothing in between is missed.
+            let mut changed = self.changes();
+            for changed in &mut changed {
+                changed.as_mut().enable();
+            }
+            let changed = select_all(changed);
             let not_now = match self.budgets.with(&mut ask) {
                 Ok(got) => return got,
                 Err(not_now) => not_now,
@@ -275,18 +297,40 @@ impl Account {
                     let left = when.saturating_sub(self.budgets.now());
                     tokio::select! {
                         () = tokio::time::sleep(left) => {}
-                        () = freed => {}
+                        _ = changed => {}
                     }
                 }
-                Answer::Go(_) | Answer::WaitForRelease | Answer::NoLease => freed.await,
+                Answer::Go(_) | Answer::WaitForRelease | Answer::NoLease => {
+                    changed.await;
+                }
             }
         }
     }
 
+    /// What may let somebody start who had to wait: a grant, or the end of a call under a key that limits anything.
+    fn changes(&self) -> Vec<Pin<Box<Notified<'_>>>> {
+        let limiting = self.budgets.with(|holder, _| {
+            let keys = self.keys.iter().zip(&*self.freed);
+            let limiting = keys.filter(|(key, _)| holder.limits(key));
+            limiting
+                .map(|(_, freed)| freed.notified())
+                .collect::<Vec<_>>()
+        });
+        let granted = self.budgets.shared.granted.notified();
+        limiting
+            .into_iter()
+            .chain([granted])
+            .map(Box::pin)
+            .collect()
+    }
+
     /// Says that so many calls wait, for as long as the answer lives.
     fn waits(&self, lane: Lane, calls: u32) -> Waits<'_> {
-        self.change_waiting(lane, |waiting| waiting.saturating_add(calls));
-        self.budgets.shared.wanted.notify_one();
+        let urgent = self.change_waiting(lane, |waiting| waiting.saturating_add(calls));
+        // Not for every call: whoever renews looks at all keys when it is woken.
+        if urgent {
+            self.budgets.shared.wanted.notify_one();
+        }
         Waits {
             account: self,
             lane,
@@ -294,9 +338,12 @@ impl Account {
         }
     }
 
-    fn change_waiting(&self, lane: Lane, change: impl Fn(u32) -> u32) {
+    /// Whether the next renewal may be due earlier by that.
+    fn change_waiting(&self, lane: Lane, change: impl Fn(u32) -> u32) -> bool {
         let mut state = self.budgets.state();
-        let State { holder, waiting } = &mut *state;
+        let State {
+            holder, waiting, ..
+        } = &mut *state;
         for key in self.keys.iter() {
             let of_key = waiting.entry(key.clone()).or_default();
             let of_lane = match lane {
@@ -306,6 +353,7 @@ impl Account {
             *of_lane = change(*of_lane);
             holder.wait(key, *of_key);
         }
+        holder.is_urgent(&self.charge, self.budgets.now())
     }
 }
 

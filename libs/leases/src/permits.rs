@@ -49,7 +49,7 @@ impl Permits {
             self.account
                 .budgets
                 .with(|holder, now| holder.done(permit, served, now));
-            self.account.budgets.released();
+            self.account.released();
         }
     }
 }

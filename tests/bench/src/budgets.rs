@@ -8,6 +8,7 @@ use calgrant_contract::pb::{
     fleet::v1::WritePath,
     provisioning::v1::{provisioning_service_client::ProvisioningServiceClient, selector::By},
 };
+use calgrant_runtime::clock;
 use calgrant_testkit::pass;
 use serde_json::{Value, json};
 
@@ -32,7 +33,7 @@ enum Bound {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Numbers of accounts.
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 4, 16])]
+    #[arg(long, value_delimiter = ',', default_values_t = [16, 4, 1])]
     accounts: Vec<usize>,
     /// Numbers of worker replicas.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 3])]
@@ -67,6 +68,7 @@ impl Bound {
         Accounts {
             count,
             max_in_flight,
+            workers: max_in_flight,
             windows,
             write_path: WritePath::AdminApi,
         }
@@ -88,15 +90,23 @@ impl Bound {
     }
 }
 
-/// Pairs of runs, with budgets that never bind and without any; how long each warms up and is measured.
+/// Pairs of runs of the same work, with budgets that never bind and without any.
 const PAIRS: usize = 5;
-const FREE_WARM_UP: Duration = Duration::from_secs(5);
-const FREE_MEASURED: Duration = Duration::from_secs(15);
-/// Mailboxes a second that no set of processes reaches on a small machine: there must be work to the end.
-const FREE_RATE: u64 = 1500;
+const FREE_MAILBOXES: usize = 15_000;
+const FREE_LIMIT: Duration = Duration::from_secs(600);
 
-/// Every cell, the run with kills, and what budgets cost.
+/// What budgets cost, the run with kills, and every cell.
 pub(crate) async fn run(program: &Path, unbudgeted: &Path, args: &Args) -> anyhow::Result<Value> {
+    let unbounded = if args.without_unbounded {
+        Value::Null
+    } else {
+        unbounded_ratio(program, unbudgeted).await?.into()
+    };
+    let killed = if args.without_kills {
+        Value::Null
+    } else {
+        killed(program).await?
+    };
     let mut cells = Vec::new();
     for accounts in &args.accounts {
         for replicas in &args.replicas {
@@ -107,16 +117,6 @@ pub(crate) async fn run(program: &Path, unbudgeted: &Path, args: &Args) -> anyho
             }
         }
     }
-    let killed = if args.without_kills {
-        Value::Null
-    } else {
-        killed(program).await?
-    };
-    let unbounded = if args.without_unbounded {
-        Value::Null
-    } else {
-        unbounded_ratio(program, unbudgeted).await?.into()
-    };
     Ok(json!({"cells": cells, "killed": killed, "unbounded_ratio": unbounded}))
 }
 
@@ -181,42 +181,41 @@ async fn killed(program: &Path) -> anyhow::Result<Value> {
     }))
 }
 
-/// What is carried out under budgets that never bind, compared with none at all: the median of interleaved pairs.
+/// How fast the same work is done under budgets that never bind, compared with none at all: the median of interleaved pairs.
 async fn unbounded_ratio(program: &Path, unbudgeted: &Path) -> anyhow::Result<f64> {
     let mut ratios = Vec::with_capacity(PAIRS);
     for number in 0..PAIRS {
-        let (bound, free) = (carried_out(program).await?, carried_out(unbudgeted).await?);
-        eprintln!("bench: pair {number}: {bound} calls under budgets, {free} without");
-        ratios.push(bound / free);
+        let (bound, free) = (seconds(program).await?, seconds(unbudgeted).await?);
+        eprintln!(
+            "bench: pair {number}: {FREE_MAILBOXES} mailboxes took {bound:.1} s under budgets, {free:.1} s without"
+        );
+        ratios.push(free / bound);
     }
     ratios.sort_unstable_by(f64::total_cmp);
     Ok(rounded(ratios[PAIRS / 2], 4))
 }
 
-/// Calls that the server carried out in the time that is measured, as fast as the machine allows.
-async fn carried_out(program: &Path) -> anyhow::Result<f64> {
+/// How long all mailboxes take, as fast as the machine allows.
+async fn seconds(program: &Path) -> anyhow::Result<f64> {
     let told = Accounts {
         count: 4,
-        max_in_flight: 50,
+        // More than the workers ever ask for.
+        max_in_flight: 1000,
+        workers: 50,
         windows: &[(1_000_000, 6)],
         write_path: WritePath::AdminApi,
     };
-    let seconds = (FREE_WARM_UP + FREE_MEASURED).as_secs();
-    let mailboxes = usize::try_from(FREE_RATE * seconds)?;
-    let scenario = school::scenario(mailboxes, &told, "");
+    let scenario = school::scenario(FREE_MAILBOXES, &told, "");
     let mut set = Processes::start(program, &scenario).await?;
-    started(&mut set, &told, 1).await?;
-    pass(FREE_WARM_UP).await;
-    set.post("mark").await?;
-    pass(FREE_MEASURED).await;
-    let report = set.simulator("report").await?;
-    told.client_ids()
-        .map(|(_, id)| admitted(&report, &id))
-        .sum()
+    let begun = clock::instant();
+    let id = started(&mut set, &told, 1).await?;
+    set.operation(&id, FREE_LIMIT, |operation| operation.end_time.is_some())
+        .await?;
+    Ok((clock::instant() - begun).as_secs_f64())
 }
 
-/// Workers are started, and have enough to do.
-async fn started(set: &mut Processes, told: &Accounts, replicas: usize) -> anyhow::Result<()> {
+/// Workers are started, and have enough to do. Answers the operation.
+async fn started(set: &mut Processes, told: &Accounts, replicas: usize) -> anyhow::Result<String> {
     for number in 1..replicas {
         set.service("worker", &worker(number))?;
     }
@@ -229,7 +228,7 @@ async fn started(set: &mut Processes, told: &Accounts, replicas: usize) -> anyho
         counts.accepted > 0
     })
     .await?;
-    Ok(())
+    Ok(id)
 }
 
 fn worker(number: usize) -> String {

@@ -54,6 +54,7 @@ pub(crate) async fn run(program: &Path, args: &Args) -> anyhow::Result<Value> {
         let told = Accounts {
             count: 2,
             max_in_flight,
+            workers: max_in_flight,
             windows,
             write_path: WritePath::AdminApi,
         };
@@ -68,6 +69,7 @@ async fn newcomers(program: &Path, mailboxes: usize) -> anyhow::Result<Value> {
     let told = Accounts {
         count: 4,
         max_in_flight: 8,
+        workers: 8,
         windows: &[],
         write_path: WritePath::AdminApi,
     };

@@ -4,7 +4,9 @@
 //! one JSON object with the figures, where asked for; everything else is said on stderr.
 
 mod budgets;
+mod cpu;
 mod interactive;
+mod leases;
 mod processes;
 mod scale;
 mod school;
@@ -34,6 +36,8 @@ enum What {
     Budgets(budgets::Args),
     /// How soon somebody who waits is served while a large operation runs, and how true estimates are.
     Interactive(interactive::Args),
+    /// Leases: what they cost while accounts are used, and while they aren't.
+    Leases(leases::Args),
     /// Large operations: how soon they are accepted, how fast they run, how much memory they take.
     Scale(scale::Args),
 }
@@ -45,6 +49,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let figures = match &args.what {
         What::Budgets(what) => budgets::run(&args.program, &args.unbudgeted, what).await?,
         What::Interactive(what) => interactive::run(&args.program, what).await?,
+        What::Leases(what) => leases::run(&args.program, what).await?,
         What::Scale(what) => scale::run(&args.program, what).await?,
     };
     eprintln!("{figures:#}");

@@ -213,9 +213,14 @@ impl Processes {
         Ok(())
     }
 
+    /// The process that runs under that name.
+    pub(crate) fn pid(&self, name: &str) -> anyhow::Result<u32> {
+        Ok(self.running.get(name).context("no such process")?.id())
+    }
+
     /// The most memory a process ever took, in KiB.
     pub(crate) fn peak_kib(&self, name: &str) -> anyhow::Result<u64> {
-        let pid = self.running.get(name).context("no such process")?.id();
+        let pid = self.pid(name)?;
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         Ok(line

@@ -24,6 +24,7 @@ use crate::{
 const ACCOUNTS: Accounts = Accounts {
     count: 2,
     max_in_flight: 10,
+    workers: 10,
     windows: &[],
     write_path: WritePath::InvokeCommand,
 };

@@ -21,6 +21,8 @@ const TRUSTEE: &str = "timetable-delegates@uni.example";
 pub(crate) struct Accounts {
     pub(crate) count: usize,
     pub(crate) max_in_flight: u32,
+    /// Mailboxes worked on at the same moment, by each.
+    pub(crate) workers: u32,
     /// Calls in so many seconds.
     pub(crate) windows: &'static [(u32, u64)],
     pub(crate) write_path: WritePath,
@@ -84,7 +86,7 @@ pub(crate) fn tenant(set: &Processes, accounts: &Accounts) -> anyhow::Result<Ten
                 millis: 1000 * seconds,
             })
             .collect(),
-        workers: accounts.max_in_flight,
+        workers: accounts.workers,
         ..AccountSpec::default()
     };
     let reader = account(

@@ -147,6 +147,11 @@ impl Hold {
         self.slots.unwrap_or(u32::MAX).min(self.windows.largest())
     }
 
+    /// Whether the end of a call may let another start. Chunks and server time come with grants.
+    pub(super) fn limits(&self) -> bool {
+        self.slots.is_some() || !self.windows.is_empty()
+    }
+
     /// Whether waiting for the usual renewal would keep somebody waiting for long.
     pub(super) fn is_urgent(&self, now: Moment) -> bool {
         let stopped = now < self.blocked_until || matches!(self.why, Why::Paused | Why::Draining);

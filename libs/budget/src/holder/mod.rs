@@ -269,6 +269,16 @@ impl Holder {
         }
     }
 
+    /// Whether the end of a call under that key may let another start, as far as the leases say.
+    pub fn limits(&self, name: &KeyName) -> bool {
+        self.hold(name).is_none_or(Hold::limits)
+    }
+
+    /// Whether a key of that charge is to be renewed before the usual time.
+    pub fn is_urgent(&self, charge: &Charge, now: Moment) -> bool {
+        charge.keys().any(|key| self.keys[key].is_urgent(now))
+    }
+
     /// What to send to the authority. From now on an answer to an earlier renewal is refused.
     pub fn renew(&mut self, now: Moment) -> Renewal {
         self.renewals += 1;

@@ -114,6 +114,10 @@ pub(super) struct Windows {
 }
 
 impl Windows {
+    pub(super) fn is_empty(&self) -> bool {
+        self.shares.is_empty()
+    }
+
     /// When `calls` may start, at the earliest; `None` if the shares are too small for so many.
     pub(super) fn free_at(&mut self, lane: Lane, calls: u32, now: Moment) -> Option<Moment> {
         let mut at = Some(now);
