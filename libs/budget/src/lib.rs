@@ -18,7 +18,7 @@ pub mod key;
 pub mod learning;
 pub mod message;
 
-pub use authority::{KeyState, Reading};
+pub use authority::{KeyState, Lease, Reading};
 pub use chooser::Chooser;
 pub use clock_watch::ClockWatch;
 pub use holder::{Answer, Charge, Holder, Pace, Permit};

@@ -44,7 +44,7 @@ pub use accounts::Pause;
 pub use backlog::Backlog;
 pub use backs::NewBack;
 pub use brakes::Release;
-pub use budgets::{DatabaseClock, StoredKey};
+pub use budgets::{DatabaseClock, KeyChange, StoredKey};
 pub use changing::AccountChange;
 pub use dead_letters::{DeadLetterFilter, DeadLetterState, DeadLetterView, NewDeadLetter};
 pub use delegations::StoredDelegation;

@@ -7,8 +7,8 @@ use std::{
 };
 
 use calgrant_budget::{
-    ClockWatch, KeyLimits, KeyState, Operator, Reading, Stand, Terms,
-    message::{Ask, Renewal, Renewed},
+    ClockWatch, KeyLimits, KeyState, Lease, Operator, Reading, Stand, Terms,
+    message::{Ask, Grant, Renewal, Renewed},
 };
 use calgrant_contract::{
     pb::ledger::v1::{RenewRequest, RenewResponse, lease_service_server::LeaseService},
@@ -17,9 +17,8 @@ use calgrant_contract::{
 use calgrant_domain::BadInput;
 use calgrant_leases::wire;
 use calgrant_runtime::clock;
-use calgrant_store::{DatabaseClock, Store, StoredKey};
+use calgrant_store::{DatabaseClock, KeyChange, Store, StoredKey};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tonic::{Request, Response, Status};
 use tracing::{error, warn};
 
@@ -108,7 +107,7 @@ impl LeaseService for Leases {
         let names: Vec<_> = asks.keys().cloned().collect();
         let decided = self.store.with_budget_keys(&names, |keys, database| {
             let stepped = self.stepped(database);
-            let grants = decide(
+            let (grants, changes) = decide(
                 keys,
                 &renewal,
                 &asks,
@@ -116,7 +115,7 @@ impl LeaseService for Leases {
                 &self.terms,
                 reading(database),
             );
-            (stepped, moment(database), grants)
+            ((stepped, moment(database), grants), changes)
         });
         let (stepped, now, grants) = decided.await.map_err(refuse::store)?;
         if stepped {
@@ -136,16 +135,17 @@ impl LeaseService for Leases {
     }
 }
 
-/// What each ask gets. The keys' states are changed in place.
+/// What each ask gets, and what becomes of the keys.
 fn decide(
-    keys: &mut [StoredKey],
+    keys: &[StoredKey],
     renewal: &Renewal,
     asks: &BTreeMap<String, &Ask>,
     limits: &Limits,
     terms: &Terms,
     at: Reading,
-) -> Vec<calgrant_budget::message::Grant> {
+) -> (Vec<Grant>, Vec<KeyChange>) {
     let mut grants = Vec::with_capacity(keys.len());
+    let mut changes = Vec::with_capacity(keys.len());
     for key in keys {
         let Some(ask) = asks.get(&key.name) else {
             continue;
@@ -157,17 +157,21 @@ fn decide(
                 at: at.now,
                 cause: pushback.cause.clone(),
             }),
-            None => key.state.as_ref().and_then(last_pushback),
+            None => key.state.as_deref().and_then(last_pushback),
         };
         (state.limits, state.operator) = (limit, operator);
-        grants.extend(state.grant(&renewal.replica, renewal.number, ask, terms, at));
-        if let Err(cause) = write(state, last.as_ref(), key) {
+        let before = state.leases.clone();
+        let grant = state.grant(&renewal.replica, renewal.number, ask, terms, at);
+        match change(&key.name, state, &before, last) {
+            Ok(change) => {
+                grants.extend(grant);
+                changes.push(change);
+            }
             // Nothing can be granted that can't be remembered.
-            error!(%cause, key = key.name, "a budget key can't be stored");
-            grants.retain(|grant| grant.key != ask.key);
+            Err(cause) => error!(%cause, key = key.name, "a budget key can't be stored"),
         }
     }
-    grants
+    (grants, changes)
 }
 
 /// A key that no tenant's file knows, or not any more: nothing may be started.
@@ -198,12 +202,11 @@ fn read(key: &StoredKey, ask: &Ask, limits: &KeyLimits, terms: &Terms, at: Readi
 ///
 /// # Errors
 /// It is of another version.
-pub(crate) fn state(key: &StoredKey, stored: &Value) -> Result<KeyState, serde_json::Error> {
-    let mut state: KeyState = serde_json::from_value(stored.clone())?;
-    state.leases = key
-        .leases
-        .values()
-        .map(|lease| serde_json::from_value(lease.clone()))
+pub(crate) fn state(key: &StoredKey, stored: &str) -> Result<KeyState, serde_json::Error> {
+    let mut state: KeyState = serde_json::from_str(stored)?;
+    let leases = key.leases.values();
+    state.leases = leases
+        .map(|lease| serde_json::from_str(lease))
         .collect::<Result<_, _>>()?;
     Ok(state)
 }
@@ -217,29 +220,56 @@ pub(crate) struct LastPushback {
     pub(crate) cause: String,
 }
 
-const LAST_PUSHBACK: &str = "last_pushback";
-
-/// Of a stored key's state.
-pub(crate) fn last_pushback(stored: &Value) -> Option<LastPushback> {
-    serde_json::from_value(stored.get(LAST_PUSHBACK)?.clone()).ok()
+/// Beside the state of a key.
+#[derive(Default, Serialize, Deserialize)]
+struct Beside {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_pushback: Option<LastPushback>,
 }
 
-fn write(
+/// A key's state with what stands beside it.
+#[derive(Serialize)]
+struct Written<'a> {
+    #[serde(flatten)]
+    state: &'a KeyState,
+    #[serde(flatten)]
+    beside: Beside,
+}
+
+/// Of a stored key's state.
+pub(crate) fn last_pushback(stored: &str) -> Option<LastPushback> {
+    serde_json::from_str::<Beside>(stored).ok()?.last_pushback
+}
+
+/// What becomes of a key that had these leases before.
+fn change(
+    name: &str,
     mut state: KeyState,
-    last: Option<&LastPushback>,
-    key: &mut StoredKey,
-) -> Result<(), serde_json::Error> {
-    let leases = std::mem::take(&mut state.leases);
-    let mut stored = serde_json::to_value(state)?;
-    if let (Some(last), Some(fields)) = (last, stored.as_object_mut()) {
-        fields.insert(LAST_PUSHBACK.to_owned(), serde_json::to_value(last)?);
+    before: &[Lease],
+    last_pushback: Option<LastPushback>,
+) -> Result<KeyChange, serde_json::Error> {
+    let after = std::mem::take(&mut state.leases);
+    let mut over: BTreeMap<&str, &Lease> = before
+        .iter()
+        .map(|lease| (lease.replica.as_str(), lease))
+        .collect();
+    let mut leases = BTreeMap::new();
+    for lease in &after {
+        if over.remove(lease.replica.as_str()) != Some(lease) {
+            let written = serde_json::to_string(lease)?;
+            leases.insert(lease.replica.clone(), Some(written));
+        }
     }
-    key.state = Some(stored);
-    key.leases = leases
-        .into_iter()
-        .map(|lease| Ok((lease.replica.clone(), serde_json::to_value(lease)?)))
-        .collect::<Result<_, serde_json::Error>>()?;
-    Ok(())
+    leases.extend(over.into_keys().map(|replica| (replica.to_owned(), None)));
+    let beside = Beside { last_pushback };
+    Ok(KeyChange {
+        name: name.to_owned(),
+        state: serde_json::to_string(&Written {
+            state: &state,
+            beside,
+        })?,
+        leases,
+    })
 }
 
 /// The database's time as the length since 1970.

@@ -62,14 +62,14 @@ impl Scene {
         let keys = limits.into_iter().map(|(name, (limits, operator))| {
             let key = stored.get(name.to_string().as_str());
             // One that can't be read is begun anew by whoever grants next.
-            let known = key.and_then(|key| leases::state(key, key.state.as_ref()?).ok());
+            let known = key.and_then(|key| leases::state(key, key.state.as_deref()?).ok());
             let state = known.unwrap_or_else(|| KeyState::new(name.clone(), limits.clone(), at));
             let state = KeyState {
                 limits,
                 operator,
                 ..state
             };
-            let last = key.and_then(|key| last_pushback(key.state.as_ref()?));
+            let last = key.and_then(|key| last_pushback(key.state.as_deref()?));
             let view = look(&state, last, &terms, at);
             (name, view)
         });
