@@ -84,8 +84,9 @@ async fn carry_out(store: &Store, second: u64, before: Observed, after: Observed
     assert_eq!(ready.len(), 5);
     for ready in ready {
         let job = ready.job.id;
-        again(|| store.ended(&[job])).await;
-        let begun = again(|| store.begin(&[Begin { job, before }], at(second + 1))).await;
+        let (jobs, begins) = ([job], [Begin { job, before }]);
+        again(|| store.ended(&jobs)).await;
+        let begun = again(|| store.begin(&begins, at(second + 1))).await;
         assert_eq!(begun, [Ok(before)]);
         let results = [result(&ready.job, Reading::Wrote(after))];
         again(|| store.apply(&results, 0.5, at(second + 2))).await;
@@ -106,10 +107,8 @@ async fn work_goes_on_while_the_schema_changes() {
     versions.sort_unstable();
     let before = versions[versions.len() - 2];
     let mut client = database.client().await;
-    let migrated = runner
-        .set_target(Target::Version(before))
-        .run_async(&mut client);
-    migrated.await.unwrap();
+    let runner = runner.set_target(Target::Version(before));
+    runner.run_async(&mut client).await.unwrap();
     let store = database.store();
     store
         .apply_tenant(&sample::tenant("uni"), "", "1", at(0))
