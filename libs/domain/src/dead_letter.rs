@@ -30,7 +30,7 @@ impl DeadCause {
                 "correct its sender, have it send the message anew, and discard this one"
             }
             Self::Unknown => {
-                "create what it names (a tenant, a delegation) and replay it; discard it if that is gone for good"
+                "create what it names (a tenant, a delegation) and replay it; discard it if that is gone for good. Of jobs after the database was restored: run `calgrant verify --all`, and what was lost of them again, then discard it"
             }
             Self::Refused => "see the reason and the log of status; replay it when that is mended",
             Self::Newer => "upgrade this installation: it is replayed by itself then",

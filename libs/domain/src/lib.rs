@@ -24,6 +24,7 @@ pub mod operation;
 pub mod outcome;
 pub mod permission_list;
 pub mod reading;
+pub mod retention;
 pub mod rights;
 pub mod tenant;
 
@@ -49,5 +50,6 @@ pub use operation::{Lane, OperationFailure, OperationKind, OperationState};
 pub use outcome::{Detail, Outcome, Reason};
 pub use permission_list::{Change, PermissionList};
 pub use reading::{Ended, Next, Reading, Waiting, settle};
+pub use retention::{CutOffs, Kept, Retention};
 pub use rights::{AccessRole, Rights};
 pub use tenant::{MailboxType, SiteKind, SiteSpec, TenantSpec, WritePath};

@@ -7,7 +7,7 @@ use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 use crate::{
-    Store, StoreError,
+    Forgotten, Store, StoreError,
     error::retrying,
     pool::{rows, run},
     row::{count, int, parsed, small},
@@ -274,6 +274,19 @@ impl Store {
         count(&row, "waiting")
     }
 
+    /// How many wait, by cause.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn dead_letters_by_cause(&self) -> Result<Vec<(DeadCause, u64)>, StoreError> {
+        let sql = "SELECT cause, count(*) AS waiting FROM dead_letter WHERE state = 'waiting' GROUP BY cause ORDER BY cause";
+        let found = self.connection().await?.query(sql, &[]).await?;
+        found
+            .iter()
+            .map(|row| Ok((parsed(row, "cause")?, count(row, "waiting")?)))
+            .collect()
+    }
+
     /// Records who replayed or discarded it. False if somebody did before.
     ///
     /// # Errors
@@ -317,13 +330,18 @@ impl Store {
         found.first().map(|row| small(row, "delivery")).transpose()
     }
 
-    /// Forgets what was resolved before `before`.
+    /// Forgets at most `limit` of those that were resolved before `before`.
     ///
     /// # Errors
     /// Postgres is away.
-    pub async fn forget_dead_letters(&self, before: OffsetDateTime) -> Result<u64, StoreError> {
-        let sql = "DELETE FROM dead_letter WHERE state <> 'waiting' AND resolved_at < $1";
-        Ok(self.connection().await?.execute(sql, &[&before]).await?)
+    pub async fn forget_dead_letters(
+        &self,
+        before: OffsetDateTime,
+        limit: u32,
+    ) -> Result<Forgotten, StoreError> {
+        let sql = "DELETE FROM dead_letter WHERE ctid = ANY(ARRAY(
+            SELECT ctid FROM dead_letter WHERE state <> 'waiting' AND resolved_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED))";
+        self.forget(sql, before, limit).await
     }
 }
 

@@ -17,6 +17,9 @@ pub enum StoreError {
     /// Postgres refused: a fault of ours.
     #[error("Postgres refused: {0}")]
     Refused(String),
+    /// The database's schema is not one that this version may work with: a person must look at it.
+    #[error("the database's schema doesn't fit this version of Calgrant: {0}")]
+    WrongSchema(String),
     /// What is stored can't be read.
     #[error("what is stored can't be read: {0}")]
     Unreadable(#[from] calgrant_domain::BadInput),

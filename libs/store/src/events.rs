@@ -3,7 +3,7 @@
 use calgrant_domain::{Counts, OperationId, OperationState, Outcome};
 
 use time::OffsetDateTime;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 
 use crate::{
     Store, StoreError,
@@ -27,7 +27,7 @@ impl Store {
     /// Changes after `after`, in order, at most `limit`.
     ///
     /// # Errors
-    /// The next one has been pruned; Postgres is away.
+    /// The next one has been pruned, or none was ever given that number; Postgres is away.
     pub async fn events(
         &self,
         id: OperationId,
@@ -35,9 +35,19 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<Event>, StoreError> {
         let after = i64::try_from(after).unwrap_or(i64::MAX);
-        let rows = self.connection().await?.query("SELECT sequence, state, counts, waiting_for FROM operation_event WHERE operation_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3", &[&id.as_uuid(), &after, &limit]).await?;
+        let connection = self.connection().await?;
+        // In one look, so that a change isn't missing of which the operation speaks already.
+        let sql = "SELECT o.sequence AS latest, e.sequence, e.state, e.counts, e.waiting_for
+            FROM operation o LEFT JOIN operation_event e ON e.operation_id = o.id AND e.sequence > $2 WHERE o.id = $1 ORDER BY e.sequence LIMIT $3";
+        let statement = connection.prepare_cached(sql).await?;
+        let parameters: [&(dyn ToSql + Sync); 3] = [&id.as_uuid(), &after, &limit];
+        let rows = connection.query(&statement, &parameters).await?;
+        let latest: Option<i64> = rows.first().map(|row| row.try_get("latest")).transpose()?;
         let mut events = Vec::with_capacity(rows.len());
         for row in rows {
+            if row.try_get::<_, Option<i64>>("sequence")?.is_none() {
+                break;
+            }
             events.push(Event {
                 sequence: count(&row, "sequence")?,
                 state: parsed(&row, "state")?,
@@ -49,6 +59,7 @@ impl Store {
             Some(first) if i64::try_from(first.sequence).unwrap_or(0) > after + 1 => {
                 Err(StoreError::Pruned)
             }
+            None if latest.is_some_and(|latest| latest != after) => Err(StoreError::Pruned),
             _ => Ok(events),
         }
     }

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    Store, StoreError,
+    Forgotten, Store, StoreError,
     error::retrying,
     pool::{rows, run},
     row::{count, parsed},
@@ -162,18 +162,27 @@ impl Store {
         Ok(!touched.iter().all(|row| row.get("ours")))
     }
 
-    /// Forgets events that were received before `before` and are over, and the mailboxes whose latest event that was.
+    /// Forgets at most `limit` events that were received before `before` and are over, and at most as many of the mailboxes
+    /// whose latest event that was.
     ///
     /// # Errors
     /// Postgres is away.
-    pub async fn forget_events(&self, before: OffsetDateTime) -> Result<u64, StoreError> {
-        let client = self.connection().await?;
-        let sql = "DELETE FROM event_inbox WHERE received_at < $1 AND acting_until IS NULL";
-        let forgotten = client.execute(sql, &[&before]).await?;
-        let sql = "DELETE FROM event_subject s WHERE at < $1 AND acting_until IS NULL
-            AND NOT EXISTS (SELECT 1 FROM event_inbox i WHERE i.source = s.source AND i.id = s.id)";
-        client.execute(sql, &[&before]).await?;
-        Ok(forgotten)
+    pub async fn forget_events(
+        &self,
+        before: OffsetDateTime,
+        limit: u32,
+    ) -> Result<Forgotten, StoreError> {
+        let sql = "DELETE FROM event_inbox WHERE ctid = ANY(ARRAY(
+            SELECT ctid FROM event_inbox WHERE received_at < $1 AND acting_until IS NULL LIMIT $2 FOR UPDATE SKIP LOCKED))";
+        let events = self.forget(sql, before, limit).await?;
+        let sql = "DELETE FROM event_subject WHERE ctid = ANY(ARRAY(
+            SELECT s.ctid FROM event_subject s WHERE at < $1 AND acting_until IS NULL
+                AND NOT EXISTS (SELECT 1 FROM event_inbox i WHERE i.source = s.source AND i.id = s.id) LIMIT $2 FOR UPDATE SKIP LOCKED))";
+        let subjects = self.forget(sql, before, limit).await?;
+        Ok(Forgotten {
+            rows: events.rows,
+            more: events.more || subjects.more,
+        })
     }
 }
 

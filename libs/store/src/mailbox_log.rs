@@ -15,7 +15,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::{
-    Store, StoreError,
+    Forgotten, Store, StoreError,
     place::{Key, columns, key, place},
     pool::{rows, run},
     results::Settling,
@@ -354,19 +354,29 @@ impl Store {
         Ok(number)
     }
 
-    /// Forgets all changes of each tenant but the latest `keep`; of `announced_only`, none that has not been announced.
+    /// Forgets all changes of each tenant but the latest `keep`, at most `limit` at once; of `announced_only`, none that has not
+    /// been announced. The oldest go first, so that there is no gap for those who watch.
     ///
     /// # Errors
     /// Postgres is away.
-    pub async fn prune_mailbox_log(
+    pub async fn forget_mailbox_changes(
         &self,
         keep: u64,
         announced_only: bool,
-    ) -> Result<u64, StoreError> {
-        let sql = "DELETE FROM mailbox_log l USING mailbox_log_head h WHERE l.tenant = h.tenant AND l.sequence <= h.sequence - $1
-            AND (NOT $2 OR l.sequence <= h.announced)";
-        let client = self.connection().await?;
-        Ok(client.execute(sql, &[&long(keep), &announced_only]).await?)
+        limit: u32,
+    ) -> Result<Forgotten, StoreError> {
+        let sql = "DELETE FROM mailbox_log WHERE ctid = ANY(ARRAY(
+            SELECT old.at FROM mailbox_log_head h CROSS JOIN LATERAL (
+                SELECT l.ctid AS at FROM mailbox_log l WHERE l.tenant = h.tenant AND l.sequence <= h.sequence - $1 AND (NOT $2 OR l.sequence <= h.announced)
+                ORDER BY l.sequence LIMIT $3) old
+            LIMIT $3))";
+        let connection = self.connection().await?;
+        let statement = connection.prepare_cached(sql).await?;
+        let (keep, most) = (long(keep), i64::from(limit));
+        let rows = connection
+            .execute(&statement, &[&keep, &announced_only, &most])
+            .await?;
+        Ok(Forgotten::of(rows, limit))
     }
 }
 

@@ -111,12 +111,14 @@ pub struct OperationView {
     pub calls: u64,
     /// The mailboxes it is confined to; empty if to none.
     pub confined_to: Vec<String>,
+    /// Jobs of it that are not kept any more.
+    pub forgotten: u64,
 }
 
 static COLUMNS: LazyLock<String> = LazyLock::new(|| {
     format!(
         "id, tenant, delegation_id, kind, trustee, undoes, hold, state, lane, validate_only, accepted, {},
-    failure, failure_text, waiting_for, requested_by, ticket, created_at, ended_at, sequence, merged_lines, excluded, calls, confined_to,
+    failure, failure_text, waiting_for, requested_by, ticket, created_at, ended_at, sequence, merged_lines, excluded, calls, confined_to, forgotten,
     CASE WHEN ended_at IS NULL THEN (SELECT count(*) FROM job WHERE operation_id = operation.id AND state = 'ready' AND waiting = 'parked') ELSE 0 END AS parked",
         outcomes(str::to_owned)
     )
@@ -261,5 +263,6 @@ fn view(row: &Row) -> Result<OperationView, StoreError> {
         parked: count(row, "parked")?,
         calls: count(row, "calls")?,
         confined_to: row.try_get("confined_to")?,
+        forgotten: count(row, "forgotten")?,
     })
 }

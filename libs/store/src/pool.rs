@@ -7,7 +7,7 @@ use deadpool_postgres::{
 };
 use tokio_postgres::{NoTls, Row, types::ToSql};
 
-use crate::{StoreError, tls};
+use crate::{StoreError, schema, tls};
 
 mod embedded {
     refinery::embed_migrations!("migrations");
@@ -82,24 +82,22 @@ impl Store {
         })
     }
 
-    /// Brings the schema up to date; several processes may ask at the same time.
+    /// Brings the schema up to date; several processes may ask at the same time. A schema that a later version has brought further
+    /// is left as it is: this version works with it.
     ///
     /// # Errors
-    /// Postgres is away, or a migration fails.
+    /// What was migrated before is not what this version knows: that doesn't pass. Postgres is away, or a migration fails, or others
+    /// are in its way: try again.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let mut connection = self.connection().await?;
         connection
             .execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK])
             .await?;
-        let migrated = embedded::migrations::runner()
-            .run_async(&mut **connection)
-            .await;
+        let migrated = schema::migrate(&mut connection, &embedded::migrations::runner()).await;
         connection
             .execute("SELECT pg_advisory_unlock($1)", &[&MIGRATION_LOCK])
             .await?;
         migrated
-            .map(drop)
-            .map_err(|cause| StoreError::Refused(cause.to_string()))
     }
 
     /// A number that differs when the migrations do.

@@ -240,7 +240,7 @@ pub(crate) async fn begun(
     let (tenants, mailboxes, trustees) = columns(keys.iter().map(place));
     let found = rows(
         transaction,
-        "SELECT b.* FROM unnest($1::text[], $2::uuid[], $3::text[]) AS page (tenant, mailbox, trustee) JOIN begun b USING (tenant, mailbox, trustee)",
+        "SELECT b.tenant, b.mailbox, b.trustee, b.operation_id, b.job_id, b.ours, b.ours_by, b.known_of FROM unnest($1::text[], $2::uuid[], $3::text[]) AS page (tenant, mailbox, trustee) JOIN begun b USING (tenant, mailbox, trustee)",
         &[&tenants, &mailboxes, &trustees],
     )
     .await?;

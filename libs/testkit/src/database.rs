@@ -1,5 +1,7 @@
 //! A database of a test's own, cloned from one that is migrated once.
 
+use std::{path::Path, process::Command};
+
 use calgrant_store::Store;
 use tokio_postgres::{Client, Config, NoTls};
 
@@ -33,6 +35,81 @@ impl Database {
             url: url_of(&name),
             name,
         }
+    }
+
+    /// Makes one without any table: what is migrated in it is the test's affair.
+    ///
+    /// # Panics
+    /// Postgres isn't there, or refuses.
+    pub async fn empty() -> Self {
+        let name = format!("calgrant_test_{}", uuid::Uuid::new_v4().simple());
+        execute(&admin().await, &format!("CREATE DATABASE {name}")).await;
+        Self {
+            url: url_of(&name),
+            name,
+        }
+    }
+
+    /// Does to its schema what a later version may do, whoever works with it meanwhile: every table gets a column more, and a
+    /// migration that isn't known today is said to have done that.
+    ///
+    /// # Panics
+    /// Postgres refuses, or others are in the way for long.
+    pub async fn migrate_further(&self) {
+        let client = self.client().await;
+        let sql = "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+            AND relname <> 'refinery_schema_history' ORDER BY relname";
+        let tables = client
+            .query(sql, &[])
+            .await
+            .unwrap_or_else(|cause| panic!("looking for tables: {cause}"));
+        execute(&client, "SET lock_timeout = '1s'").await;
+        for row in tables {
+            let table: String = row.get(0);
+            let sql =
+                format!("ALTER TABLE {table} ADD COLUMN added_later text NOT NULL DEFAULT 'x'");
+            // Who doesn't get the lock gives way and comes again, as status does.
+            let mut refused = None;
+            for _ in 0..60 {
+                refused = client.batch_execute(&sql).await.err();
+                if refused.is_none() {
+                    break;
+                }
+            }
+            assert!(refused.is_none(), "{sql}: {refused:?}");
+        }
+        let later = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) VALUES (9999, 'later', '', '0')";
+        execute(&client, later).await;
+    }
+
+    /// Dumps it into a file by `pg_dump`, whatever goes on in it.
+    ///
+    /// # Panics
+    /// There is no `pg_dump`, or it fails.
+    pub fn dump(&self, file: &Path) {
+        let file = file.to_string_lossy();
+        run("pg_dump", &["--format=custom", "--file", &file, &self.url]);
+    }
+
+    /// Puts it back to a dump: everything since is lost. Ends every connection.
+    ///
+    /// # Panics
+    /// Postgres isn't there, or `pg_restore` isn't or fails.
+    pub async fn put_back(&self, file: &Path) {
+        let (admin, name) = (admin().await, &self.name);
+        execute(&admin, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
+        execute(&admin, &format!("CREATE DATABASE {name}")).await;
+        let file = file.to_string_lossy();
+        run(
+            "pg_restore",
+            &[
+                "--no-owner",
+                "--exit-on-error",
+                "--dbname",
+                &self.url,
+                &file,
+            ],
+        );
     }
 
     /// Where it is.
@@ -86,6 +163,16 @@ impl Drop for Database {
         });
         let _panicked = dropped.join();
     }
+}
+
+/// Runs a program of Postgres's.
+fn run(program: &str, arguments: &[&str]) {
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|cause| panic!("{program}: {cause}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program}: {said}");
 }
 
 /// The migrated database that others are cloned from; made by whoever comes first.

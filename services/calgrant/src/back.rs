@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use calgrant_contract::pb::provisioning::v1::{
-    Lane, RevokeDelegationRequest, RevokeTrusteeRequest, UndoOperationRequest,
-    VerifyDelegationRequest,
+    Lane, ListDelegationsRequest, Operation, RevokeDelegationRequest, RevokeTrusteeRequest,
+    UndoOperationRequest, VerifyDelegationRequest,
 };
 use clap::Args;
 
@@ -58,17 +59,31 @@ pub(crate) struct UndoArgs {
 /// What is looked at.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// The delegation, dlg_…
-    #[arg(long)]
-    delegation: String,
+    #[command(flatten)]
+    of: VerifyOf,
+    /// Name of the tenant; with --all.
+    #[arg(long, requires = "all", default_value = "")]
+    tenant: String,
     /// Only this mailbox: an address it had when it was listed, or its key, mbx_… or a GUID. May be repeated.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "all")]
     mailbox: Vec<String>,
     /// Gives the right again where it was taken away or lowered.
     #[arg(long)]
     repair: bool,
     #[command(flatten)]
     asked: Asked,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct VerifyOf {
+    /// The delegation, dlg_…
+    #[arg(long)]
+    delegation: Option<String>,
+    /// All delegations of the tenant, one after the other: brings what is on record back in line with what is there, after the database was
+    /// restored.
+    #[arg(long, requires = "tenant")]
+    all: bool,
 }
 
 impl Asked {
@@ -132,15 +147,63 @@ pub(crate) async fn undo(front: Front, args: &UndoArgs) -> anyhow::Result<ExitCo
 /// Looks.
 pub(crate) async fn verify(front: Front, args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let how = &args.asked.how;
+    let request_id = how.request_id();
+    let Some(delegation) = &args.of.delegation else {
+        // All are accepted before the first is waited for: together they are done sooner.
+        let mut accepted = Vec::new();
+        let all = delegations(&front, &args.tenant).await?;
+        if all.is_empty() {
+            bail!(
+                "there is no delegation of a tenant {:?}: look at its name",
+                args.tenant
+            );
+        }
+        for delegation in all {
+            let request_id = format!("{request_id}-{delegation}");
+            accepted.push(verify_one(&front, args, delegation, request_id).await?);
+        }
+        return how.follow_all(&front, accepted).await;
+    };
+    let accepted = verify_one(&front, args, delegation.clone(), request_id).await?;
+    how.follow(&front, accepted).await
+}
+
+async fn verify_one(
+    front: &Front,
+    args: &VerifyArgs,
+    delegation: String,
+    request_id: String,
+) -> anyhow::Result<Operation> {
+    let how = &args.asked.how;
     let request = VerifyDelegationRequest {
-        delegation: args.delegation.clone(),
+        delegation,
         mailboxes: args.mailbox.clone(),
         repair: args.repair,
-        request_id: how.request_id(),
+        request_id,
         lane: args.asked.lane(),
         validate_only: how.plan,
         ticket: how.ticket.clone(),
     };
     let accepted = front.provisioning.clone().verify_delegation(request).await;
-    how.follow(&front, accepted?.into_inner()).await
+    Ok(accepted?.into_inner())
+}
+
+/// The ids of a tenant's delegations.
+async fn delegations(front: &Front, tenant: &str) -> anyhow::Result<Vec<String>> {
+    let (mut ids, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = ListDelegationsRequest {
+            tenant: tenant.to_owned(),
+            page_size: 1000,
+            page_token,
+        };
+        let answer = front.provisioning.clone().list_delegations(request).await;
+        let page = answer?.into_inner();
+        let found = page.delegations.into_iter();
+        ids.extend(found.map(|delegation| delegation.id));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return Ok(ids);
+        }
+    }
 }

@@ -38,8 +38,17 @@ impl How {
     pub(crate) async fn follow(
         &self,
         front: &Front,
-        mut operation: Operation,
+        operation: Operation,
     ) -> anyhow::Result<ExitCode> {
+        let ended = self.follow_one(front, operation).await?;
+        Ok(ExitCode::from(progress::code(&ended)))
+    }
+
+    async fn follow_one(
+        &self,
+        front: &Front,
+        mut operation: Operation,
+    ) -> anyhow::Result<Operation> {
         if self.wait {
             eprintln!("{} is accepted", operation.id);
             operation = progress::watch(front, &operation.id).await?;
@@ -51,6 +60,21 @@ impl How {
             );
         }
         operations::show(&operation, self.output)?;
-        Ok(progress::exit_code(&operation))
+        Ok(operation)
+    }
+
+    /// The same for several: the exit code says how the one ended that ended worst.
+    pub(crate) async fn follow_all(
+        &self,
+        front: &Front,
+        accepted: Vec<Operation>,
+    ) -> anyhow::Result<ExitCode> {
+        eprintln!("{} operations are accepted", accepted.len());
+        let mut worst = 0;
+        for operation in accepted {
+            let ended = self.follow_one(front, operation).await?;
+            worst = worst.max(progress::code(&ended));
+        }
+        Ok(ExitCode::from(worst))
     }
 }

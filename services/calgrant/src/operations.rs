@@ -119,7 +119,7 @@ pub(crate) async fn run(front: Front, command: &OperationsCommand) -> anyhow::Re
         OperationsCommand::Watch { id } => {
             let operation = progress::watch(&front, id).await?;
             say(&operation);
-            Ok(progress::exit_code(&operation))
+            Ok(ExitCode::from(progress::code(&operation)))
         }
         OperationsCommand::Cancel { id } => {
             let operation = front

@@ -2,7 +2,6 @@
 
 use std::{
     io::IsTerminal,
-    process::ExitCode,
     time::{Duration, Instant},
 };
 
@@ -65,7 +64,7 @@ pub(crate) fn is_final(operation: &Operation) -> bool {
 }
 
 /// With which code a command ends that waited for this operation.
-pub(crate) fn exit_code(operation: &Operation) -> ExitCode {
+pub(crate) fn code(operation: &Operation) -> u8 {
     match operation.state() {
         OperationState::Done => {
             let bad = |raw| {
@@ -84,17 +83,11 @@ pub(crate) fn exit_code(operation: &Operation) -> ExitCode {
                 .iter()
                 .flat_map(|counts| &counts.outcomes)
                 .any(|count| count.count > 0 && bad(count.outcome));
-            if failed {
-                ExitCode::from(exit::SOME_FAILED)
-            } else {
-                ExitCode::SUCCESS
-            }
+            if failed { exit::SOME_FAILED } else { 0 }
         }
-        OperationState::Failed | OperationState::Cancelled => {
-            ExitCode::from(exit::OPERATION_FAILED)
-        }
-        OperationState::Held => ExitCode::from(exit::HELD),
-        _ => ExitCode::SUCCESS,
+        OperationState::Failed | OperationState::Cancelled => exit::OPERATION_FAILED,
+        OperationState::Held => exit::HELD,
+        _ => 0,
     }
 }
 

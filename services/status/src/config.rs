@@ -7,6 +7,7 @@ use std::{
 };
 
 use calgrant_budget::Terms;
+use calgrant_domain::Retention;
 use calgrant_runtime::{
     settings::{self, Fault},
     shutdown,
@@ -23,6 +24,11 @@ struct Raw {
     amqp_url: Option<String>,
     access_exchange: Option<String>,
     keep_changes: u64,
+    keep_requests_days: u64,
+    keep_operation_changes_days: u64,
+    keep_history_days: u64,
+    keep_events_days: u64,
+    keep_dead_letters_days: u64,
     longest_call_millis: u64,
     abandoned_hold_millis: u64,
     drain_secs: u64,
@@ -38,6 +44,11 @@ impl Default for Raw {
             amqp_url: None,
             access_exchange: None,
             keep_changes: 500_000,
+            keep_requests_days: 30,
+            keep_operation_changes_days: 28,
+            keep_history_days: 365,
+            keep_events_days: 30,
+            keep_dead_letters_days: 30,
             longest_call_millis: 60_000,
             abandoned_hold_millis: 60_000,
             drain_secs: 15,
@@ -60,6 +71,11 @@ pub struct Config {
     pub access_route: Option<String>,
     /// How many of the latest changes of a tenant's mailboxes are kept for those who watch; half a million by default.
     pub keep_changes: u64,
+    /// For how long the rest is kept: ids of requests since the request (`keep_requests_days`, 30 days by default), the numbered changes of
+    /// an operation since its end (`keep_operation_changes_days`, 28), operations and their jobs since their end (`keep_history_days`, 365; no
+    /// less than ids of requests), onboarding events since they came (`keep_events_days`, 30), dead letters since they were replayed or
+    /// discarded (`keep_dead_letters_days`, 30). What a grant that stands rests on is kept for ever.
+    pub retention: Retention,
     /// On which leases of budgets are granted: the longest time a call to Exchange is awaited (`longest_call_millis`, a
     /// minute by default), and for how long after that its place is kept (`abandoned_hold_millis`, a minute by default),
     /// because the server may go on working on it.
@@ -93,6 +109,7 @@ impl Config {
                 });
             }
         }
+        let retention = retention(&raw, &mut faults);
         let drain = shutdown::drain("status", raw.drain_secs).unwrap_or_else(|fault| {
             faults.push(fault);
             Duration::ZERO
@@ -133,11 +150,45 @@ impl Config {
             amqp_url: or(raw.amqp_url, "AMQP_URL", "amqp://127.0.0.1:5672/%2f"),
             access_route: raw.access_exchange,
             keep_changes: raw.keep_changes,
+            retention,
             terms: Terms {
                 longest_call: Duration::from_millis(raw.longest_call_millis),
                 abandoned_hold: Duration::from_millis(raw.abandoned_hold_millis),
                 ..Terms::default()
             },
         })
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn retention(raw: &Raw, faults: &mut Vec<Fault>) -> Retention {
+    let mut days = |setting: &str, least: u64, days: u64, why: &str| {
+        if !(least..=36_500).contains(&days) {
+            faults.push(Fault {
+                setting: format!("status.{setting}"),
+                value: days.to_string(),
+                why: format!("{least} to 36,500 days{why}"),
+            });
+        }
+        DAY.saturating_mul(u32::try_from(days).unwrap_or(u32::MAX))
+    };
+    let requests = raw.keep_requests_days;
+    Retention {
+        requests: days("keep_requests_days", 1, requests, ""),
+        changes: days(
+            "keep_operation_changes_days",
+            1,
+            raw.keep_operation_changes_days,
+            "",
+        ),
+        history: days(
+            "keep_history_days",
+            requests.clamp(1, 36_500),
+            raw.keep_history_days,
+            ": no less than keep_requests_days, for a repeated request is answered with its operation",
+        ),
+        events: days("keep_events_days", 1, raw.keep_events_days, ""),
+        dead_letters: days("keep_dead_letters_days", 1, raw.keep_dead_letters_days, ""),
     }
 }

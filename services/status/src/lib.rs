@@ -6,6 +6,7 @@
 //! results ─────▶ results ───────┘          ▲
 //! dead ────────▶ dead_letters ─────────────┤
 //!                mailbox_watch: who becomes ready ─▶ watchers, and an exchange of RabbitMQ
+//!                                        retention: forgets what is old
 //!                                        sweep: overdue jobs become ready again, endings that were interrupted go on
 //! ```
 
@@ -26,6 +27,7 @@ mod queries;
 mod records;
 mod refuse;
 mod results;
+mod retention;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -48,7 +50,7 @@ use calgrant_runtime::{
     shutdown::{Stopping, Tasks},
     waiting,
 };
-use calgrant_store::Store;
+use calgrant_store::{Store, StoreError};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -70,7 +72,6 @@ const OVERDUE: Duration = Duration::from_secs(900);
 /// A claim that isn't settled by then: its pump may have died before it published.
 const UNSETTLED: Duration = Duration::from_secs(20);
 const SWEEP: Duration = Duration::from_secs(5);
-const PRUNE: Duration = Duration::from_secs(60);
 /// Pages of listings are larger than the usual 4 MiB.
 const LARGEST: usize = 64 << 20;
 
@@ -136,7 +137,19 @@ pub async fn run_on(
     tasks.spawn("grpc", grpc::serve(listener, routes, stop.clone()));
     info!(%address, "status serves gRPC at {address}");
 
-    let migrated = waiting::until_ok("Postgres", &stop, || store.migrate()).await;
+    let migrated = waiting::until_ok("Postgres", &stop, || async {
+        match store.migrate().await {
+            wrong @ Err(StoreError::WrongSchema(_)) => Ok(wrong),
+            other => other.map(Ok),
+        }
+    })
+    .await;
+    if let Some(Err(wrong)) = migrated {
+        // Waiting would mend nothing.
+        stop.cancel();
+        tasks.drain(config.drain).await;
+        return Err(wrong.into());
+    }
     let bus = match migrated {
         Some(_) => {
             waiting::until_ok("RabbitMQ", &stop, || {
@@ -170,8 +183,16 @@ pub async fn run_on(
             tasks.spawn("announcing", announcing);
         }
         tasks.spawn(
-            "pruning",
-            prune(store.clone(), config.keep_changes, announced, stop.clone()),
+            "retention",
+            retention::run(
+                store.clone(),
+                retention::Kept {
+                    ages: config.retention,
+                    mailbox_changes: config.keep_changes,
+                    announced_only: announced,
+                },
+                stop.clone(),
+            ),
         );
         tasks.spawn("records", records::run(store.clone(), stop.clone()));
         tasks.spawn("sweep", sweep(store, stop.clone()));
@@ -190,17 +211,6 @@ pub async fn run_on(
     }
     stopping.told(unfinished, None);
     Ok(())
-}
-
-/// Forgets what is older than anybody asks for, now and then.
-async fn prune(store: Store, keep: u64, announced_only: bool, stop: CancellationToken) {
-    loop {
-        mailbox_watch::prune(&store, keep, announced_only).await;
-        tokio::select! {
-            () = tokio::time::sleep(PRUNE) => {}
-            () = stop.cancelled() => return,
-        }
-    }
 }
 
 /// Makes overdue jobs ready again, goes on with endings of operations that were interrupted, and says what operations wait for, now

@@ -10,7 +10,7 @@ use calgrant_contract::{
     words,
 };
 use calgrant_domain::{MailboxId, Reason, TenantName};
-use calgrant_runtime::{clock, shutdown::Tasks};
+use calgrant_runtime::shutdown::Tasks;
 use calgrant_store::{MailboxChange, Store, StoreError};
 use serde_json::json;
 use tokio::sync::mpsc::Sender;
@@ -223,20 +223,4 @@ async fn publish(
         }
     }
     last
-}
-
-/// Keeps the log from growing for ever: now and then, what is older than the latest `keep` changes of each tenant goes.
-pub(crate) async fn prune(store: &Store, keep: u64, announced_only: bool) {
-    if let Err(cause) = store.prune_mailbox_log(keep, announced_only).await {
-        warn!(error = %cause, "couldn't prune what is known of mailboxes; trying again");
-    }
-    let before = clock::now() - time::Duration::days(30);
-    for forgotten in [
-        store.forget_events(before).await,
-        store.forget_dead_letters(before).await,
-    ] {
-        if let Err(cause) = forgotten {
-            warn!(error = %cause, "couldn't forget what is old; trying again");
-        }
-    }
 }

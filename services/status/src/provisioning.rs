@@ -96,6 +96,7 @@ pub(crate) fn operation(view: &OperationView) -> pb::Operation {
         estimate: None,
         mailboxes: view.confined_to.clone(),
         dead_letters: 0,
+        forgotten: view.forgotten,
     }
 }
 
@@ -200,6 +201,11 @@ impl Provisioning {
             {
                 return Ok(());
             }
+        }
+        let now = self.view(id).await?;
+        if now.end_time.is_some() && now.sequence == after {
+            // Whoever has seen the end has seen all.
+            return Ok(());
         }
         loop {
             // The rest of the operation hardly changes; what does is in the event.

@@ -39,7 +39,9 @@ pub(crate) fn store(error: StoreError) -> Status {
         StoreError::RequestIdReused(operation) => {
             refusal::reused_request_id("", &operation.to_string())
         }
-        cause @ (StoreError::Refused(_) | StoreError::Unreadable(_)) => {
+        cause @ (StoreError::Refused(_)
+        | StoreError::WrongSchema(_)
+        | StoreError::Unreadable(_)) => {
             error!(error = %cause, "a request failed");
             Status::internal("internal error; see the log")
         }

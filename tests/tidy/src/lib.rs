@@ -4,6 +4,7 @@
 pub mod arrows;
 pub mod house;
 pub mod locked;
+pub mod migrations;
 pub mod text;
 
 /// What breaks a rule: where, and what to do about it. Empty means kept.

@@ -1,6 +1,6 @@
 //! The rules, applied to this repository.
 
-use calgrant_tidy::{Violations, arrows, house, locked, text};
+use calgrant_tidy::{Violations, arrows, house, locked, migrations, text};
 
 fn assert_kept(violations: &Violations) {
     assert!(
@@ -82,4 +82,21 @@ fn no_test_sleeps() {
 #[test]
 fn no_test_is_ignored() {
     assert_every_file(text::ignored_tests);
+}
+
+#[test]
+fn migrations_only_add() {
+    assert_every_file(migrations::additive);
+}
+
+#[test]
+fn migrations_have_numbers_of_their_own() {
+    let texts = house::texts(&house::root()).expect("the repository is readable");
+    let paths: Vec<_> = texts.iter().map(|(path, _)| path.as_str()).collect();
+    assert_kept(&migrations::numbered(&paths));
+}
+
+#[test]
+fn the_columns_that_are_read_are_named() {
+    assert_every_file(migrations::columns_are_named);
 }

@@ -99,8 +99,8 @@ async fn letters_are_kept_once_listed_by_filter_and_resolved_once() {
     store.keep_dead_letter(&letters[1]).await.unwrap();
     assert_eq!(store.dead_letters_waiting(None).await.unwrap(), 3);
     resolve(letters[1].id).await.unwrap();
-    assert_eq!(store.forget_dead_letters(at(50)).await.unwrap(), 0);
-    assert_eq!(store.forget_dead_letters(at(51)).await.unwrap(), 1);
+    assert_eq!(store.forget_dead_letters(at(50), 10).await.unwrap().rows, 0);
+    assert_eq!(store.forget_dead_letters(at(51), 10).await.unwrap().rows, 1);
 }
 
 #[tokio::test]

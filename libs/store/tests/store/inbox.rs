@@ -252,12 +252,18 @@ async fn what_is_old_is_forgotten() {
     let joined = event("1", EventKind::Joined, 1, 10);
     world.verdict(&joined, 100).await;
     assert_eq!(
-        world.store.forget_events(at(200)).await.unwrap(),
+        world.store.forget_events(at(200), 10).await.unwrap().rows,
         0,
         "nobody finished it"
     );
     world.finish_event(&joined, &[]).await;
-    assert_eq!(world.store.forget_events(at(100)).await.unwrap(), 0);
-    assert_eq!(world.store.forget_events(at(200)).await.unwrap(), 1);
+    assert_eq!(
+        world.store.forget_events(at(100), 10).await.unwrap().rows,
+        0
+    );
+    assert_eq!(
+        world.store.forget_events(at(200), 10).await.unwrap().rows,
+        1
+    );
     assert_eq!(world.verdict(&joined, 300).await, EventVerdict::Act);
 }

@@ -9,7 +9,7 @@ use calgrant_testkit::sample::{self, listed_operation};
 
 use crate::world::{World, at, author, result, rights};
 
-fn back(kind: OperationKind, delegation: DelegationId, seconds: u64) -> NewBack {
+pub(crate) fn back(kind: OperationKind, delegation: DelegationId, seconds: u64) -> NewBack {
     let new = sample::operation("uni", Lane::Bulk, at(seconds));
     NewBack {
         id: new.id,
@@ -33,7 +33,7 @@ fn back(kind: OperationKind, delegation: DelegationId, seconds: u64) -> NewBack 
 
 impl World {
     /// An operation that gives the right to these mailboxes, done; with its delegation.
-    async fn given(
+    pub(crate) async fn given(
         &self,
         seconds: u64,
         mailboxes: std::ops::Range<u32>,
@@ -47,20 +47,20 @@ impl World {
     }
 
     /// Accepts and lists.
-    async fn listed(&self, new: &NewBack) -> OperationId {
+    pub(crate) async fn listed(&self, new: &NewBack) -> OperationId {
         self.store.accept_back(new).await.unwrap();
         self.store.cover().await.unwrap();
         self.store.list_from_records(new.at).await.unwrap();
         new.id
     }
 
-    async fn revoking(&self, delegation: DelegationId, seconds: u64) -> OperationId {
+    pub(crate) async fn revoking(&self, delegation: DelegationId, seconds: u64) -> OperationId {
         let new = back(OperationKind::Revoke, delegation, seconds);
         self.listed(&new).await
     }
 
     /// The job of an operation, handed out after everything that has ended.
-    async fn only_job(&self, operation: OperationId) -> Job {
+    pub(crate) async fn only_job(&self, operation: OperationId) -> Job {
         let mut jobs = self.claim_all_at(60).await;
         jobs.retain(|job| job.operation == operation);
         assert_eq!(jobs.len(), 1);

@@ -6,9 +6,11 @@
 )]
 
 mod commands;
+mod forgetting;
 mod killing;
 mod operating;
 mod python;
+mod restoring;
 mod rolling;
 mod set;
 mod taking_back;

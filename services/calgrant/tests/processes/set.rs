@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     io::{BufRead, BufReader},
     path::PathBuf,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
@@ -27,7 +27,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// Status, api and worker; killed with the test.
 pub(crate) struct Set {
     pub(crate) school: School,
-    database: Database,
+    pub(crate) database: Database,
     vhost: Vhost,
     folder: PathBuf,
     processes: HashMap<&'static str, Process>,
@@ -140,26 +140,42 @@ impl Set {
         self.run(name);
     }
 
-    /// SIGTERM; started again when it has ended in order, and has said so.
+    /// SIGTERM; started again when it has ended in order.
     pub(crate) async fn stop_and_run(&mut self, name: &'static str) {
+        self.stop(name).await;
+        self.run(name);
+    }
+
+    /// SIGTERM, until it has ended in order, and has said so.
+    pub(crate) async fn stop(&mut self, name: &'static str) {
         let process = self.processes.get_mut(name).unwrap();
         let pid = process.child.id().to_string();
         let asked = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
         assert!(asked.success());
+        let ended = self.ends(name).await;
+        assert!(ended.success(), "{name}: {ended:?}");
+        self.says(name, &format!("{name} stopped in order")).await;
+    }
+
+    /// Waits until a service has ended.
+    pub(crate) async fn ends(&mut self, name: &'static str) -> ExitStatus {
+        let process = self.processes.get_mut(name).unwrap();
         let mut ended = None;
         eventually_within(LIMIT, "the process ends", async || {
             ended = process.child.try_wait().unwrap();
             ended.is_some()
         })
         .await;
-        assert!(ended.unwrap().success(), "{name}: {ended:?}");
-        let said = Arc::clone(&process.said);
-        let line = format!("{name} stopped in order");
-        eventually_within(LIMIT, "it says how it went", async || {
-            said.lock().unwrap().iter().any(|said| said.contains(&line))
+        ended.unwrap()
+    }
+
+    /// Waits until a service has said something.
+    pub(crate) async fn says(&self, name: &'static str, text: &str) {
+        let said = Arc::clone(&self.processes[name].said);
+        eventually_within(LIMIT, "a service says something", async || {
+            said.lock().unwrap().iter().any(|line| line.contains(text))
         })
         .await;
-        self.run(name);
     }
 
     /// The operator's command line.

@@ -6,11 +6,12 @@ use std::{
 };
 
 use calgrant_budget::Terms;
+use calgrant_domain::DeadCause;
 use calgrant_runtime::{
     clock,
     metrics::{self, Sample},
 };
-use calgrant_store::Store;
+use calgrant_store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -24,6 +25,7 @@ struct Measured {
     feedable: Vec<Sample>,
     ready: Vec<Sample>,
     leases: Vec<Sample>,
+    dead_letters: Vec<Sample>,
 }
 
 /// Measures until `stop`.
@@ -51,10 +53,23 @@ pub(crate) async fn run(store: Store, terms: Terms, stop: CancellationToken) {
         "Leases of account budgets under which replicas may start calls.",
         shown(|measured| &measured.leases),
     );
+    metrics::gauge(
+        "calgrant.dead_letters.waiting",
+        "{message}",
+        "Messages that couldn't be handled and wait for a person, by cause; unknown: of jobs that the database doesn't know, after a restore.",
+        shown(|measured| &measured.dead_letters),
+    );
     loop {
-        match Scene::load(&store, terms, None, clock::now()).await {
-            Ok(scene) => {
-                *measured.lock().unwrap_or_else(PoisonError::into_inner) = measure(&scene);
+        match load(&store, terms).await {
+            Ok((scene, letters)) => {
+                let dead_letters = letters.into_iter().map(|(cause, value)| Sample {
+                    value,
+                    labels: vec![("cause", cause.to_string())],
+                });
+                *measured.lock().unwrap_or_else(PoisonError::into_inner) = Measured {
+                    dead_letters: dead_letters.collect(),
+                    ..measure(&scene)
+                };
             }
             Err(cause) => {
                 warn!(error = %cause, "couldn't measure what budgets can feed; trying again")
@@ -65,6 +80,11 @@ pub(crate) async fn run(store: Store, terms: Terms, stop: CancellationToken) {
             () = stop.cancelled() => return,
         }
     }
+}
+
+async fn load(store: &Store, terms: Terms) -> Result<(Scene, Vec<(DeadCause, u64)>), StoreError> {
+    let scene = Scene::load(store, terms, None, clock::now()).await?;
+    Ok((scene, store.dead_letters_by_cause().await?))
 }
 
 fn measure(scene: &Scene) -> Measured {
