@@ -25,7 +25,9 @@ pub mod outcome;
 pub mod permission_list;
 pub mod reading;
 pub mod rights;
+pub mod site;
 pub mod tenant;
+pub mod whereabouts;
 
 pub use access::AccessChange;
 pub use account::{
@@ -50,4 +52,8 @@ pub use outcome::{Detail, Outcome, Reason};
 pub use permission_list::{Change, PermissionList};
 pub use reading::{Ended, Next, Reading, Waiting, settle};
 pub use rights::{AccessRole, Rights};
-pub use tenant::{MailboxType, SiteKind, SiteSpec, TenantSpec, WritePath};
+pub use site::{
+    BudgetKey, DisabledAccounts, Interface, MailboxAccess, OnlineSite, OnpremSite,
+    OnpremWritePath, Organisation, SignInKind, SiteKind, SiteSpec, TokenIssuer, WritePath,
+};
+pub use tenant::{MailboxType, TenantSpec};
