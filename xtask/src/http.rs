@@ -16,6 +16,11 @@ pub(crate) fn ask(port: u16, method: &str, path: &str) -> Result<Value> {
     serde_json::from_str(&body).with_context(|| format!("{method} {path} of port {port}: no JSON"))
 }
 
+/// Ask, and return the text of the answer.
+pub(crate) fn text(port: u16, path: &str) -> Result<String> {
+    exchange(port, "GET", path).with_context(|| format!("GET {path} of port {port}"))
+}
+
 /// Whether something answers with success.
 pub(crate) fn is_well(port: u16, path: &str) -> bool {
     exchange(port, "GET", path).is_ok()

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use calgrant_domain::{
-    AccountSpec, BadInput, CallWindow, Credential, Limits, SecretRef, ServerTime, SharedLimits,
-    SiteSpec, TenantSpec,
+    AccountSpec, BadInput, BudgetKey, CallWindow, Credential, Limits, Purpose, SecretRef,
+    ServerTime, SharedLimits, SiteSpec, TenantSpec,
 };
 
 use crate::{
     bus::{millis, parse},
+    organisation::{self, AccountRules},
     pb::fleet::v1 as pb,
     words,
 };
@@ -17,6 +18,14 @@ pub use words::site_kind;
 
 const DEFAULT_IN_FLIGHT: u32 = 4;
 const DEFAULT_WORKERS: u32 = 4;
+/// As Exchange's documentation advises for EWS; a server lets an account have 27 connections, or 18 sessions of PowerShell.
+const DEFAULT_IN_FLIGHT_ONPREM: u32 = 10;
+/// EWSMaxBurst and EWSRechargeRate of a server's default throttling policy.
+const DEFAULT_SERVER_TIME: ServerTime = ServerTime {
+    burst: Duration::from_secs(300),
+    recharge_per_hour: Duration::from_secs(900),
+    floor: Duration::ZERO,
+};
 const DEFAULT_PARK_FIRST: Duration = Duration::from_secs(300);
 const DEFAULT_PARK_LIMIT: Duration = Duration::from_secs(86_400);
 
@@ -73,41 +82,8 @@ fn site(wire: pb::SiteSpec) -> Result<SiteSpec, Vec<BadInput>> {
     let kind = site_kind("kind", wire.kind)
         .map_err(|bad| faults.push(bad))
         .ok();
-    let write_path = match wire.write_path {
-        0 => Some(calgrant_domain::WritePath::Auto),
-        raw => words::write_path("write_path", raw)
-            .map_err(|bad| faults.push(bad))
-            .ok(),
-    };
-    if uuid::Uuid::try_parse(&wire.directory_id).is_err() {
-        faults.push(BadInput::new(
-            "directory_id",
-            &wire.directory_id,
-            "the directory's GUID is needed, such as 11111111-2222-3333-4444-555555555555",
-        ));
-    }
-    let mut url = |field: &str, raw: String, default: &str| {
-        let url = if raw.is_empty() {
-            default.to_owned()
-        } else {
-            raw.trim_end_matches('/').to_owned()
-        };
-        if !url.starts_with("https://") && !private_http(&url) {
-            faults.push(BadInput::new(
-                field,
-                &url,
-                "a https URL is needed, because tokens are sent there (http only to loopback or a single-label host of a private network)",
-            ));
-        }
-        url
-    };
-    let login_url = url(
-        "login_url",
-        wire.login_url,
-        "https://login.microsoftonline.com",
-    );
-    let graph_url = url("graph_url", wire.graph_url, "https://graph.microsoft.com");
-    let admin_url = url("admin_url", wire.admin_url, "https://outlook.office365.com");
+    let organisation = organisation::read(kind, &wire, &mut faults);
+    let rules = AccountRules::of(kind, organisation.as_ref());
     let wait = |millis: u64, default| {
         if millis == 0 {
             default
@@ -122,7 +98,7 @@ fn site(wire: pb::SiteSpec) -> Result<SiteSpec, Vec<BadInput>> {
     between_accounts(&wire.accounts, &mut faults);
     let mut accounts = Vec::new();
     for (at, wire) in wire.accounts.into_iter().enumerate() {
-        match account(wire) {
+        match account(wire, &rules) {
             Ok(account) => accounts.push(account),
             Err(bad) => faults.extend(
                 bad.into_iter()
@@ -130,14 +106,9 @@ fn site(wire: pb::SiteSpec) -> Result<SiteSpec, Vec<BadInput>> {
             ),
         }
     }
-    match (kind, write_path) {
-        (Some(kind), Some(write_path)) if faults.is_empty() => Ok(SiteSpec {
-            kind,
-            directory_id: wire.directory_id,
-            login_url,
-            graph_url,
-            admin_url,
-            write_path,
+    match (kind, organisation) {
+        (Some(_), Some(organisation)) if faults.is_empty() => Ok(SiteSpec {
+            organisation,
             park_first: wait(wire.park_first_millis, DEFAULT_PARK_FIRST),
             park_limit: wait(wire.park_limit_millis, DEFAULT_PARK_LIMIT),
             shared,
@@ -179,16 +150,7 @@ fn between_accounts(accounts: &[pb::AccountSpec], faults: &mut Vec<BadInput>) {
     }
 }
 
-/// Whether a URL goes by http to this machine, or to a host without a domain, as on a container network.
-fn private_http(url: &str) -> bool {
-    let Some(rest) = url.strip_prefix("http://") else {
-        return false;
-    };
-    let host = rest.split(['/', ':']).next().unwrap_or_default();
-    !host.is_empty() && (host == "127.0.0.1" || rest.starts_with("[::1]") || !host.contains('.'))
-}
-
-fn account(wire: pb::AccountSpec) -> Result<AccountSpec, Vec<BadInput>> {
+fn account(wire: pb::AccountSpec, rules: &AccountRules) -> Result<AccountSpec, Vec<BadInput>> {
     use pb::account_spec::Credential as Wire;
     let mut faults = Vec::new();
     let name = parse("name", &wire.name)
@@ -210,18 +172,17 @@ fn account(wire: pb::AccountSpec) -> Result<AccountSpec, Vec<BadInput>> {
             "say what the account is for: reader, grantor, member",
         ));
     }
-    if wire.client_id.trim().is_empty() {
-        faults.push(BadInput::missing(
-            "client_id",
-            "the client id of its app registration is needed",
-        ));
-    }
+    rules.names(&wire, &mut faults);
     let credential = match wire.credential {
         None => Err(BadInput::missing(
             "secret",
             "say how it signs in: a secret or a certificate, each by env or file",
         )),
         Some(Wire::Secret(secret)) => secret_ref("secret", Some(secret)).map(Credential::Secret),
+        Some(Wire::Certificate(_)) if rules.is_onprem() => Err(BadInput::missing(
+            "secret",
+            "servers on premises take no certificate from us: say where its password or secret is, by env or file",
+        )),
         Some(Wire::Certificate(certificate)) => secret_ref("certificate.key", certificate.key)
             .and_then(|key| {
                 Ok(Credential::Certificate {
@@ -232,20 +193,40 @@ fn account(wire: pb::AccountSpec) -> Result<AccountSpec, Vec<BadInput>> {
     };
     let credential = credential.map_err(|bad| faults.push(bad)).ok();
     let windows = windows(&wire.windows, &mut faults);
-    let server_time = wire.server_time.map(|time| server_time(time, &mut faults));
+    let grantor = purposes.contains(&Purpose::Grantor);
+    let server_time = match (wire.server_time, rules.ews) {
+        (Some(_), Some(key)) if key != BudgetKey::Caller && grantor => {
+            faults.push(BadInput::new(
+                "server_time",
+                "",
+                format!("the site's budget_key is {key}, so the server counts no time of the account: take one of the two away"),
+            ));
+            None
+        }
+        (Some(time), _) => Some(server_time(time, &mut faults)),
+        (None, Some(BudgetKey::Caller)) if grantor => Some(DEFAULT_SERVER_TIME),
+        (None, _) => None,
+    };
     let or = |number: u32, default| if number == 0 { default } else { number };
+    let (in_flight, workers) = if rules.is_onprem() {
+        let in_flight = or(wire.max_in_flight, DEFAULT_IN_FLIGHT_ONPREM);
+        (in_flight, in_flight)
+    } else {
+        (or(wire.max_in_flight, DEFAULT_IN_FLIGHT), DEFAULT_WORKERS)
+    };
     match (name, credential) {
         (Some(name), Some(credential)) if faults.is_empty() => Ok(AccountSpec {
             name,
             purposes,
             client_id: wire.client_id.trim().to_owned(),
+            user: wire.user.trim().to_owned(),
             credential,
             limits: Limits {
-                in_flight: or(wire.max_in_flight, DEFAULT_IN_FLIGHT),
+                in_flight,
                 windows,
                 server_time,
             },
-            workers: or(wire.workers, DEFAULT_WORKERS),
+            workers: or(wire.workers, workers),
         }),
         _ => Err(faults),
     }
@@ -320,19 +301,17 @@ pub fn tenant_to_wire(tenant: &TenantSpec) -> pb::TenantSpec {
 
 /// Writes a site.
 pub fn site_to_wire(site: &SiteSpec) -> pb::SiteSpec {
-    pb::SiteSpec {
-        kind: words::site_kind_to_wire(site.kind),
-        directory_id: site.directory_id.clone(),
-        login_url: site.login_url.clone(),
-        graph_url: site.graph_url.clone(),
-        admin_url: site.admin_url.clone(),
-        write_path: words::write_path_to_wire(site.write_path),
+    let mut wire = pb::SiteSpec {
+        kind: words::site_kind_to_wire(site.kind()),
         park_first_millis: millis(site.park_first),
         park_limit_millis: millis(site.park_limit),
         accounts: site.accounts.iter().map(account_to_wire).collect(),
         max_in_flight: site.shared.in_flight.unwrap_or_default(),
         windows: site.shared.windows.iter().map(window_to_wire).collect(),
-    }
+        ..pb::SiteSpec::default()
+    };
+    organisation::write(&site.organisation, &mut wire);
+    wire
 }
 
 fn window_to_wire(window: &CallWindow) -> pb::CallWindow {
@@ -359,6 +338,7 @@ pub fn account_to_wire(account: &AccountSpec) -> pb::AccountSpec {
             .map(|purpose| words::purpose_to_wire(*purpose))
             .collect(),
         client_id: account.client_id.clone(),
+        user: account.user.clone(),
         credential: Some(match &account.credential {
             Credential::Secret(at) => Wire::Secret(secret(at)),
             Credential::Certificate { key, certificate } => Wire::Certificate(pb::CertificateRef {

@@ -9,6 +9,7 @@ pub mod cloud_event;
 pub mod fleet;
 pub mod listing;
 pub mod onboarding;
+mod organisation;
 pub mod provisioning;
 pub mod refusal;
 pub mod words;

@@ -174,14 +174,11 @@ fn selector(selector: Option<pb::Selector>) -> Result<Selector, BadInput> {
         .ok_or_else(missing)?
     {
         By::Group(group) => parse("selector.group", &group).map(Selector::Group),
-        By::OrganizationalUnit(dn) if dn.contains('=') => {
-            Ok(Selector::OrganizationalUnit(dn.trim().to_owned()))
+        By::OrganizationalUnit(dn) => {
+            unit("selector.organizational_unit", &dn).map(Selector::OrganizationalUnit)
         }
-        By::OrganizationalUnit(dn) => Err(BadInput::new(
-            "selector.organizational_unit",
-            dn,
-            "a distinguished name is needed, such as OU=Students,DC=uni,DC=example",
-        )),
+        By::OrganizationalUnitOneLevel(dn) => unit("selector.organizational_unit_one_level", &dn)
+            .map(Selector::OrganizationalUnitOneLevel),
         By::AdministrativeUnit(name) if !name.trim().is_empty() => {
             Ok(Selector::AdministrativeUnit(name.trim().to_owned()))
         }
@@ -195,12 +192,24 @@ fn selector(selector: Option<pb::Selector>) -> Result<Selector, BadInput> {
     }
 }
 
+fn unit(field: &str, dn: &str) -> Result<String, BadInput> {
+    if dn.contains('=') {
+        return Ok(dn.trim().to_owned());
+    }
+    Err(BadInput::new(
+        field,
+        dn,
+        "a distinguished name is needed, such as OU=Students,DC=uni,DC=example",
+    ))
+}
+
 /// Writes a delegation.
 pub fn delegation_spec_to_wire(spec: &DelegationSpec) -> pb::DelegationSpec {
     use pb::selector::By;
     let by = match &spec.selector {
         Selector::Group(group) => By::Group(group.to_string()),
         Selector::OrganizationalUnit(dn) => By::OrganizationalUnit(dn.clone()),
+        Selector::OrganizationalUnitOneLevel(dn) => By::OrganizationalUnitOneLevel(dn.clone()),
         Selector::AdministrativeUnit(name) => By::AdministrativeUnit(name.clone()),
         Selector::All => By::All(true),
         Selector::List(list) => By::MailboxList(list.to_string()),

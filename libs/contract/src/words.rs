@@ -1,8 +1,9 @@
 //! Enumerations of the contracts, to and from the domain.
 
 use calgrant_domain::{
-    AccessChange, BadInput, EventKind, EventVerdict, Hold, Lane, MailboxType, OperationKind,
-    OperationState, Outcome, Purpose, SiteKind, WritePath,
+    AccessChange, BadInput, BudgetKey, DisabledAccounts, EventKind, EventVerdict, Hold, Lane,
+    MailboxAccess, MailboxType, OnpremWritePath, OperationKind, OperationState, Outcome, Purpose,
+    SignInKind, SiteKind, WritePath,
 };
 
 use crate::pb::{
@@ -11,7 +12,10 @@ use crate::pb::{
 };
 
 macro_rules! words {
-    ($(#[$doc:meta])* $read:ident, $write:ident: $domain:ident = $wire:path { $($variant:ident),+ $(,)? }) => {
+    (
+        $(#[$doc:meta])* $read:ident, $write:ident: $domain:ident = $wire:path { $($variant:ident),+ $(,)? }
+        $(not { $($other:ident),+ } $why:literal)?
+    ) => {
         $(#[$doc])*
         ///
         /// # Errors
@@ -21,6 +25,7 @@ macro_rules! words {
             match Wire::try_from(raw) {
                 $(Ok(Wire::$variant) => Ok($domain::$variant),)+
                 Ok(Wire::Unspecified) => Err(BadInput::missing(field, "say which")),
+                $($(Ok(Wire::$other))|+ => Err(BadInput::new(field, raw, $why)),)?
                 Err(_) => Err(BadInput::new(field, raw, "not a value of the contract")),
             }
         }
@@ -68,8 +73,30 @@ words!(
     purpose, purpose_to_wire: Purpose = fleet::Purpose { Reader, Grantor, Member }
 );
 words!(
-    /// Reads a write path.
+    /// Reads a write path of Exchange Online.
     write_path, write_path_to_wire: WritePath = fleet::WritePath { Auto, AdminApi, InvokeCommand }
+    not { Powershell, Ews } "online it is one of auto, admin_api, invoke_command"
+);
+words!(
+    /// Reads a write path on premises.
+    onprem_write_path, onprem_write_path_to_wire: OnpremWritePath = fleet::WritePath { Powershell, Ews }
+    not { Auto, AdminApi, InvokeCommand } "on premises it is powershell or ews"
+);
+words!(
+    /// Reads how accounts sign in on premises.
+    sign_in, sign_in_to_wire: SignInKind = fleet::SignIn { Basic, Ntlm, Bearer }
+);
+words!(
+    /// Reads how accounts reach calendars over EWS.
+    mailbox_access, mailbox_access_to_wire: MailboxAccess = fleet::MailboxAccess { Impersonation, FullAccess }
+);
+words!(
+    /// Reads whose server time calls are charged to.
+    budget_key, budget_key_to_wire: BudgetKey = fleet::BudgetKey { Caller, Target, Nobody }
+);
+words!(
+    /// Reads what becomes of disabled accounts.
+    disabled_accounts, disabled_accounts_to_wire: DisabledAccounts = fleet::DisabledAccounts { Refuse, Include }
 );
 words!(
     /// Reads what an event is about.

@@ -103,8 +103,11 @@ pub struct AccountSpec {
     pub name: AccountName,
     /// What it is for. Not empty.
     pub purposes: Vec<Purpose>,
-    /// Its app registration's client id.
+    /// Its app registration's client id; empty where it signs in with a name.
     pub client_id: String,
+    /// The name it signs in with on premises: `UNI\sa-1`, `sa-1@uni.example`, for the directory also a distinguished name. Empty
+    /// where it signs in as an app.
+    pub user: String,
     /// How it signs in.
     pub credential: Credential,
     /// Its budget.
@@ -117,5 +120,11 @@ impl AccountSpec {
     /// Whether it has this purpose.
     pub fn is(&self, purpose: Purpose) -> bool {
         self.purposes.contains(&purpose)
+    }
+
+    /// Whether the server takes it and the other for one and the same.
+    pub fn signs_in_as(&self, other: &Self) -> bool {
+        self.client_id.eq_ignore_ascii_case(&other.client_id)
+            && self.user.to_lowercase() == other.user.to_lowercase()
     }
 }

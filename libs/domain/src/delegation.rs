@@ -30,6 +30,8 @@ pub enum Selector {
     Group(Address),
     /// Everything below this organisational unit, by the distinguished name that is synchronised from on premises.
     OrganizationalUnit(String),
+    /// What lies in this organisational unit itself, not what lies in units inside it.
+    OrganizationalUnitOneLevel(String),
     /// Members of the administrative unit of this name.
     AdministrativeUnit(String),
     /// Every mailbox of the site.

@@ -26,7 +26,9 @@ pub mod permission_list;
 pub mod reading;
 pub mod retention;
 pub mod rights;
+pub mod site;
 pub mod tenant;
+pub mod whereabouts;
 
 pub use access::AccessChange;
 pub use account::{
@@ -52,4 +54,8 @@ pub use permission_list::{Change, PermissionList};
 pub use reading::{Ended, Next, Reading, Waiting, settle};
 pub use retention::{CutOffs, Kept, Retention};
 pub use rights::{AccessRole, Rights};
-pub use tenant::{MailboxType, SiteKind, SiteSpec, TenantSpec, WritePath};
+pub use site::{
+    BudgetKey, DisabledAccounts, Interface, MailboxAccess, OnlineSite, OnpremSite,
+    OnpremWritePath, Organisation, SignInKind, SiteKind, SiteSpec, TokenIssuer, WritePath,
+};
+pub use tenant::{MailboxType, TenantSpec};

@@ -4,6 +4,7 @@
 //! [`ActiveDirectory`] lists mailboxes by group, organisational unit or altogether, looks names up and checks trustees. It
 //! reads, and never writes.
 //!
+//! * [`connect`]: made from a site and an account as they are registered.
 //! * `session`: one connection, protected and signed in. `kept`: connections between calls. A listing's pages come from
 //!   one connection, because a server's place in a search belongs to it; when that is lost, the listing has expired.
 //! * `listing`: pages of a listing. Nested groups are followed by the server where it can, else by `walk`.
@@ -12,6 +13,7 @@
 //! * `dn`, `filter`, `range`, `recipient`, `trustee`: the rules, as functions over values.
 
 mod classify;
+pub mod connect;
 mod directory;
 mod dn;
 mod entry;

@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use calgrant_domain::{Calendar, Reason};
-use calgrant_exchange::{Answer, Ask, CalendarCall, Calendars, CallError, Meaning, Performed};
+use calgrant_exchange::{
+    Answer, Ask, CalendarCall, Calendars, CallError, Meaning, Performed, one_line,
+};
 
 use crate::{EwsCalendars, PowerShellCalendars, tally::Tally};
 
@@ -44,6 +46,16 @@ impl EitherCalendars {
     }
 }
 
+/// That the list can't be written whole, and why not entry by entry either.
+fn without_powershell(mut whole: CallError, entry: &CallError) -> CallError {
+    let text = format!(
+        "{}; nor entry by entry, for PowerShell refuses the account: {entry}",
+        whole.detail.server_text
+    );
+    whole.detail.server_text = one_line(&text);
+    whole
+}
+
 fn in_folder(ask: &Ask, calendar: Calendar) -> Ask {
     match ask.clone() {
         Ask::FindCalendar => Ask::FindCalendar,
@@ -79,12 +91,23 @@ impl Calendars for EitherCalendars {
         for (call, answer) in calls.iter().zip(&mut performed.answers) {
             let not_whole = matches!(answer, Err(error) if error.meaning == Meaning::GiveUp(Reason::ListNotRebuildable));
             if not_whole {
-                *answer = self.entry_by_entry(call, &mut tally).await;
+                let by_entry = self.entry_by_entry(call, &mut tally).await;
+                *answer = match (std::mem::replace(answer, Ok(Answer::Accepted)), by_entry) {
+                    // The account hasn't both: what EWS said stands.
+                    (Err(whole), Err(entry)) if entry.meaning == Meaning::PauseAccount => {
+                        Err(without_powershell(whole, &entry))
+                    }
+                    (_, by_entry) => by_entry,
+                };
             }
         }
         performed.round_trips += tally.round_trips;
         performed.sent_after = tally.sent_after(started).or(performed.sent_after);
         performed
+    }
+
+    async fn rest(&self) {
+        self.powershell.rest().await;
     }
 
     async fn sign_out(&self) {

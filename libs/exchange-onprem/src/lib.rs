@@ -5,10 +5,13 @@
 //! * [`PowerShellCalendars`]: changes one entry alone; slower, in sessions that it keeps.
 //! * [`EitherCalendars`]: EWS, and PowerShell for the lists that EWS can't rebuild.
 //!
+//! [`connect`] makes them from a site and an account as they are registered.
+//!
 //! They sign in for themselves (Basic, NTLM bound to its TLS connection, or a token) and stop at once where the
 //! directory might lock the account out. What a failure means is said in one place for each: `ews/catalogue.rs` and
 //! `powershell/classify.rs`. The process installs rustls' ring provider before it makes any.
 
+pub mod connect;
 mod either;
 mod ews;
 mod powershell;

@@ -121,6 +121,10 @@ pub trait Calendars: Send + Sync {
     /// Carries out calls, at most [`Self::round_size`] of them. Never repeats a call by itself.
     async fn perform(&self, calls: Vec<CalendarCall>) -> Performed;
 
+    /// Ends what is kept open at the server and hasn't been used for a while: others that use the account may need its place. To be
+    /// called now and then, at any time.
+    async fn rest(&self) {}
+
     /// Ends what is kept open at the server, after the last call. The server ends it too, later.
     async fn sign_out(&self) {}
 }

@@ -11,6 +11,8 @@ pub enum Scope {
     Account,
     /// Every account of the site.
     Site,
+    /// The mailbox that was asked about, whichever account asks.
+    Mailbox,
 }
 
 /// What we do next.

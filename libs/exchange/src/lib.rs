@@ -3,6 +3,7 @@
 //! * [`directory`]: who is there (listings, names, trustees); used by the planner.
 //! * [`calendars`]: the calendar's permission list; used by the workers.
 //! * `conformance` (a feature, for tests): what every adapter must do.
+//! * [`secret`]: secrets, read by whoever connects.
 //! * [`error`]: what a refused or failed call means for us, classed once, in the adapter.
 
 pub mod calendars;
@@ -10,6 +11,7 @@ pub mod calendars;
 pub mod conformance;
 pub mod directory;
 pub mod error;
+pub mod secret;
 
 pub use calendars::{Answer, Ask, CalendarCall, Calendars, Performed};
 pub use directory::{

@@ -78,6 +78,8 @@ pub(crate) async fn insert(
     let (kind, value) = match &spec.selector {
         Selector::Group(group) => ("group", group.to_string()),
         Selector::OrganizationalUnit(dn) => ("organizational_unit", dn.clone()),
+        // A kind of its own: who doesn't know it must not take it for the whole subtree.
+        Selector::OrganizationalUnitOneLevel(dn) => ("organizational_unit_one_level", dn.clone()),
         Selector::AdministrativeUnit(name) => ("administrative_unit", name.clone()),
         Selector::All => ("all", String::new()),
         Selector::List(list) => ("mailbox_list", list.to_string()),
@@ -111,6 +113,7 @@ pub(crate) fn read(row: &Row) -> Result<StoredDelegation, StoreError> {
     let selector = match row.try_get::<_, &str>("selector_kind")? {
         "group" => Selector::Group(value.parse().map_err(within)?),
         "organizational_unit" => Selector::OrganizationalUnit(value.to_owned()),
+        "organizational_unit_one_level" => Selector::OrganizationalUnitOneLevel(value.to_owned()),
         "administrative_unit" => Selector::AdministrativeUnit(value.to_owned()),
         "all" => Selector::All,
         "mailbox_list" => Selector::List(value.parse().map_err(within)?),

@@ -26,6 +26,7 @@ mod lists;
 mod mailbox_log;
 mod named;
 mod operations;
+mod organisations;
 mod place;
 mod pool;
 mod ready;

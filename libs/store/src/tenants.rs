@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use tokio_postgres::{GenericClient, Row};
 
 use crate::{
-    Store, StoreError,
+    Store, StoreError, organisations,
     row::{duration, int, millis, parsed, parsed_all, small},
 };
 
@@ -127,9 +127,13 @@ async fn insert_site(
     site: &SiteSpec,
 ) -> Result<(), StoreError> {
     let (calls, lengths) = window_columns(&site.shared.windows);
+    let [directory_id, login_url, graph_url, admin_url, write_path] =
+        organisations::online_columns(&site.organisation);
+    let kind = site.kind().as_str();
     client.execute("INSERT INTO site (tenant, kind, position, directory_id, login_url, graph_url, admin_url, write_path, park_first_millis, park_limit_millis, in_flight, window_calls, window_millis)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-        &[&tenant, &site.kind.as_str(), &position, &site.directory_id, &site.login_url, &site.graph_url, &site.admin_url, &site.write_path.as_str(), &millis(site.park_first), &millis(site.park_limit), &site.shared.in_flight.map(int), &calls, &lengths]).await?;
+        &[&tenant, &kind, &position, &directory_id, &login_url, &graph_url, &admin_url, &write_path, &millis(site.park_first), &millis(site.park_limit), &site.shared.in_flight.map(int), &calls, &lengths]).await?;
+    organisations::insert(client, tenant, &site.organisation).await?;
     for (position, account) in (0i32..).zip(&site.accounts) {
         let purposes: Vec<&str> = account
             .purposes
@@ -142,9 +146,9 @@ async fn insert_site(
                 .map(millis)
                 .to_vec()
         });
-        client.execute("INSERT INTO account (tenant, site, name, position, purposes, client_id, credential, in_flight, window_calls, window_millis, workers, server_time_millis)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-            &[&tenant, &site.kind.as_str(), &account.name.as_str(), &position, &purposes, &account.client_id, &credential_columns(&account.credential), &int(account.limits.in_flight), &calls, &lengths, &int(account.workers), &server_time]).await?;
+        client.execute("INSERT INTO account (tenant, site, name, position, purposes, client_id, credential, in_flight, window_calls, window_millis, workers, server_time_millis, user_name)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+            &[&tenant, &kind, &account.name.as_str(), &position, &purposes, &account.client_id, &credential_columns(&account.credential), &int(account.limits.in_flight), &calls, &lengths, &int(account.workers), &server_time, &account.user]).await?;
     }
     Ok(())
 }
@@ -153,14 +157,9 @@ async fn read_tenant(client: &impl GenericClient, row: &Row) -> Result<StoredTen
     let name: TenantName = parsed(row, "name")?;
     let mut sites = Vec::new();
     for site in client.query("SELECT kind, directory_id, login_url, graph_url, admin_url, write_path, park_first_millis, park_limit_millis, in_flight, window_calls, window_millis FROM site WHERE tenant = $1 ORDER BY position", &[&name.as_str()]).await? {
-        let accounts = client.query("SELECT name, purposes, client_id, credential, in_flight, window_calls, window_millis, workers, server_time_millis FROM account WHERE tenant = $1 AND site = $2 ORDER BY position", &[&name.as_str(), &site.try_get::<_, &str>("kind")?]).await?;
+        let accounts = client.query("SELECT name, purposes, client_id, credential, in_flight, window_calls, window_millis, workers, server_time_millis, user_name FROM account WHERE tenant = $1 AND site = $2 ORDER BY position", &[&name.as_str(), &site.try_get::<_, &str>("kind")?]).await?;
         sites.push(SiteSpec {
-            kind: parsed(&site, "kind")?,
-            directory_id: site.try_get("directory_id")?,
-            login_url: site.try_get("login_url")?,
-            graph_url: site.try_get("graph_url")?,
-            admin_url: site.try_get("admin_url")?,
-            write_path: parsed(&site, "write_path")?,
+            organisation: organisations::read(client, name.as_str(), &site).await?,
             park_first: duration(site.try_get("park_first_millis")?),
             park_limit: duration(site.try_get("park_limit_millis")?),
             shared: SharedLimits {
@@ -187,6 +186,7 @@ fn account(row: &Row) -> Result<AccountSpec, StoreError> {
         name: parsed(row, "name")?,
         purposes: parsed_all(row, "purposes")?,
         client_id: row.try_get("client_id")?,
+        user: row.try_get("user_name")?,
         credential: credential(&row.try_get::<_, Vec<String>>("credential")?)?,
         limits: Limits {
             in_flight: small(row, "in_flight")?,

@@ -23,11 +23,17 @@ impl School {
             .map(|job| (job.mailbox_id.trim_start_matches("mbx_").to_owned(), job))
             .collect();
         for member in self.members(selected).await {
-            let key = member["object_id"].as_str().unwrap_or_default();
-            let job = jobs
-                .get(&key.replace('-', ""))
-                .unwrap_or_else(|| panic!("no job for {member}"));
-            assert_outcome(&member, job);
+            // Exchange Online keys mailboxes by the user, servers on premises by the mailbox where there is one.
+            let keys = ["object_id", "mailbox_guid"];
+            let its: Vec<_> = keys
+                .iter()
+                .filter_map(|key| jobs.get(&member[key].as_str()?.replace('-', "")))
+                .collect();
+            match its[..] {
+                [job] => assert_outcome(&member, job),
+                [] => panic!("no job for {member}"),
+                _ => panic!("worked on at both sites: {member} {its:?}"),
+            }
         }
         self.assert_nothing_foreign().await;
     }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use calgrant_domain::{
     AccessRole, AccountSpec, Address, Credential, DelegationId, DelegationSpec, Lane, Limits,
-    Listed, Mailbox, MailboxId, MailboxType, OperationId, Policy, Purpose, SecretRef, Selector,
-    SharedLimits, SiteKind, SiteSpec, TenantName, TenantSpec, Trustee, WritePath,
+    Listed, Mailbox, MailboxId, MailboxType, OnlineSite, OperationId, Organisation, Policy,
+    Purpose, SecretRef, Selector, SharedLimits, SiteKind, SiteSpec, TenantName, TenantSpec,
+    Trustee, WritePath,
 };
 use calgrant_store::{NewOperation, Page, Store, StoredDelegation};
 use time::OffsetDateTime;
@@ -36,6 +37,7 @@ pub fn tenant(name: &str) -> TenantSpec {
         name: valid("sa-1"),
         purposes: vec![Purpose::Reader, Purpose::Grantor],
         client_id: "00000000-0000-0000-0000-000000000001".to_owned(),
+        user: String::new(),
         credential: Credential::Secret(SecretRef::Env("SECRET".to_owned())),
         limits: Limits {
             in_flight: 10,
@@ -48,12 +50,13 @@ pub fn tenant(name: &str) -> TenantSpec {
         name: valid(name),
         display_name: format!("University of {name}"),
         sites: vec![SiteSpec {
-            kind: SiteKind::Online,
-            directory_id: "00000000-0000-0000-0000-000000000002".to_owned(),
-            login_url: "http://127.0.0.1:1".to_owned(),
-            graph_url: "http://127.0.0.1:1".to_owned(),
-            admin_url: "http://127.0.0.1:1".to_owned(),
-            write_path: WritePath::Auto,
+            organisation: Organisation::Online(OnlineSite {
+                directory_id: "00000000-0000-0000-0000-000000000002".to_owned(),
+                login_url: "http://127.0.0.1:1".to_owned(),
+                graph_url: "http://127.0.0.1:1".to_owned(),
+                admin_url: "http://127.0.0.1:1".to_owned(),
+                write_path: WritePath::Auto,
+            }),
             park_first: Duration::from_secs(300),
             park_limit: Duration::from_secs(86_400),
             shared: SharedLimits::default(),

@@ -5,8 +5,10 @@
 //! page, is harmless: jobs follow from operation and mailbox.
 
 mod confined;
+mod sites;
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -28,8 +30,8 @@ use calgrant_contract::{
     },
 };
 use calgrant_domain::{
-    Address, DelegationSpec, ListId, Listed, OperationFailure, Selector, SiteSpec, TenantName,
-    delays::RetryDelays,
+    Address, DelegationSpec, ListId, Listed, OperationFailure, Selector, SiteKind, SiteSpec,
+    TenantName, delays::RetryDelays,
 };
 use calgrant_exchange::{
     CallError, Depth, ListingError, LookedUp, Meaning, Page, Resolved, Selection,
@@ -39,6 +41,7 @@ use tonic::{Code, Status, transport::Channel};
 use tracing::warn;
 
 pub use self::confined::Confines;
+use self::sites::{Goal, Goals, is_unknown_there};
 use crate::readers::{Reader, Readers};
 
 /// For how long a claim holds without a sign of life.
@@ -49,6 +52,8 @@ const DELAYS: RetryDelays = RetryDelays {
     first: Duration::from_millis(500),
     cap: Duration::from_secs(30),
 };
+/// How soon a reader that was refused is looked at again: its credential, or its site, may have been corrected.
+const REFUSED: Duration = Duration::from_secs(2);
 /// Names of an uploaded list fetched at a time.
 const NAMES: u32 = 400;
 
@@ -74,6 +79,8 @@ pub struct Listing {
     readers: Arc<Readers>,
     owner: String,
     id: String,
+    /// Sites as they were applied anew since it began.
+    renewed: HashMap<SiteKind, SiteSpec>,
 }
 
 /// Where it lists.
@@ -95,6 +102,7 @@ impl Listing {
             readers,
             owner,
             id,
+            renewed: HashMap::new(),
         }
     }
 
@@ -103,29 +111,43 @@ impl Listing {
     /// # Errors
     /// It was lost, or can't be carried out.
     pub async fn run(&mut self, spec: PbSpec, confines: Option<&Confines>) -> Result<(), Stopped> {
-        let refused = |why: String| Stopped::Failed {
-            failure: OperationFailure::ReaderRefused,
-            why,
-        };
         let spec = calgrant_contract::provisioning::delegation_spec(spec).map_err(|faults| {
-            refused(
-                faults
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>()
-                    .join("; "),
-            )
+            let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+            Stopped::Failed {
+                failure: OperationFailure::ReaderRefused,
+                why: faults.join("; "),
+            }
         })?;
-        let mut sites = Vec::new();
-        for trustee in &spec.trustees {
-            let tenant = self.tenant(&spec.tenant).await?;
-            let site = tenant.site(trustee.site).cloned().ok_or_else(|| {
-                refused(format!("the tenant has no {} site any more", trustee.site))
-            })?;
-            let place = Place {
+        let goals = self.goals(&spec).await?;
+        for goal in &goals.all {
+            self.exclude(&goal.place, &spec).await?;
+        }
+        if let Some(confines) = confines {
+            self.select_confined(&goals, &spec, confines).await?;
+        } else {
+            match asked(&spec) {
+                Ok(selection) => self.select(&goals, &selection).await?,
+                Err(list) => self.select_list(&goals, &list.to_string()).await?,
+            }
+        }
+        self.finish("", "").await
+    }
+
+    /// Where the right is given: each trustee is looked for in its own site's directory.
+    async fn goals(&mut self, spec: &DelegationSpec) -> Result<Goals, Stopped> {
+        let tenant = self.tenant(&spec.tenant).await?;
+        let place = |kind| {
+            tenant.site(kind).map(|site| Place {
                 tenant: spec.tenant.clone(),
-                site,
-            };
+                site: site.clone(),
+            })
+        };
+        let mut goals = Vec::with_capacity(spec.trustees.len());
+        for trustee in &spec.trustees {
+            let place = place(trustee.site).ok_or_else(|| Stopped::Failed {
+                failure: OperationFailure::ReaderRefused,
+                why: format!("the tenant has no {} site any more", trustee.site),
+            })?;
             let address = trustee.address.clone();
             let found = self
                 .ask(&place, |reader| {
@@ -133,19 +155,12 @@ impl Listing {
                     async move { reader.directory.trustee(&address).await }
                 })
                 .await?;
-            self.exclude(&place, &spec).await?;
-            if let Some(confines) = confines {
-                let at_site = self.select_confined(place, &spec, &found.address, confines);
-                sites.push(at_site.await?);
-                continue;
-            }
-            // An expired page means that the listing took too long between two: start it again.
-            while !self.select(&place, &spec, &found.address).await? {}
+            goals.push(Goal {
+                place,
+                trustee: found.address,
+            });
         }
-        if let Some(confines) = confines {
-            self.await_unknown(sites, confines).await?;
-        }
-        self.finish("", "").await
+        Ok(Goals::new(goals, place(SiteKind::Onprem)))
     }
 
     /// Records why the operation can't be carried out.
@@ -194,58 +209,76 @@ impl Listing {
         Ok(())
     }
 
-    /// Lists what is selected; `false` if a page had expired.
-    async fn select(
-        &mut self,
-        place: &Place,
-        spec: &DelegationSpec,
-        trustee: &Address,
-    ) -> Result<bool, Stopped> {
-        let selection = match asked(spec) {
-            Ok(selection) => selection,
-            Err(list) => {
-                self.select_list(place, &list.to_string(), trustee).await?;
-                return Ok(true);
+    /// Lists what is selected at every site. One whose directory doesn't know it is passed over, if another's does.
+    async fn select(&mut self, goals: &Goals, selection: &Selection) -> Result<(), Stopped> {
+        let (mut unknown, mut online_knows) = (None, false);
+        let mut known = 0;
+        for goal in &goals.all {
+            match self.select_at(goals, goal, selection, online_knows).await {
+                Ok(()) => {
+                    known += 1;
+                    online_knows |= goal.kind() == SiteKind::Online;
+                }
+                Err(stopped) if is_unknown_there(&stopped) => unknown = unknown.or(Some(stopped)),
+                Err(stopped) => return Err(stopped),
             }
-        };
+        }
+        match unknown {
+            Some(stopped) if known == 0 => Err(stopped),
+            _ => Ok(()),
+        }
+    }
+
+    async fn select_at(
+        &mut self,
+        goals: &Goals,
+        goal: &Goal,
+        selection: &Selection,
+        online_knows: bool,
+    ) -> Result<(), Stopped> {
         let mut from = None;
         loop {
-            let Some(page) = self.page(place, &selection, from).await? else {
-                return Ok(false);
+            // An expired page means that the listing took too long between two: start it again.
+            let Some(page) = self.page(&goal.place, selection, from.take()).await? else {
+                continue;
             };
-            self.record_jobs(place, trustee, page.listed).await?;
+            self.record_page(goals, goal, page.listed, online_knows)
+                .await?;
             from = page.next;
             if from.is_none() {
-                return Ok(true);
+                return Ok(());
             }
         }
     }
 
-    async fn select_list(
-        &mut self,
-        place: &Place,
-        list: &str,
-        trustee: &Address,
-    ) -> Result<(), Stopped> {
-        let size = self.lookup_size(place).await?;
+    async fn select_list(&mut self, goals: &Goals, list: &str) -> Result<(), Stopped> {
         let mut after_line = 0;
         loop {
             let names = self.names(list, after_line).await?;
-            for chunk in names.names.chunks(size) {
-                let addresses: Vec<Address> = chunk
-                    .iter()
-                    .filter_map(|name| name.address.parse().ok())
+            let addresses: Vec<Address> = names
+                .names
+                .iter()
+                .filter_map(|name| name.address.parse().ok())
+                .collect();
+            let known = self.look_up_everywhere(goals, &addresses).await?;
+            for goal in &goals.all {
+                let here = known.iter().filter(|known| known.site == goal.kind());
+                let listed: Vec<_> = here
+                    .map(|known| {
+                        let mut named = names.names.iter();
+                        let lines = named
+                            .find(|name| name.address == known.asked.as_str())
+                            .map(|name| name.lines.clone())
+                            .unwrap_or_default();
+                        Listed {
+                            lines,
+                            ..known.listed.clone()
+                        }
+                    })
                     .collect();
-                let found = self.look_up(place, &addresses).await?;
-                let listed = found.into_iter().map(|Resolved { asked, listed }| {
-                    let lines = chunk
-                        .iter()
-                        .find(|name| name.address == asked.as_str())
-                        .map(|name| name.lines.clone())
-                        .unwrap_or_default();
-                    Listed { lines, ..listed }
-                });
-                self.record_jobs(place, trustee, listed.collect()).await?;
+                if !listed.is_empty() {
+                    self.record_jobs(goal, listed).await?;
+                }
             }
             after_line = names.next_after;
             if after_line == 0 {
@@ -335,11 +368,16 @@ impl Listing {
         let mut failures = 0;
         let mut waited = false;
         loop {
-            let (wait, waiting_for) = match self.readers.of(&place.tenant, &place.site) {
-                Err(why) => (
-                    DELAYS.cap,
-                    format!("the reader account of the {} site: {why}", place.site.kind),
-                ),
+            let kind = place.site.kind();
+            let site = self.renewed.get(&kind).unwrap_or(&place.site);
+            let (wait, waiting_for) = match self.readers.of(&place.tenant, site) {
+                Err(why) => {
+                    self.renew(place).await;
+                    (
+                        REFUSED,
+                        format!("the reader account of the {kind} site: {why}"),
+                    )
+                }
                 Ok(reader) => match self.living(attempt(&reader, &ask)).await? {
                     Ok(answer) => {
                         if waited {
@@ -403,9 +441,9 @@ impl Listing {
                     reader.account.name
                 );
                 self.note_reader(place, reader, Some(&why)).await;
-                // Looked at again soon: the credential may have been corrected.
+                self.renew(place).await;
                 (
-                    Duration::from_secs(2),
+                    REFUSED,
                     format!(
                         "{why}; correct its credential or its rights, the listing goes on by itself"
                     ),
@@ -424,10 +462,20 @@ impl Listing {
         })
     }
 
+    /// Looks whether the site has been applied anew.
+    async fn renew(&mut self, place: &Place) {
+        let kind = place.site.kind();
+        if let Ok(tenant) = self.readers.tenant(&place.tenant).await
+            && let Some(site) = tenant.site(kind)
+        {
+            self.renewed.insert(kind, site.clone());
+        }
+    }
+
     async fn note_reader(&self, place: &Place, reader: &Reader, refused: Option<&str>) {
         if let Err(status) = self
             .readers
-            .report(&place.tenant, place.site.kind, &reader.account, refused)
+            .report(&place.tenant, place.site.kind(), &reader.account, refused)
             .await
         {
             warn!(
@@ -491,18 +539,13 @@ impl Listing {
         .map(drop)
     }
 
-    async fn record_jobs(
-        &self,
-        place: &Place,
-        trustee: &Address,
-        listed: Vec<Listed>,
-    ) -> Result<(), Stopped> {
+    async fn record_jobs(&self, goal: &Goal, listed: Vec<Listed>) -> Result<(), Stopped> {
         let request = RecordJobsRequest {
             operation_id: self.id.clone(),
             owner: self.owner.clone(),
             claim_millis: CLAIM_MILLIS,
-            site: place.site.kind.to_string(),
-            trustee: trustee.to_string(),
+            site: goal.kind().to_string(),
+            trustee: goal.trustee.to_string(),
             listed: listed.into_iter().map(to_wire).collect(),
         };
         let answer = self
@@ -609,6 +652,10 @@ fn asked(spec: &DelegationSpec) -> Result<Selection, ListId> {
         Selector::OrganizationalUnit(dn) => Selection::OrganizationalUnit {
             dn: dn.clone(),
             depth: Depth::Subtree,
+        },
+        Selector::OrganizationalUnitOneLevel(dn) => Selection::OrganizationalUnit {
+            dn: dn.clone(),
+            depth: Depth::OneLevel,
         },
         Selector::AdministrativeUnit(name) => Selection::AdministrativeUnit(name.clone()),
         Selector::All => Selection::All {

@@ -8,9 +8,12 @@ use std::{
 use calgrant_contract::pb::ledger::v1::{
     GetFleetRequest, ReportAccountRequest, ledger_service_client::LedgerServiceClient,
 };
-use calgrant_domain::{AccountSpec, Purpose, SiteKind, SiteSpec, TenantName, TenantSpec};
-use calgrant_exchange::Directory;
-use calgrant_exchange_online::connect;
+use calgrant_domain::{
+    AccountSpec, Organisation, Purpose, SiteKind, SiteSpec, TenantName, TenantSpec,
+};
+use calgrant_exchange::{Directory, secret};
+use calgrant_exchange_ad::connect as active_directory;
+use calgrant_exchange_online::connect as online;
 use calgrant_leases::{Account, Budgets, keys};
 use calgrant_runtime::clock;
 use tonic::{Status, transport::Channel};
@@ -78,8 +81,8 @@ impl Readers {
             .ok_or(
                 "the site has no account with the purpose reader; add one to the tenant's file",
             )?;
-        let credential = connect::fingerprint(&account.credential);
-        let key = (tenant.clone(), site.kind);
+        let credential = secret::fingerprint(site, account);
+        let key = (tenant.clone(), site.kind());
         let mut connected = self
             .connected
             .lock()
@@ -90,8 +93,12 @@ impl Readers {
         {
             return Ok(Arc::clone(reader));
         }
-        let directory = connect::directory(site, account, clock::now)?;
-        let charged = keys::of_account(tenant, site, account, keys::GRAPH);
+        let directory = match &site.organisation {
+            Organisation::Online(site) => online::directory(site, account, clock::now)?,
+            Organisation::Onprem(site) => active_directory::directory(site, account, clock::now)?,
+        };
+        let family = keys::directory(site.kind());
+        let charged = keys::of_account(tenant, site, account, family);
         let budget = self
             .budgets
             .account(&charged)

@@ -98,6 +98,12 @@ pub(crate) struct SimulatorArgs {
     /// Where to listen; port 0 finds a free one. The address is printed on stdout.
     #[arg(long, default_value = "127.0.0.1:7180")]
     pub(crate) listen: SocketAddr,
+    /// Where to serve the directory on premises by LDAP, besides what the scenario says; port 0 finds a free one.
+    #[arg(long)]
+    pub(crate) ldap: Option<SocketAddr>,
+    /// As --ldap, over TLS.
+    #[arg(long)]
+    pub(crate) ldaps: Option<SocketAddr>,
     /// A scenario file.
     #[arg(long, conflicts_with = "mailboxes")]
     pub(crate) scenario: Option<PathBuf>,

@@ -3,13 +3,16 @@
 use std::{io::Read, path::PathBuf, process::ExitCode, time::Duration};
 
 use calgrant_contract::{
-    pb::provisioning::v1::{
-        DelegationSpec, Lane, Operation, Policy, RunDelegationRequest, Selector, SiteKind, Trustee,
-        UploadMailboxListRequest, run_delegation_request::What, selector::By,
+    pb::{
+        fleet::v1::GetTenantRequest,
+        provisioning::v1::{
+            DelegationSpec, Lane, Policy, RunDelegationRequest, Selector, Trustee,
+            UploadMailboxListRequest, run_delegation_request::What, selector::By,
+        },
     },
     words,
 };
-use calgrant_domain::{Address, BadInput};
+use calgrant_domain::{Address, BadInput, SiteKind};
 use clap::Args;
 use tonic::{Code, Status};
 
@@ -32,9 +35,10 @@ pub(crate) struct DelegateArgs {
     /// With --all: types of mailboxes (user, shared, room, equipment); user by default. May be repeated.
     #[arg(long = "type")]
     types: Vec<calgrant_domain::MailboxType>,
-    /// Who receives the right: a mail-enabled security group, or a mailbox.
-    #[arg(long)]
-    trustee: String,
+    /// Who receives the right: a mail-enabled security group, or a mailbox. At every site of the tenant, or at one with
+    /// online= or onprem= before it; then it may be repeated.
+    #[arg(long, required = true, value_name = "[SITE=]ADDRESS")]
+    trustee: Vec<String>,
     /// The right.
     #[arg(long, default_value = "Author")]
     role: String,
@@ -63,6 +67,9 @@ struct SelectorArgs {
     /// Everything below this organisational unit.
     #[arg(long)]
     ou: Option<String>,
+    /// What lies in this organisational unit itself, not in units inside it.
+    #[arg(long)]
+    ou_one_level: Option<String>,
     /// Members of this administrative unit.
     #[arg(long)]
     administrative_unit: Option<String>,
@@ -88,6 +95,10 @@ pub(crate) async fn run(front: Front, args: &DelegateArgs) -> anyhow::Result<Exi
         } => By::Group(group.clone()),
         SelectorArgs { ou: Some(ou), .. } => By::OrganizationalUnit(ou.clone()),
         SelectorArgs {
+            ou_one_level: Some(ou),
+            ..
+        } => By::OrganizationalUnitOneLevel(ou.clone()),
+        SelectorArgs {
             administrative_unit: Some(unit),
             ..
         } => By::AdministrativeUnit(unit.clone()),
@@ -107,10 +118,7 @@ pub(crate) async fn run(front: Front, args: &DelegateArgs) -> anyhow::Result<Exi
             .iter()
             .map(|kind| words::mailbox_type_to_wire(*kind))
             .collect(),
-        trustees: vec![Trustee {
-            site: SiteKind::Online as i32,
-            address: args.trustee.clone(),
-        }],
+        trustees: trustees(&front, &args.tenant, &args.trustee).await?,
         role: args.role.clone(),
         lower_higher: args.lower_higher,
         policy: if args.keep {
@@ -133,19 +141,53 @@ pub(crate) async fn run(front: Front, args: &DelegateArgs) -> anyhow::Result<Exi
         canary: args.canary,
         ..Default::default()
     };
-    let operation = submit(&front, request).await?;
+    // Its request_id makes a repeat harmless.
+    let operation = patiently(|| {
+        let (mut api, request) = (front.provisioning.clone(), request.clone());
+        async move { api.run_delegation(request).await }
+    })
+    .await?;
     args.how.follow(&front, operation).await
 }
 
-/// Submits, and again while the api is away: the `request_id` makes a repeat harmless.
-async fn submit(front: &Front, request: RunDelegationRequest) -> Result<Operation, Status> {
+/// Who receives the right, site by site. Only where none is named, the tenant's sites are asked for.
+async fn trustees(front: &Front, tenant: &str, written: &[String]) -> anyhow::Result<Vec<Trustee>> {
+    let mut trustees = Vec::new();
+    for written in written {
+        let (sites, address) = match written.split_once('=') {
+            Some((site, address)) => {
+                let site: SiteKind = site
+                    .parse()
+                    .map_err(|bad: BadInput| bad.within("--trustee"))?;
+                (vec![words::site_kind_to_wire(site)], address)
+            }
+            None => {
+                let stored = patiently(|| {
+                    let (mut api, name) = (front.fleet.clone(), tenant.to_owned());
+                    async move { api.get_tenant(GetTenantRequest { name }).await }
+                })
+                .await?;
+                let sites = stored.spec.unwrap_or_default().sites;
+                (
+                    sites.iter().map(|site| site.kind).collect(),
+                    written.as_str(),
+                )
+            }
+        };
+        trustees.extend(sites.into_iter().map(|site| Trustee {
+            site,
+            address: address.to_owned(),
+        }));
+    }
+    Ok(trustees)
+}
+
+/// Asks, and again while the api is away. Only for what is harmless to repeat.
+async fn patiently<T, F: Future<Output = Result<tonic::Response<T>, Status>>>(
+    ask: impl Fn() -> F,
+) -> Result<T, Status> {
     for left in (0..ATTEMPTS).rev() {
-        match front
-            .provisioning
-            .clone()
-            .run_delegation(request.clone())
-            .await
-        {
+        match ask().await {
             Err(status) if status.code() == Code::Unavailable && left > 0 => {
                 eprintln!("{}; trying again", status.message());
                 tokio::time::sleep(PAUSE).await;

@@ -117,7 +117,7 @@ async fn stopping(
 
 /// `calgrant simulator`.
 pub(crate) async fn simulator(args: &SimulatorArgs) -> anyhow::Result<ExitCode> {
-    let scenario = match &args.scenario {
+    let mut scenario = match &args.scenario {
         Some(path) => {
             let text = std::fs::read_to_string(path)
                 .map_err(|cause| anyhow::anyhow!("{}: {cause}", path.display()))?;
@@ -140,6 +140,8 @@ pub(crate) async fn simulator(args: &SimulatorArgs) -> anyhow::Result<ExitCode> 
             ..SchoolOptions::default()
         }),
     };
+    scenario.ldap = args.ldap.or(scenario.ldap);
+    scenario.ldaps = args.ldaps.or(scenario.ldaps);
     let listen = args.listen;
     service("simulator", async |stop| {
         let running =
@@ -147,6 +149,11 @@ pub(crate) async fn simulator(args: &SimulatorArgs) -> anyhow::Result<ExitCode> 
         println!("http://{}", running.address);
         if let Some(https) = running.https {
             println!("https://{https}");
+        }
+        for (scheme, address) in [("ldap", running.ldap), ("ldaps", running.ldaps)] {
+            if let Some(address) = address {
+                println!("{scheme}://{address}");
+            }
         }
         stop.cancelled().await;
         running.stop().await;

@@ -74,12 +74,47 @@ fn site(section: &mut Section) -> pb::SiteSpec {
         login_url: section.text("login_url"),
         graph_url: section.text("graph_url"),
         admin_url: section.text("admin_url"),
-        write_path: section.word("write_path", words::write_path_to_wire),
+        write_path: section.word("write_path", |WritePath(wire)| wire),
         park_first_millis: section.seconds("park_first_secs"),
         park_limit_millis: section.seconds("park_limit_secs"),
         max_in_flight: section.number("max_in_flight"),
         windows: section.tables("window", window),
         accounts: section.tables("account", account),
+        onprem: section.tables("onprem", onprem).pop(),
+    }
+}
+
+/// A write path of either kind of site, as the contract has it. Which of them a site takes is for the contract to say.
+struct WritePath(i32);
+
+impl std::str::FromStr for WritePath {
+    type Err = BadInput;
+
+    fn from_str(raw: &str) -> Result<Self, BadInput> {
+        let online = raw.parse().map(words::write_path_to_wire);
+        let onprem = raw.parse().map(words::onprem_write_path_to_wire);
+        online.or(onprem).map(Self).map_err(|_: BadInput| {
+            let why =
+                "use one of auto, admin_api, invoke_command online, powershell or ews on premises";
+            BadInput::new("", raw, why)
+        })
+    }
+}
+
+fn onprem(section: &mut Section) -> pb::OnpremSite {
+    pb::OnpremSite {
+        ews_url: section.text("ews_url"),
+        ews_sign_in: section.word("ews_sign_in", words::sign_in_to_wire),
+        powershell_url: section.text("powershell_url"),
+        powershell_sign_in: section.word("powershell_sign_in", words::sign_in_to_wire),
+        access: section.word("access", words::mailbox_access_to_wire),
+        budget_key: section.word("budget_key", words::budget_key_to_wire),
+        token_url: section.text("token_url"),
+        token_scope: section.text("token_scope"),
+        ldap_url: section.text("ldap_url"),
+        ldap_base: section.text("ldap_base"),
+        disabled_accounts: section.word("disabled_accounts", words::disabled_accounts_to_wire),
+        ca_file: section.text("ca_file"),
     }
 }
 
@@ -99,6 +134,7 @@ fn account(section: &mut Section) -> pb::AccountSpec {
         name: section.text("name"),
         purposes: section.words("purpose", words::purpose_to_wire),
         client_id: section.text("client_id"),
+        user: section.text("user"),
         credential: secret.or(certificate.map(Credential::Certificate)),
         max_in_flight: section.number("max_in_flight"),
         windows: section.tables("window", window),
@@ -317,6 +353,58 @@ mod tests {
     fn a_good_file_is_read() {
         let spec = read(GOOD).unwrap();
         assert_eq!(spec.sites[0].accounts[1].windows[0].millis, 10_000);
+    }
+
+    const ON_PREMISES: &str = r#"
+        name = "uni-example"
+        [[site]]
+        kind = "onprem"
+        write_path = "ews"
+        [site.onprem]
+        ews_url = "https://mail.uni.example/EWS/Exchange.asmx"
+        powershell_url = "https://mail.uni.example/PowerShell/"
+        ldap_url = "ldaps://dc1.uni.example"
+        ca_file = "/etc/calgrant/ca.pem"
+        [[site.account]]
+        name = "reader"
+        purpose = ["reader"]
+        user = "reader@uni.example"
+        secret = { env = "READER" }
+        [[site.account]]
+        name = "sa-1"
+        purpose = ["grantor"]
+        user = "UNI\\sa-1"
+        secret = { env = "SA_1" }
+    "#;
+
+    #[test]
+    fn a_site_on_premises_is_read() {
+        let spec = read(ON_PREMISES).unwrap();
+        assert_eq!(spec.sites[0].write_path(), pb::WritePath::Ews);
+        assert_eq!(spec.sites[0].accounts[1].user, "UNI\\sa-1");
+        let onprem = spec.sites[0].onprem.clone().unwrap();
+        assert_eq!(onprem.ca_file, "/etc/calgrant/ca.pem");
+    }
+
+    #[test]
+    fn the_example_of_a_hybrid_tenant_is_a_good_file() {
+        let example = include_str!("../../../deploy/examples/tenant-hybrid.toml");
+        let spec = read(example).unwrap();
+        assert_eq!(spec.sites.len(), 2);
+        assert_eq!(spec.sites[1].accounts[1].user, "UNI\\sa-onprem-1");
+    }
+
+    #[test]
+    fn its_mistakes_are_named_as_they_are_written() {
+        let bad = ON_PREMISES
+            .replace("write_path = \"ews\"", "write_path = \"powershel\"")
+            .replace("ldaps://", "https://")
+            .replace("ca_file", "ca_fiel");
+        let Faults { faults, .. } = read(&bad).unwrap_err();
+        let mut fields: Vec<_> = faults.iter().map(|bad| bad.field.as_str()).collect();
+        fields.sort_unstable();
+        let want = ["onprem.ca_fiel", "onprem.ldap_url", "write_path"];
+        assert_eq!(fields, want.map(|field| format!("site[0].{field}")));
     }
 
     #[test]

@@ -21,7 +21,9 @@ use serde_json::Value;
 ///
 /// On premises: `throttle_429` and `throttle_no_retry_after` are `ErrorServerBusy`, with a back-off and without;
 /// `token_expired_401` is a passing 401. EWS alone has `mailbox_move_in_progress` and `hidden_server_busy` (an internal
-/// error that says inside that the server is busy), each for one folder of a request, and `html_error_page`.
+/// error that says inside that the server is busy), each for one folder of a request, and `html_error_page`. Searches by
+/// LDAP have `throttle_429` (busy), `unavailable_503` (unavailable), `token_expired_401` (not signed in any more),
+/// `connection_reset` and `lost_reply`.
 pub const FAULTS: [&str; 24] = [
     "throttle_429",
     "throttle_no_retry_after",
@@ -81,6 +83,8 @@ pub struct Dials {
     pub shell_latency_ms: u64,
     /// How long each cmdlet of PowerShell remoting takes, in milliseconds of the site.
     pub cmdlet_latency_ms: u64,
+    /// How long each search by LDAP takes, in milliseconds of the site.
+    pub ldap_latency_ms: u64,
     /// Cmdlets of PowerShell remoting show every property as a text, none as an object.
     pub plain_properties: bool,
     /// EWS takes changes of folders whatever their change key is.
@@ -108,6 +112,7 @@ impl Default for Dials {
             ews_item_latency_ms: 0,
             shell_latency_ms: 0,
             cmdlet_latency_ms: 0,
+            ldap_latency_ms: 0,
             plain_properties: false,
             change_keys_ignored: false,
             hides_folders: false,

@@ -99,7 +99,8 @@ impl Tenant {
         Some(format!("{}-{rid}", self.domain_sid()))
     }
 
-    fn domain_sid(&self) -> String {
+    /// The security identifier of the domain itself.
+    pub(crate) fn domain_sid(&self) -> String {
         let id = Uuid::parse_str(&self.id).unwrap_or_default().as_u128();
         let [_, a, b, c] = [96, 64, 32, 0].map(|shift| (id >> shift) & 0xFFFF_FFFF);
         format!("S-1-5-21-{a}-{b}-{c}")

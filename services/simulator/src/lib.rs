@@ -31,6 +31,12 @@
 //! `-Confirm:$false`. The codes of the two quota faults (2150859173 shells, 2150859174 load) are the likely ones; nobody
 //! has confirmed them.
 //!
+//! **LDAP** ([`Scenario::ldap`], [`Scenario::ldaps`]) shows the site's directory as Active Directory does: users, groups,
+//! contacts and units of what is on premises or synchronised, mailboxes in the cloud as remote ones. It is read by the
+//! same accounts, with simple binds; a password over an unsealed connection is refused unless `ldap_signing_required` says
+//! otherwise. There are filters with all rules of Active Directory's but `DN_WITH_DATA`, pages, ranges of values, and
+//! referrals to what lies elsewhere. Nothing can be changed.
+//!
 //! Calls pay from budgets as in Exchange's throttling policies ([`PolicySpec`]): a balance of server time that is recharged
 //! all the time, and pays for each request with its own duration. Below nothing, answers are held back; below the cutoff,
 //! and above the concurrency, calls are refused, which is a violation. `time_scale` lets hours pass in seconds.
@@ -116,6 +122,7 @@ mod graph_calendar;
 mod identities;
 mod identity;
 mod judge;
+mod ldap;
 mod limiter;
 mod limits;
 mod mailbox_object;
@@ -172,7 +179,7 @@ pub use scenario::{
 pub use school::{EVERYONE, SchoolOptions, TENANT_ID, TRUSTEE};
 
 use reply::Hangup;
-use sealed::SealedWires;
+use sealed::{Seal, SealedWires};
 use wire::{Cutter, Wires};
 use world::World;
 
@@ -198,6 +205,10 @@ pub struct Running {
     pub address: SocketAddr,
     /// Where it listens for TLS, when the scenario says so.
     pub https: Option<SocketAddr>,
+    /// Where it listens for LDAP, when the scenario says so.
+    pub ldap: Option<SocketAddr>,
+    /// Where it listens for LDAP over TLS, when the scenario says so.
+    pub ldaps: Option<SocketAddr>,
     stop: CancellationToken,
     world: Arc<World>,
 }
@@ -206,6 +217,11 @@ impl Running {
     /// The base URL of every front.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The certificate it serves TLS with, PEM, when it serves any.
+    pub fn certificate(&self) -> Option<&str> {
+        self.world.certificate.as_deref()
     }
 
     /// Stops serving, and waits a little for calls under way.
@@ -231,12 +247,21 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         bail!("the scenario is wrong: {}", mistakes.join("; "));
     }
     let https = config.scenario.https;
-    let mut world = World::build(config.scenario)?;
-    let sealed = match https {
-        None => None,
-        Some(address) => Some(SealedWires::listen(address, &world.tasks).await?),
+    let doors = ldap::Doors {
+        open: config.scenario.ldap,
+        sealed: config.scenario.ldaps,
     };
-    world.certificate = sealed.as_ref().map(|sealed| sealed.certificate.clone());
+    let mut world = World::build(config.scenario)?;
+    let seal = (https.is_some() || !doors.is_none())
+        .then(Seal::make)
+        .transpose()?;
+    world.certificate = seal.as_ref().map(|seal| seal.certificate.clone());
+    let sealed = match (&seal, https) {
+        (Some(seal), Some(address)) => {
+            Some(SealedWires::listen(address, &seal.acceptor, &world.tasks).await?)
+        }
+        _ => None,
+    };
     let world = Arc::new(world);
     let listener = TcpListener::bind(config.listen)
         .await
@@ -244,6 +269,10 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let address = listener.local_addr()?;
     let stop = CancellationToken::new();
     serve(&world, Wires(listener), &stop);
+    let doors = match &seal {
+        Some(seal) => ldap::serve(&world, doors, &seal.acceptor, &stop).await?,
+        None => doors,
+    };
     let https = sealed.map(|sealed| {
         let address = sealed.address;
         serve(&world, sealed, &stop);
@@ -253,6 +282,8 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     Ok(Running {
         address,
         https,
+        ldap: doors.open,
+        ldaps: doors.sealed,
         stop,
         world,
     })

@@ -8,7 +8,7 @@ mod policy;
 mod site;
 mod spec;
 
-pub(crate) use account::{Account, Rights};
+pub(crate) use account::{Account, Rights, Unwelcome};
 pub(crate) use balance::Overload;
 pub(crate) use change::change;
 pub(crate) use key::{Key, SiteClock, Work};

@@ -21,6 +21,11 @@ pub struct Scenario {
     /// Where to serve everything over TLS as well, with a certificate for `localhost` that is made at the start; port 0
     /// takes a free one.
     pub https: Option<SocketAddr>,
+    /// Where to serve the directories on premises by LDAP; port 0 takes a free one. `StartTLS` seals a connection, with the
+    /// certificate of `https`.
+    pub ldap: Option<SocketAddr>,
+    /// As `ldap`, sealed from the first byte on.
+    pub ldaps: Option<SocketAddr>,
     /// The dials at the start.
     pub dials: Dials,
     /// The tenants.
@@ -273,6 +278,13 @@ impl Scenario {
         let mut mistakes = self.dials.mistakes();
         if self.tenants.is_empty() {
             mistakes.push("there is no tenant: write [school] or [[tenant]]".to_owned());
+        }
+        let has_site = self.tenants.iter().any(|tenant| tenant.onprem.is_some());
+        if (self.ldap.is_some() || self.ldaps.is_some()) && !has_site {
+            mistakes.push(
+                "ldap, ldaps: no tenant has a directory on premises: write [tenant.onprem], or school.on_premises_share above 0"
+                    .to_owned(),
+            );
         }
         let mut ids = HashSet::new();
         for tenant in &self.tenants {

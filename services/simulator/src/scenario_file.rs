@@ -11,7 +11,7 @@ use crate::scenario::{CalendarSpec, Scenario, TenantSpec, UserSpec};
 use crate::school::SchoolOptions;
 
 impl Scenario {
-    /// Reads a scenario file: `seed`, `https`, `[dials]`, `[school]` to generate one tenant, `[[tenant]]` for written-out ones.
+    /// Reads a scenario file: `seed`, `https`, `ldap`, `ldaps`, `[dials]`, `[school]` to generate one tenant, `[[tenant]]` for written-out ones.
     ///
     /// # Errors
     /// Every mistake that was found, with the path of the field.
@@ -30,6 +30,8 @@ impl Scenario {
             scenario.seed = seed;
         }
         scenario.https = take(&mut file, "https", "", &mut mistakes);
+        scenario.ldap = take(&mut file, "ldap", "", &mut mistakes);
+        scenario.ldaps = take(&mut file, "ldaps", "", &mut mistakes);
         if let Some(dials) = table(&mut file, "dials", &mut mistakes) {
             scenario.dials = read_dials(dials, &mut mistakes);
         }

@@ -19,18 +19,16 @@ use crate::wire::{Cutter, Wire};
 
 type Sealed = Wire<TlsStream<TcpStream>>;
 
-/// Accepts connections that can be cut, and hands them on once they are sealed.
-#[derive(Debug)]
-pub(crate) struct SealedWires {
-    ready: mpsc::Receiver<(Sealed, SocketAddr)>,
-    pub(crate) address: SocketAddr,
+/// What connections are sealed with.
+pub(crate) struct Seal {
+    pub(crate) acceptor: TlsAcceptor,
     /// The certificate, PEM.
     pub(crate) certificate: String,
 }
 
-impl SealedWires {
-    /// Listens, with a certificate for `localhost` and loopback addresses.
-    pub(crate) async fn listen(address: SocketAddr, tasks: &TaskTracker) -> anyhow::Result<Self> {
+impl Seal {
+    /// Makes a certificate for `localhost` and loopback addresses.
+    pub(crate) fn make() -> anyhow::Result<Self> {
         let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
         let made = rcgen::generate_simple_self_signed(names)?;
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
@@ -39,12 +37,33 @@ impl SealedWires {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(vec![made.cert.der().clone()], key)?;
+        Ok(Self {
+            acceptor: TlsAcceptor::from(Arc::new(config)),
+            certificate: made.cert.pem(),
+        })
+    }
+}
+
+/// Accepts connections that can be cut, and hands them on once they are sealed.
+#[derive(Debug)]
+pub(crate) struct SealedWires {
+    ready: mpsc::Receiver<(Sealed, SocketAddr)>,
+    pub(crate) address: SocketAddr,
+}
+
+impl SealedWires {
+    /// Listens.
+    pub(crate) async fn listen(
+        address: SocketAddr,
+        acceptor: &TlsAcceptor,
+        tasks: &TaskTracker,
+    ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(address)
             .await
             .with_context(|| format!("can't listen on {address}"))?;
         let address = listener.local_addr()?;
         let (hand_on, ready) = mpsc::channel(64);
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let acceptor = acceptor.clone();
         let tracker = tasks.clone();
         tasks.spawn(async move {
             loop {
@@ -69,11 +88,7 @@ impl SealedWires {
                 });
             }
         });
-        Ok(Self {
-            ready,
-            address,
-            certificate: made.cert.pem(),
-        })
+        Ok(Self { ready, address })
     }
 }
 

@@ -151,6 +151,15 @@ impl World {
 
     /// What every call is answered with during an outage.
     pub(crate) fn outage(&self) -> Option<Reply> {
+        Some(match self.outage_now()? {
+            Outage::Unavailable => Reply::unavailable(),
+            Outage::Cut => Reply::broken(),
+            Outage::Throttled(retry_after) => Reply::throttled(retry_after),
+        })
+    }
+
+    /// The outage there is now; the call that asks is counted as one that met it.
+    pub(crate) fn outage_now(&self) -> Option<Outage> {
         let outage = *self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         let (outage, _) = outage.filter(|(_, until)| *until > self.clock.now())?;
         self.judge.injected(match outage {
@@ -158,11 +167,7 @@ impl World {
             Outage::Cut => "outage_abort",
             Outage::Throttled(_) => "outage_429",
         });
-        Some(match outage {
-            Outage::Unavailable => Reply::unavailable(),
-            Outage::Cut => Reply::broken(),
-            Outage::Throttled(retry_after) => Reply::throttled(retry_after),
-        })
+        Some(outage)
     }
 
     /// Starts an outage that ends by itself, or ends the one there is.

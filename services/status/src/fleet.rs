@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use calgrant_budget::{Terms, estimate::Accounts};
 use calgrant_contract::{fleet, pb::fleet::v1 as pb, refusal, words};
-use calgrant_domain::{AccountStand, BadInput, TenantName, TenantSpec};
+use calgrant_domain::{AccountStand, BadInput, Organisation, TenantName, TenantSpec};
 use calgrant_runtime::clock;
 use calgrant_store::{AccountChange, Stopped, Store, StoredTenant};
 use tonic::{Request, Response, Status};
@@ -34,13 +34,11 @@ pub(crate) struct Fleet {
 fn settings(tenant: &TenantSpec) -> BTreeMap<String, String> {
     let mut out = BTreeMap::from([("display_name".to_owned(), tenant.display_name.clone())]);
     for site in &tenant.sites {
-        let path = format!("site {}", site.kind);
+        let path = format!("site {}", site.kind());
         let mut set = |key: &str, value: String| out.insert(format!("{path}: {key}"), value);
-        set("directory_id", site.directory_id.clone());
-        set("login_url", site.login_url.clone());
-        set("graph_url", site.graph_url.clone());
-        set("admin_url", site.admin_url.clone());
-        set("write_path", site.write_path.to_string());
+        for (key, value) in organisation(&site.organisation) {
+            set(key, value);
+        }
         set("park_first", format!("{:?}", site.park_first));
         set("park_limit", format!("{:?}", site.park_limit));
         if let Some(most) = site.shared.in_flight {
@@ -54,7 +52,11 @@ fn settings(tenant: &TenantSpec) -> BTreeMap<String, String> {
                 out.insert(format!("{path}: account {}: {key}", account.name), value)
             };
             set("purpose", format!("{:?}", account.purposes));
-            set("client_id", account.client_id.clone());
+            for (key, name) in [("client_id", &account.client_id), ("user", &account.user)] {
+                if !name.is_empty() {
+                    set(key, name.clone());
+                }
+            }
             // References, not secrets.
             set("credential", format!("{:?}", account.credential));
             set("max_in_flight", account.limits.in_flight.to_string());
@@ -66,6 +68,51 @@ fn settings(tenant: &TenantSpec) -> BTreeMap<String, String> {
         }
     }
     out
+}
+
+/// The settings of an organisation, by their names in the tenant's file.
+fn organisation(organisation: &Organisation) -> Vec<(&'static str, String)> {
+    let site = match organisation {
+        Organisation::Online(site) => {
+            return vec![
+                ("directory_id", site.directory_id.clone()),
+                ("login_url", site.login_url.clone()),
+                ("graph_url", site.graph_url.clone()),
+                ("admin_url", site.admin_url.clone()),
+                ("write_path", site.write_path.to_string()),
+            ];
+        }
+        Organisation::Onprem(site) => site,
+    };
+    let mut set = vec![
+        ("write_path", site.write_path.to_string()),
+        ("onprem.access", site.access.to_string()),
+        ("onprem.budget_key", site.budget_key.to_string()),
+        ("onprem.ldap_url", site.ldap_url.clone()),
+        (
+            "onprem.disabled_accounts",
+            site.disabled_accounts.to_string(),
+        ),
+    ];
+    if let Some(ews) = &site.ews {
+        set.push(("onprem.ews_url", ews.url.clone()));
+        set.push(("onprem.ews_sign_in", ews.sign_in.to_string()));
+    }
+    if let Some(powershell) = &site.powershell {
+        set.push(("onprem.powershell_url", powershell.url.clone()));
+        set.push(("onprem.powershell_sign_in", powershell.sign_in.to_string()));
+    }
+    if let Some(token) = &site.token {
+        set.push(("onprem.token_url", token.url.clone()));
+        set.push(("onprem.token_scope", token.scope.clone()));
+    }
+    set.extend(
+        site.ldap_base
+            .clone()
+            .map(|base| ("onprem.ldap_base", base)),
+    );
+    set.extend(site.ca_file.clone().map(|file| ("onprem.ca_file", file)));
+    set
 }
 
 fn changes(before: Option<&TenantSpec>, after: &TenantSpec) -> Vec<String> {

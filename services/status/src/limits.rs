@@ -20,13 +20,13 @@ pub(crate) fn of(tenants: &[TenantSpec], stopped: &[Stopped]) -> Limits {
         for site in &tenant.sites {
             let shared = (KeyLimits::from(&site.shared), Operator::default());
             limits.insert(keys::of_site(&tenant.name, site, keys::EXCHANGE), shared);
-            for family in [keys::EXCHANGE, keys::GRAPH] {
+            for family in [keys::EXCHANGE, keys::directory(site.kind())] {
                 for account in &site.accounts {
                     let stand = stopped
                         .iter()
                         .find(|stopped| {
                             stopped.tenant == tenant.name
-                                && stopped.site == site.kind
+                                && stopped.site == site.kind()
                                 && stopped.account == account.name
                         })
                         .map_or(AccountStand::Working, |stopped| stopped.stand);
@@ -47,11 +47,15 @@ pub(crate) fn of(tenants: &[TenantSpec], stopped: &[Stopped]) -> Limits {
 }
 
 fn of_account(account: &AccountSpec, stand: AccountStand, family: &str) -> (KeyLimits, Operator) {
+    let of_file = KeyLimits::from(&account.limits);
     let also_member = account.is(Purpose::Grantor) && account.is(Purpose::Member);
+    let on_directory = family == keys::LDAP;
     let limits = KeyLimits {
+        // Exchange's balance; a domain controller counts none.
+        server_time: of_file.server_time.filter(|_| !on_directory),
         reserve_percent: if also_member { RESERVE_PERCENT } else { 0 },
         latency_led: true,
-        ..KeyLimits::from(&account.limits)
+        ..of_file
     };
     let operator = Operator {
         stand: match stand {

@@ -55,11 +55,10 @@ fn accounts<'a>(
     tenant: &'a TenantSpec,
     only: &'a Only,
 ) -> impl Iterator<Item = (&'a SiteSpec, &'a AccountSpec)> {
-    let online = tenant
+    let all = tenant
         .sites
         .iter()
-        .filter(|site| site.kind == SiteKind::Online);
-    let all = online.flat_map(|site| site.accounts.iter().map(move |account| (site, account)));
+        .flat_map(|site| site.accounts.iter().map(move |account| (site, account)));
     all.filter(move |(site, account)| {
         account.is(Purpose::Grantor) && only.serves(&key(tenant, site, account))
     })
@@ -68,7 +67,7 @@ fn accounts<'a>(
 fn key(tenant: &TenantSpec, site: &SiteSpec, account: &AccountSpec) -> AccountKey {
     AccountKey {
         tenant: tenant.name.clone(),
-        site: site.kind,
+        site: site.kind(),
         account: account.name.clone(),
     }
 }
@@ -90,7 +89,12 @@ pub async fn serve(
         stop.cancelled().await;
         return;
     }
-    let pools_of = |kind: SiteKind| served.iter().filter(|(site, _)| site.kind == kind).count();
+    let pools_of = |kind: SiteKind| {
+        served
+            .iter()
+            .filter(|(site, _)| site.kind() == kind)
+            .count()
+    };
     let shelves: Arc<Shelves> = Arc::new(
         SiteKind::ALL
             .iter()
@@ -101,7 +105,7 @@ pub async fn serve(
     let mut numbers: HashMap<SiteKind, usize> = HashMap::new();
     for (site, account) in served {
         let shared = Shared {
-            shelf: Arc::clone(&shelves[&site.kind]),
+            shelf: Arc::clone(&shelves[&site.kind()]),
             ledger: ledger.clone(),
             bus: bus.clone(),
             fleet: fleet.clone(),
@@ -113,7 +117,7 @@ pub async fn serve(
             error!(account = %account.name, "the account has no budget keys; it isn't used");
             continue;
         };
-        let number = numbers.entry(site.kind).or_default();
+        let number = numbers.entry(site.kind()).or_default();
         pools.push(Pool::new(
             key(&tenant, site, account),
             *number,

@@ -11,6 +11,7 @@
 //! report readings; what they mean is decided in status.
 
 pub mod config;
+mod connect;
 pub mod fleet;
 pub mod intake;
 pub mod ledger;

@@ -11,16 +11,16 @@ use std::{
 use calgrant_bus::{Bus, Delivery, Message, Publisher, Queue};
 use calgrant_contract::{bus::JobResult, pb};
 use calgrant_domain::{AccountSpec, Detail, Job, Lane, SiteSpec};
-use calgrant_exchange::Calendars;
-use calgrant_exchange_online::connect;
+use calgrant_exchange::{Calendars, secret};
 use calgrant_leases::Account;
-use calgrant_runtime::{clock, shutdown::Tasks};
+use calgrant_runtime::shutdown::Tasks;
 use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
+    connect,
     fleet::Fleet,
     ledger::{AccountKey, StatusLedger},
     round::{self, Tools},
@@ -308,16 +308,21 @@ impl Pool {
                 () = tokio::time::sleep(Duration::from_secs(2)) => {}
                 changed = fleet.changed() => if changed.is_err() { return },
             }
-            let State::Paused {
-                credential,
-                recorded_in,
-            } = self.state.borrow().clone()
-            else {
-                continue;
+            // Nothing of it is borrowed while something is awaited.
+            let state = self.state.borrow().clone();
+            let (credential, recorded_in) = match state {
+                State::Working(calendars) => {
+                    calendars.rest().await;
+                    continue;
+                }
+                State::Paused {
+                    credential,
+                    recorded_in,
+                } => (credential, recorded_in),
             };
             let known = Arc::clone(&fleet.borrow());
             let listed = known.paused.contains(&self.key);
-            if connect::fingerprint(&self.account.credential) != credential {
+            if secret::fingerprint(&self.site, &self.account) != credential {
                 self.connect().await;
             } else if listed && recorded_in.is_none() {
                 // From now on, its absence from the list means that an operator resumed it.
@@ -332,7 +337,7 @@ impl Pool {
     }
 
     async fn connect(&self) {
-        match connect::calendars(&self.site, &self.account, clock::now) {
+        match connect::calendars(&self.site, &self.account) {
             Ok(calendars) => {
                 self.shared.ledger.report(&self.key, false, "").await;
                 info!(account = %self.key.account, tenant = %self.key.tenant, "account {} is working", self.key.account);
@@ -363,7 +368,7 @@ impl Pool {
 
     async fn pause(&self, detail: &Detail) {
         let state = State::Paused {
-            credential: connect::fingerprint(&self.account.credential),
+            credential: secret::fingerprint(&self.site, &self.account),
             recorded_in: None,
         };
         let before = self.state.send_replace(state);

@@ -373,13 +373,16 @@ impl Round<'_> {
                     detail,
                     ..
                 })) if *after != NO_PERMIT => {
-                    // At once, so that the rest of this round waits too.
+                    // At once, so that the rest of this round waits too. One mailbox that waits concerns no other.
+                    let Some(scope) = scope_of(*scope) else {
+                        continue;
+                    };
                     let pushback = Pushback {
                         overload: Overload::Unknown,
                         wait: *after,
                         cause: format!("{} {}", detail.server_code, detail.server_text),
                     };
-                    self.tools.budget.push_back(scope_of(*scope), &pushback);
+                    self.tools.budget.push_back(scope, &pushback);
                 }
                 Some(Err(CallError {
                     meaning: Meaning::TooManyAtOnce { after },
@@ -391,7 +394,7 @@ impl Round<'_> {
                         wait: *after,
                         cause: format!("{} {}", detail.server_code, detail.server_text),
                     };
-                    let scope = scope_of(Scope::Account);
+                    let scope = calgrant_budget::Scope::Account;
                     self.tools.budget.push_back(scope, &pushback);
                 }
                 _ => {}
@@ -525,11 +528,12 @@ async fn calendars_answer(tools: &Tools<'_>, calls: &[CalendarCall]) -> Option<P
         .ok()
 }
 
-/// Whom a "slow down" concerns, as budgets call it.
-fn scope_of(scope: Scope) -> calgrant_budget::Scope {
+/// Whom a "slow down" concerns, as budgets call it; `None` where it concerns one mailbox.
+fn scope_of(scope: Scope) -> Option<calgrant_budget::Scope> {
     match scope {
-        Scope::Account => calgrant_budget::Scope::Account,
-        Scope::Site => calgrant_budget::Scope::Site,
+        Scope::Account => Some(calgrant_budget::Scope::Account),
+        Scope::Site => Some(calgrant_budget::Scope::Site),
+        Scope::Mailbox => None,
     }
 }
 

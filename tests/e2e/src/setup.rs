@@ -95,7 +95,7 @@ impl Setup {
                 })
                 .collect(),
             workers: self.max_in_flight,
-            server_time: None,
+            ..AccountSpec::default()
         };
         let reader = account(
             "reader".to_owned(),

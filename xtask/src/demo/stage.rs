@@ -13,19 +13,14 @@ use serde_json::Value;
 use crate::http;
 use crate::process::{Process, bound, run};
 use crate::servers::{Servers, Wanted, free_ports, prepare};
-use crate::workspace::{cargo, root, target};
+use crate::workspace::{cargo, target};
+
+use super::school::{Ports, School};
 
 pub(super) const TENANT: &str = "uni-demo";
 /// The nested group, with a cycle in it.
 pub(super) const GROUP: &str = "staff-and-students@uni.example";
 pub(super) const TRUSTEE: &str = "timetable-delegates@uni.example";
-/// Grantor accounts.
-const GRANTORS: u32 = 3;
-/// What the simulated Exchange allows each account: calls under way, and calls in so many seconds.
-const IN_FLIGHT: u32 = 8;
-const WINDOW: (u32, u32) = (1000, 10);
-/// What Calgrant is told of the window: a little less, for the way there takes now longer, now shorter.
-const WINDOW_TOLD: u32 = 950;
 const READY_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(40);
 
@@ -42,7 +37,7 @@ pub(super) struct Stage {
 
 impl Stage {
     /// Build `calgrant`, then start servers, simulator and services, and wait until they answer.
-    pub(super) fn build(mailboxes: u32) -> Result<Self> {
+    pub(super) fn build(school: &School) -> Result<Self> {
         prepare()?;
         eprintln!("demo: building calgrant");
         let built = run(&mut cargo(["build", "--package", "calgrant"]))?;
@@ -54,10 +49,18 @@ impl Stage {
             fsync: false,
         })?;
         let folder = Folder::make()?;
-        let [api, status, worker, simulator] = free_ports()?;
+        let [api, status, worker, simulator, ldaps] = free_ports()?;
+        let ports = Ports {
+            http: simulator,
+            ldaps,
+        };
 
-        eprintln!("demo: starting the simulator with {mailboxes} mailboxes, and the services");
-        let scenario = folder.write("scenario.toml", &scenario(mailboxes))?;
+        eprintln!(
+            "demo: starting the simulator with {} mailboxes, {}, and the services",
+            school.mailboxes,
+            school.described()
+        );
+        let scenario = folder.write("scenario.toml", &school.scenario(ports))?;
         let mut command = bound(&program, None, "KILL");
         command
             .args([
@@ -76,7 +79,13 @@ impl Stage {
             http::is_well(simulator, "/_simulator/healthz")
         })?;
 
-        folder.write("tenant.toml", &tenant(simulator))?;
+        let authority = if school.is_online() {
+            String::new()
+        } else {
+            http::text(simulator, "/_simulator/certificate")?
+        };
+        let authority = folder.write("ca.pem", &authority)?;
+        folder.write("tenant.toml", &school.tenant(ports, &authority))?;
         let mut command = bound(&program, None, "KILL");
         command.arg("up").envs(
             servers
@@ -96,14 +105,8 @@ impl Stage {
                 "CALGRANT_WORKER_STATUS_URL",
                 format!("http://127.0.0.1:{status}"),
             ),
-            ("CALGRANT_DEMO_READER_SECRET", "reader-secret".to_owned()),
         ]);
-        for number in 2..=GRANTORS {
-            command.env(
-                format!("CALGRANT_DEMO_GRANTOR_{number}_SECRET"),
-                format!("grantor-secret-{number}"),
-            );
-        }
+        command.envs(school.secrets());
         let mut services = start(
             "calgrant up",
             &mut command,
@@ -227,73 +230,4 @@ impl Drop for Folder {
             eprintln!("demo: could not remove {}: {error}", self.dir.display());
         }
     }
-}
-
-/// The simulated school: some mailboxes appear late, some reads lag behind writes.
-fn scenario(mailboxes: u32) -> String {
-    let (calls, seconds) = WINDOW;
-    format!(
-        "seed = 1\n\
-         [school]\n\
-         seed = 1\n\
-         mailboxes = {mailboxes}\n\
-         grantors = {GRANTORS}\n\
-         max_in_flight = {IN_FLIGHT}\n\
-         windows = [[{calls}, {seconds}]]\n\
-         [dials]\n\
-         latency_ms = 20\n\
-         latency_jitter_ms = 30\n"
-    )
-}
-
-/// The tenant as Calgrant is told of it. One account signs in by certificate, the others by secret.
-fn tenant(simulator: u16) -> String {
-    let url = format!("http://127.0.0.1:{simulator}");
-    let seconds = WINDOW.1;
-    let mut text = format!(
-        r#"name = "{TENANT}"
-display_name = "University of the Simulator"
-
-[[site]]
-kind = "online"
-directory_id = "11111111-2222-3333-4444-555555555555"
-login_url = "{url}"
-graph_url = "{url}"
-admin_url = "{url}"
-write_path = "invoke_command"
-park_first_secs = 3
-
-[[site.account]]
-name = "reader"
-purpose = ["reader"]
-client_id = "aaaaaaaa-0000-0000-0000-000000000000"
-secret = {{ env = "CALGRANT_DEMO_READER_SECRET" }}
-"#
-    );
-    let identity = root().join("services/simulator/identity");
-    for number in 1..=GRANTORS {
-        let credential = if number == 1 {
-            let file = |name: &str| identity.join(name).display().to_string();
-            format!(
-                "certificate = {{ key = {{ file = {:?} }}, certificate = {{ file = {:?} }} }}",
-                file("demo-key.pem"),
-                file("demo-certificate.pem")
-            )
-        } else {
-            format!("secret = {{ env = \"CALGRANT_DEMO_GRANTOR_{number}_SECRET\" }}")
-        };
-        text.push_str(&format!(
-            r#"
-[[site.account]]
-name = "sa-demo-{number}"
-purpose = ["grantor"]
-client_id = "bbbbbbbb-0000-0000-0000-{number:012}"
-{credential}
-max_in_flight = {IN_FLIGHT}
-workers = {IN_FLIGHT}
-window = [{{ calls = {WINDOW_TOLD}, seconds = {seconds} }}]
-"#
-        ));
-    }
-    text
 }

@@ -8,7 +8,7 @@ use std::sync::{
 use async_trait::async_trait;
 use calgrant_domain::{Address, Calendar, Change, Observed, PermissionList, Reason};
 use calgrant_exchange::{
-    Answer, Ask, CalendarCall, Calendars, CallError, Meaning, Performed, one_line,
+    Answer, Ask, CalendarCall, Calendars, CallError, Meaning, Performed, Scope, one_line,
 };
 use futures::future::join_all;
 use uuid::Uuid;
@@ -50,6 +50,8 @@ pub enum Access {
 pub struct EwsCalendars {
     http: Http,
     access: Access,
+    /// Who waits when the server is asked for too much.
+    charged: Scope,
     affinity: Mutex<Affinity>,
     written: Mutex<Written>,
     /// The server gives each request's id back: then it must be the right one.
@@ -74,10 +76,38 @@ impl EwsCalendars {
         Ok(Self {
             http: Http::new(server, sign_in, now)?,
             access,
+            charged: Scope::Account,
             affinity: Mutex::default(),
             written: Mutex::default(),
             echoes: AtomicBool::new(false),
         })
+    }
+
+    /// The same where the server charges what it does to the mailbox that is worked in, not to the account.
+    #[must_use]
+    pub fn charged_to_mailboxes(self) -> Self {
+        Self {
+            charged: Scope::Mailbox,
+            ..self
+        }
+    }
+
+    /// Classes a fault.
+    fn classed(&self, fault: &Fault, asked: Asked) -> CallError {
+        let error = classify(fault, asked, self.access == Access::Impersonation, "");
+        match error.meaning {
+            Meaning::WaitUntil {
+                scope: Scope::Account,
+                after,
+            } => CallError {
+                meaning: Meaning::WaitUntil {
+                    scope: self.charged,
+                    after,
+                },
+                ..error
+            },
+            _ => error,
+        }
     }
 
     fn acting_for<'a>(&self, mailbox: &'a Address) -> Option<&'a Address> {
@@ -137,7 +167,7 @@ impl EwsCalendars {
             {
                 unexpected(&reply, &fault.text)
             }
-            Err(fault) => classify(&fault, asked, self.access == Access::Impersonation, ""),
+            Err(fault) => self.classed(&fault, asked),
         };
         let error = with_id(error, &request_id);
         if error.meaning == Meaning::PauseAccount {
@@ -198,7 +228,7 @@ impl EwsCalendars {
     }
 
     fn item_error(&self, fault: &Fault, about: Asked) -> CallError {
-        let error = classify(fault, about, self.access == Access::Impersonation, "");
+        let error = self.classed(fault, about);
         if error.meaning == Meaning::PauseAccount {
             self.http.gate.shut(&error);
         }

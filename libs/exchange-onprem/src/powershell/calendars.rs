@@ -95,6 +95,10 @@ impl Calendars for PowerShellCalendars {
         }
     }
 
+    async fn rest(&self) {
+        self.sessions.rest().await;
+    }
+
     async fn sign_out(&self) {
         self.sessions.close().await;
     }

@@ -15,6 +15,9 @@ use crate::transport::http::Http;
 /// Servers end a session that was idle for a quarter of an hour; ours aren't used any more somewhat before.
 const IDLE: Duration = Duration::minutes(10);
 
+/// A session that nobody needed for so long is given up: another process may use the account, and servers count sessions of all.
+const RESTS: Duration = Duration::minutes(1);
+
 /// The sessions of an account.
 pub(super) struct Sessions {
     pub(super) http: Arc<Http>,
@@ -153,6 +156,24 @@ impl Sessions {
             shell: Some(shell),
             _place: place,
         })
+    }
+
+    /// Closes those that nobody needed for a while.
+    pub(super) async fn rest(&self) {
+        let now = (self.http.now)();
+        let resting = {
+            let mut kept = self.kept();
+            let idle = std::mem::take(&mut kept.idle);
+            let (fresh, mut resting): (Vec<_>, Vec<_>) =
+                idle.into_iter().partition(|shell| now - shell.used < RESTS);
+            kept.idle = fresh;
+            resting.append(&mut kept.left);
+            kept.open -= resting.len();
+            resting
+        };
+        for mut shell in resting {
+            shell.close(&self.http).await;
+        }
     }
 
     /// Closes all that are not in use.

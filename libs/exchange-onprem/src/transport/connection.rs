@@ -14,7 +14,9 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::tls::server_end_point;
+use calgrant_exchange::{CallError, Meaning};
+
+use super::tls::{not_trusted, server_end_point};
 
 /// Longest head of a reply, in bytes: lists of cookies and tokens of a few kilobytes fit.
 const LONGEST_HEAD: usize = 64 << 10;
@@ -62,9 +64,16 @@ pub(crate) struct Connection {
     pub(crate) signed_in: bool,
 }
 
+fn not_connected(why: impl std::fmt::Display) -> CallError {
+    CallError::new(Meaning::Retry, "connect", why.to_string())
+}
+
 impl Connection {
     /// Connects.
-    pub(crate) async fn open(url: &Uri, tls: &Arc<ClientConfig>) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// It can't, or the server is not who it should be: that takes a person.
+    pub(crate) async fn open(url: &Uri, tls: &Arc<ClientConfig>) -> Result<Self, CallError> {
         let secure = url.scheme_str() == Some("https");
         let host = url
             .host()
@@ -74,17 +83,17 @@ impl Connection {
         let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let tcp = TcpStream::connect((host.as_str(), port))
             .await
-            .map_err(|e| e.to_string())?;
+            .map_err(not_connected)?;
         // A call is one small message each way.
-        tcp.set_nodelay(true).map_err(|e| e.to_string())?;
+        tcp.set_nodelay(true).map_err(not_connected)?;
         if !secure {
             return Self::over(TokioIo::new(tcp), None).await;
         }
-        let name = ServerName::try_from(host).map_err(|e| e.to_string())?;
+        let name = ServerName::try_from(host.clone()).map_err(not_connected)?;
         let stream = TlsConnector::from(Arc::clone(tls))
             .connect(name, tcp)
             .await
-            .map_err(|e| e.to_string())?;
+            .map_err(|error| not_trusted(&error, &host))?;
         let certificates = stream.get_ref().1.peer_certificates();
         let binding = certificates
             .and_then(<[_]>::first)
@@ -92,7 +101,7 @@ impl Connection {
         Self::over(TokioIo::new(stream), binding).await
     }
 
-    async fn over<T>(io: T, binding: Option<Vec<u8>>) -> Result<Self, String>
+    async fn over<T>(io: T, binding: Option<Vec<u8>>) -> Result<Self, CallError>
     where
         T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     {
@@ -100,7 +109,7 @@ impl Connection {
             .max_buf_size(LONGEST_HEAD)
             .handshake(io)
             .await
-            .map_err(|e| e.to_string())?;
+            .map_err(not_connected)?;
         Ok(Self {
             sender,
             driver: Some(Box::pin(driver)),

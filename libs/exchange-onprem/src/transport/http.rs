@@ -306,9 +306,13 @@ pub(crate) async fn one_shot(
 
 async fn open(url: &Uri, tls: &Arc<ClientConfig>) -> Result<Connection, CallError> {
     let opened = timeout(CONNECT_TIMEOUT, Connection::open(url, tls)).await;
-    opened
-        .unwrap_or_else(|_| Err("it takes too long".into()))
-        .map_err(|why| CallError::new(Meaning::Retry, "connect", why))
+    opened.unwrap_or_else(|_| {
+        Err(CallError::new(
+            Meaning::Retry,
+            "connect",
+            "it takes too long",
+        ))
+    })
 }
 
 fn written(

@@ -1,10 +1,11 @@
 //! TLS: whom we trust, and what binds a sign-in to the server it was meant for.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
+use calgrant_exchange::{CallError, Meaning};
 use ring::digest::{self, SHA256, SHA384, SHA512};
 use rustls::{
-    ClientConfig, RootCertStore,
+    CertificateError, ClientConfig, Error, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
 
@@ -31,6 +32,45 @@ pub(crate) fn client_config(ca_pem: Option<&str>) -> Result<Arc<ClientConfig>, C
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Why no protected connection to `host` came about. Who isn't trusted isn't by the next call either: that takes a person.
+pub(crate) fn not_trusted(error: &io::Error, host: &str) -> CallError {
+    let cause: Option<&Error> = error.get_ref().and_then(|inner| inner.downcast_ref());
+    let (code, what) = match cause {
+        Some(Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        )) => (
+            "certificate_wrong_name",
+            format!(
+                "the certificate of the server is for another name than {host}: write the URL with the name that it is for"
+            ),
+        ),
+        Some(Error::InvalidCertificate(
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. },
+        )) => (
+            "certificate_expired",
+            format!("the certificate of the server {host} is not valid now: renew it"),
+        ),
+        Some(Error::InvalidCertificate(_)) => (
+            "certificate_not_trusted",
+            format!(
+                "the certificate of the server {host} is not trusted: name a file with the certificate of the authority that issued it (ca_file)"
+            ),
+        ),
+        Some(Error::InvalidMessage(_)) => (
+            "no_tls",
+            format!("{host} doesn't speak TLS on this port: correct the URL"),
+        ),
+        _ => {
+            let text = format!("the protected connection to {host} failed: {error}");
+            return CallError::new(Meaning::Retry, "connect", text);
+        }
+    };
+    CallError::new(Meaning::PauseAccount, code, format!("{what} ({error})"))
 }
 
 /// Object identifiers of signature algorithms with a longer hash than SHA-256: with RSA, and with ECDSA.
@@ -114,6 +154,33 @@ mod tests {
         ] {
             assert_eq!(server_end_point(junk).len(), 21 + 32);
         }
+    }
+
+    #[test]
+    fn who_is_not_trusted_takes_a_person() {
+        use CertificateError::{Expired, NotValidForName, UnknownIssuer};
+        for (cause, code) in [
+            (
+                Error::InvalidCertificate(UnknownIssuer),
+                "certificate_not_trusted",
+            ),
+            (
+                Error::InvalidCertificate(NotValidForName),
+                "certificate_wrong_name",
+            ),
+            (Error::InvalidCertificate(Expired), "certificate_expired"),
+            (
+                Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType),
+                "no_tls",
+            ),
+        ] {
+            let error = not_trusted(&io::Error::new(io::ErrorKind::InvalidData, cause), "mail");
+            assert_eq!(error.meaning, Meaning::PauseAccount);
+            assert_eq!(error.detail.server_code, code);
+            assert!(error.detail.server_text.contains("mail"), "{error}");
+        }
+        let other = io::Error::from(io::ErrorKind::ConnectionReset);
+        assert_eq!(not_trusted(&other, "mail").meaning, Meaning::Retry);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use calgrant_domain::{
-    AccountSpec, CallWindow, Credential, Limits, SecretRef, ServerTime, SharedLimits, SiteKind,
-    SiteSpec,
+    AccountSpec, BudgetKey, CallWindow, Credential, DisabledAccounts, Interface, Limits,
+    MailboxAccess, OnpremSite, OnpremWritePath, Organisation, SecretRef, ServerTime, SharedLimits,
+    SignInKind, SiteSpec, TokenIssuer,
 };
 use calgrant_store::StoreError;
 use calgrant_testkit::sample;
@@ -33,7 +34,24 @@ async fn a_tenant_is_read_as_it_was_applied() {
     };
     spec.sites[0].accounts.push(second);
     let onprem = SiteSpec {
-        kind: SiteKind::Onprem,
+        organisation: Organisation::Onprem(OnpremSite {
+            write_path: OnpremWritePath::Ews,
+            ews: Some(Interface {
+                url: "https://mail.example.org/EWS/Exchange.asmx".to_owned(),
+                sign_in: SignInKind::Bearer,
+            }),
+            powershell: None,
+            access: MailboxAccess::Impersonation,
+            budget_key: BudgetKey::Target,
+            token: Some(TokenIssuer {
+                url: "https://adfs.example.org/token".to_owned(),
+                scope: "https://mail.example.org/.default".to_owned(),
+            }),
+            ldap_url: "ldaps://dc1.example.org".to_owned(),
+            ldap_base: Some("DC=example,DC=org".to_owned()),
+            disabled_accounts: DisabledAccounts::Include,
+            ca_file: None,
+        }),
         shared: SharedLimits {
             in_flight: Some(7),
             windows: vec![CallWindow {
@@ -41,7 +59,10 @@ async fn a_tenant_is_read_as_it_was_applied() {
                 length: std::time::Duration::from_secs(10),
             }],
         },
-        accounts: Vec::new(),
+        accounts: vec![AccountSpec {
+            user: "EXAMPLE\\sa-1".to_owned(),
+            ..spec.sites[0].accounts[0].clone()
+        }],
         ..spec.sites[0].clone()
     };
     spec.sites.push(onprem);

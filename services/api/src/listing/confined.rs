@@ -3,11 +3,13 @@
 use std::{collections::HashSet, time::Duration};
 
 use calgrant_domain::{
-    Address, Confined, DelegationSpec, Listed, Mailbox, MailboxId, Reason, Selector, delays,
+    Confined, DelegationSpec, Listed, Mailbox, MailboxId, Reason, Selector, SiteKind, delays,
 };
-use calgrant_exchange::Resolved;
 
-use super::{Listing, Place, Stopped};
+use super::{
+    Listing, Place, Stopped,
+    sites::{Goals, Known},
+};
 
 /// What a run is confined to.
 #[derive(Debug, Clone)]
@@ -18,66 +20,52 @@ pub struct Confines {
     pub age: Duration,
 }
 
-/// What was found at one site.
-pub(super) struct AtSite {
-    place: Place,
-    trustee: Address,
-    /// What the directory there said of names that are no mailboxes yet.
-    unknown: Vec<Resolved>,
-}
-
 impl Listing {
-    /// Records those of the mailboxes that are known at a site. Answers what is not.
+    /// Records those of the mailboxes that are known, each at the site where it lives, and waits for the others if that is wanted.
     pub(super) async fn select_confined(
         &mut self,
-        place: Place,
+        goals: &Goals,
         spec: &DelegationSpec,
-        trustee: &Address,
         confines: &Confines,
-    ) -> Result<AtSite, Stopped> {
-        let mut resolved = Vec::new();
-        let size = self.lookup_size(&place).await?;
-        for names in confines.confined.mailboxes.chunks(size) {
-            resolved.extend(self.look_up(&place, names).await?);
-        }
-        let (unknown, known): (Vec<_>, Vec<_>) = resolved
+    ) -> Result<(), Stopped> {
+        let Confined {
+            mailboxes,
+            beyond_selector,
+            awaits,
+        } = &confines.confined;
+        let all = self.look_up_everywhere(goals, mailboxes).await?;
+        let (unknown, known): (Vec<_>, Vec<_>) = all
             .into_iter()
-            .partition(|resolved| not_there_yet(&resolved.listed, confines.confined.awaits));
-        let mut listed: Vec<_> = known.into_iter().map(|resolved| resolved.listed).collect();
-        if !confines.confined.beyond_selector {
-            listed = self.only_selected(&place, spec, listed).await?;
+            .partition(|known| not_there_yet(known, *awaits));
+        for goal in &goals.all {
+            let here = known.iter().filter(|known| known.site == goal.kind());
+            let mut listed: Vec<_> = here.map(|known| known.listed.clone()).collect();
+            if !listed.is_empty() && !beyond_selector {
+                listed = self.only_selected(&goal.place, spec, listed).await?;
+            }
+            if *awaits {
+                listed.iter_mut().for_each(await_licence);
+            }
+            if !listed.is_empty() {
+                self.record_jobs(goal, listed).await?;
+            }
         }
-        if confines.confined.awaits {
-            listed.iter_mut().for_each(await_licence);
-        }
-        if !listed.is_empty() {
-            self.record_jobs(&place, trustee, listed).await?;
-        }
-        Ok(AtSite {
-            place,
-            trustee: trustee.clone(),
-            unknown,
-        })
+        self.await_unknown(goals, unknown, confines).await
     }
 
     /// Waits for mailboxes that no site knows, if they are to be waited for and aren't too late; else records them as refused.
-    pub(super) async fn await_unknown(
+    async fn await_unknown(
         &mut self,
-        sites: Vec<AtSite>,
+        goals: &Goals,
+        unknown: Vec<Known>,
         confines: &Confines,
     ) -> Result<(), Stopped> {
-        let nowhere = |asked: &Address| {
-            let unknown_at =
-                |site: &AtSite| site.unknown.iter().any(|unknown| unknown.asked == *asked);
-            sites.iter().all(unknown_at)
-        };
-        let names = confines.confined.mailboxes.iter();
-        let missing: Vec<_> = names.filter(|name| nowhere(name)).collect();
-        let Some(first) = missing.first() else {
+        let Some(first) = unknown.first() else {
             return Ok(());
         };
-        let limit = sites.iter().map(|site| site.place.site.park_limit).max();
-        let soonest = sites.iter().map(|site| site.place.site.park_first).min();
+        let sites = || goals.all.iter().map(|goal| &goal.place.site);
+        let limit = sites().map(|site| site.park_limit).max();
+        let soonest = sites().map(|site| site.park_first).min();
         if confines.confined.awaits
             && let Some(wait) = wait(
                 soonest.unwrap_or_default(),
@@ -85,23 +73,23 @@ impl Listing {
                 confines.age,
             )
         {
-            let more = match missing.len() {
+            let more = match unknown.len() {
                 1 => String::new(),
                 all => format!(" and {} more", all - 1),
             };
-            let why = format!("{first}{more}, who has no mailbox yet by the directory");
+            let why = format!(
+                "{}{more}, who has no mailbox yet by the directory",
+                first.asked
+            );
             self.prolong_for(wait, Some(&why)).await?;
             return Err(Stopped::Later);
         }
-        // Refused once, not once for each site.
-        if let Some(site) = sites.first() {
-            let refused = site
-                .unknown
-                .iter()
-                .filter(|unknown| missing.contains(&&unknown.asked));
-            let refused = refused.map(|unknown| unknown.listed.clone()).collect();
-            self.record_jobs(&site.place, &site.trustee, refused)
-                .await?;
+        for goal in &goals.all {
+            let here = unknown.iter().filter(|known| known.site == goal.kind());
+            let refused: Vec<_> = here.map(|known| known.listed.clone()).collect();
+            if !refused.is_empty() {
+                self.record_jobs(goal, refused).await?;
+            }
         }
         Ok(())
     }
@@ -172,11 +160,13 @@ fn is_called(listed: &Listed, name: &str) -> bool {
     listed.name == name || listed.what.as_ref().is_ok_and(of_mailbox)
 }
 
-/// Whether the directory knows nobody of this name; or, if that is waited for, nobody who was given a mailbox.
-fn not_there_yet(listed: &Listed, awaits: bool) -> bool {
-    match listed.what {
+/// Whether no directory knows anybody of this name; or, if that is waited for, nobody who was given a mailbox.
+fn not_there_yet(known: &Known, awaits: bool) -> bool {
+    match known.listed.what {
         Err(Reason::NotFound) => true,
         Err(Reason::Unlicensed) => awaits,
+        // In Active Directory a person is there before the mailbox is.
+        Err(Reason::NotAMailbox) => awaits && known.site == SiteKind::Onprem,
         _ => false,
     }
 }

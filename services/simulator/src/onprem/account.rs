@@ -92,6 +92,25 @@ pub(crate) struct Wrong {
     locked_at: Option<Duration>,
 }
 
+/// Why somebody who is known can't sign in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unwelcome {
+    WrongPassword,
+    Disabled,
+    Locked,
+}
+
+impl Unwelcome {
+    /// What the judge notes.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::WrongPassword => "wrong password",
+            Self::Disabled => "account is disabled",
+            Self::Locked => "account is locked",
+        }
+    }
+}
+
 impl Account {
     pub(crate) fn rights(&self) -> Arc<Rights> {
         Arc::clone(&self.rights.read().unwrap_or_else(PoisonError::into_inner))
@@ -100,17 +119,17 @@ impl Account {
     /// Whether this is the password of an account that may sign in now; notes when it isn't.
     ///
     /// # Errors
-    /// What the judge notes.
+    /// Why not.
     pub(crate) fn check_password(
         &self,
         password: &str,
         now: Duration,
         lockout_after: u32,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), Unwelcome> {
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = wrong.locked_at {
             if now.saturating_sub(at) < LOCKED_FOR {
-                return Err("account is locked");
+                return Err(Unwelcome::Locked);
             }
             *wrong = Wrong::default();
         }
@@ -120,11 +139,11 @@ impl Account {
             if lockout_after > 0 && wrong.count >= lockout_after {
                 wrong.locked_at = Some(now);
             }
-            return Err("wrong password");
+            return Err(Unwelcome::WrongPassword);
         }
         wrong.count = 0;
         if rights.disabled {
-            return Err("account is disabled");
+            return Err(Unwelcome::Disabled);
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::limiter::Limiter;
 use crate::limits::Limits;
-use crate::onprem::account::{Account, Rights, Scope, Wrong};
+use crate::onprem::account::{Account, Rights, Scope, Unwelcome, Wrong};
 use crate::onprem::key::{Key, SiteClock};
 use crate::onprem::policy::{DEFAULT, PolicySpec};
 use crate::onprem::spec::{AccountSpec, BudgetOf, OnPremSpec};
@@ -27,7 +27,10 @@ pub(crate) struct Site {
     pub(crate) impersonation_budget: BudgetOf,
     pub(crate) time_scale: u32,
     pub(crate) shells: Shells,
-    lockout_after: u32,
+    /// An account is locked after so many wrong passwords in a row; 0 never locks.
+    pub(crate) lockout_after: u32,
+    /// LDAP takes passwords over sealed connections alone.
+    pub(crate) ldap_signing_required: bool,
     default_policy: PolicySpec,
     policies: Vec<PolicySpec>,
     accounts: Vec<Arc<Account>>,
@@ -72,6 +75,7 @@ impl Site {
             time_scale: spec.time_scale,
             shells: Shells::default(),
             lockout_after: spec.lockout_after,
+            ldap_signing_required: spec.ldap_signing_required,
             default_policy: spec.policy(DEFAULT).unwrap_or_default(),
             policies: spec.policies.clone(),
             accounts: Vec::new(),
@@ -132,6 +136,11 @@ impl Site {
     /// The account with this name to sign in with.
     pub(crate) fn account(&self, login: &str) -> Option<&Arc<Account>> {
         self.by_login.get(&login.trim().to_lowercase())
+    }
+
+    /// The account of a user, when there is one to sign in with.
+    pub(crate) fn of_user(&self, user: usize) -> Option<&Arc<Account>> {
+        self.accounts.iter().find(|account| account.user == user)
     }
 
     pub(crate) fn clock(&self, world: &World) -> SiteClock {
@@ -241,6 +250,8 @@ pub(crate) fn sign_in(
         Some((tenant, site, site.account(login)?))
     });
     let (tenant, site, account) = found.ok_or("unknown account")?;
-    account.check_password(password, site.clock(world).now(), site.lockout_after)?;
+    account
+        .check_password(password, site.clock(world).now(), site.lockout_after)
+        .map_err(Unwelcome::reason)?;
     Ok((Arc::clone(tenant), Arc::clone(account)))
 }

@@ -33,6 +33,8 @@ pub struct OnPremSpec {
     pub time_scale: u32,
     /// An account is locked for half an hour after so many wrong passwords in a row; 0 never locks.
     pub lockout_after: u32,
+    /// LDAP refuses passwords on connections that aren't sealed, as domain controllers do that require signing.
+    pub ldap_signing_required: bool,
     /// Throttling policies.
     #[serde(rename = "policy")]
     pub policies: Vec<PolicySpec>,
@@ -49,6 +51,7 @@ impl Default for OnPremSpec {
             impersonation_budget: BudgetOf::Target,
             time_scale: 1,
             lockout_after: 10,
+            ldap_signing_required: true,
             policies: Vec::new(),
             accounts: Vec::new(),
         }

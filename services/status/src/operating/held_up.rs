@@ -40,7 +40,7 @@ fn sites(tenants: &[TenantSpec], stopped: &[Stopped], refused: &[Pause]) -> Vec<
             let all: Vec<_> = grantors
                 .map(|account| {
                     let standing =
-                        standing(stopped, refused, &tenant.name, site.kind, &account.name);
+                        standing(stopped, refused, &tenant.name, site.kind(), &account.name);
                     (account.name.as_str(), standing)
                 })
                 .collect();
@@ -51,14 +51,14 @@ fn sites(tenants: &[TenantSpec], stopped: &[Stopped], refused: &[Pause]) -> Vec<
             if let Some(words) = words.filter(|words| !words.is_empty()) {
                 held.push(HeldUp {
                     tenant: tenant.name.clone(),
-                    site: site.kind,
+                    site: site.kind(),
                     text: format!(
                         "an account of {}: {}. Let one work again: calgrant accounts resume {} --tenant {} --site {}",
-                        site.kind,
+                        site.kind(),
                         words.join("; "),
                         all[0].0,
                         tenant.name,
-                        site.kind
+                        site.kind()
                     ),
                 });
             }

@@ -106,7 +106,7 @@ impl Scene {
             families.push(keys::EXCHANGE);
         }
         if account.is(Purpose::Reader) {
-            families.push(keys::GRAPH);
+            families.push(keys::directory(site.kind()));
         }
         let names = families
             .into_iter()

@@ -50,10 +50,10 @@ fn account(
         .copied()
         .filter(|key| key.name.scope == calgrant_budget::Scope::Account)
         .collect();
-    let backlog = grantor.and_then(|_| scene.backlog_of(tenant, site.kind));
+    let backlog = grantor.and_then(|_| scene.backlog_of(tenant, site.kind()));
     let base = pb::Account {
         tenant: tenant.to_string(),
-        site: words::site_kind_to_wire(site.kind),
+        site: words::site_kind_to_wire(site.kind()),
         spec: Some(fleet::account_to_wire(spec)),
         state: pb::AccountState::Working.into(),
         replicas: own.iter().map(|key| key.replicas).max().unwrap_or(0),
@@ -78,7 +78,7 @@ fn account(
     let is_empty = own.iter().all(|key| key.is_empty());
     with_standing(
         base,
-        scene.standing(tenant, site.kind, &spec.name),
+        scene.standing(tenant, site.kind(), &spec.name),
         is_empty,
     )
 }

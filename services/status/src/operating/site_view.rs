@@ -75,7 +75,7 @@ pub(crate) fn site<'a>(
     tenant: &'a TenantName,
     site: &'a SiteSpec,
 ) -> SiteView<'a> {
-    let backlog = scene.backlog_of(tenant, site.kind);
+    let backlog = scene.backlog_of(tenant, site.kind());
     let grantors = site
         .accounts
         .iter()
@@ -87,7 +87,7 @@ pub(crate) fn site<'a>(
             scene.keys.get(name)
         };
         let (key, app) = (view(Scope::Account)?, view(Scope::App));
-        let standing = scene.standing(tenant, site.kind, &spec.name);
+        let standing = scene.standing(tenant, site.kind(), &spec.name);
         let working = matches!(standing, Standing::Working);
         Some(AccountView {
             spec,
@@ -99,7 +99,7 @@ pub(crate) fn site<'a>(
     });
     SiteView {
         tenant,
-        kind: site.kind,
+        kind: site.kind(),
         accounts: accounts.collect(),
         key: scene.keys.get(&keys::of_site(tenant, site, keys::EXCHANGE)),
         backlog,

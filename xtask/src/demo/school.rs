@@ -1,0 +1,240 @@
+//! The school of a demo: which sites it has, as the simulator is told of it, and as Calgrant is.
+
+use std::path::Path;
+
+use crate::workspace::root;
+
+use super::stage::TENANT;
+
+/// Grantor accounts of each site.
+pub(super) const GRANTORS: u32 = 3;
+/// What the simulated Exchange Online allows each account: calls under way, and calls in so many seconds.
+const IN_FLIGHT: u32 = 8;
+const WINDOW: (u32, u32) = (1000, 10);
+/// What Calgrant is told of the window: a little less, for the way there takes now longer, now shorter.
+const WINDOW_TOLD: u32 = 950;
+
+/// Which Exchange organisations there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Site {
+    /// Exchange Online.
+    Online,
+    /// Servers on premises.
+    Onprem,
+    /// Both, each with half of the mailboxes.
+    Hybrid,
+}
+
+/// Which interface changes permissions on premises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum WritePath {
+    /// Entry by entry.
+    Powershell,
+    /// Whole lists; entry by entry where a list can't be rebuilt.
+    Ews,
+}
+
+/// What a demo is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct School {
+    pub(super) site: Site,
+    pub(super) write_path: WritePath,
+    pub(super) mailboxes: u32,
+}
+
+/// Where the simulator serves.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ports {
+    /// Every interface over HTTP.
+    pub(super) http: u16,
+    /// The directory on premises, over TLS.
+    pub(super) ldaps: u16,
+}
+
+impl School {
+    /// Whether Exchange Online is all there is.
+    pub(super) fn is_online(&self) -> bool {
+        self.site == Site::Online
+    }
+
+    /// In a sentence.
+    pub(super) fn described(&self) -> String {
+        let path = match self.write_path {
+            WritePath::Powershell => "PowerShell",
+            WritePath::Ews => "EWS",
+        };
+        match self.site {
+            Site::Online => "in Exchange Online".to_owned(),
+            Site::Onprem => format!("on premises, written by {path}"),
+            Site::Hybrid => format!("half in Exchange Online, half on premises, written by {path}"),
+        }
+    }
+
+    /// For the simulator: some mailboxes appear late, some reads lag behind writes.
+    pub(super) fn scenario(&self, ports: Ports) -> String {
+        let (calls, seconds) = WINDOW;
+        let (share, mailboxes) = (self.on_premises_share(), self.mailboxes);
+        let ldaps = if self.is_online() {
+            String::new()
+        } else {
+            format!("ldaps = \"127.0.0.1:{}\"\n", ports.ldaps)
+        };
+        format!(
+            "seed = 1\n\
+             {ldaps}\
+             [school]\n\
+             seed = 1\n\
+             mailboxes = {mailboxes}\n\
+             grantors = {GRANTORS}\n\
+             max_in_flight = {IN_FLIGHT}\n\
+             windows = [[{calls}, {seconds}]]\n\
+             on_premises_share = {share:.1}\n\
+             [dials]\n\
+             latency_ms = 20\n\
+             latency_jitter_ms = 30\n\
+             ews_latency_ms = 20\n\
+             ews_item_latency_ms = 5\n\
+             shell_latency_ms = 200\n\
+             cmdlet_latency_ms = 50\n"
+        )
+    }
+
+    fn on_premises_share(&self) -> f64 {
+        match self.site {
+            Site::Online => 0.0,
+            Site::Onprem => 1.0,
+            Site::Hybrid => 0.5,
+        }
+    }
+
+    /// For Calgrant. `authority` holds the certificate that the directory on premises shows.
+    pub(super) fn tenant(&self, ports: Ports, authority: &Path) -> String {
+        let mut text =
+            format!("name = \"{TENANT}\"\ndisplay_name = \"University of the Simulator\"\n");
+        if self.site != Site::Onprem {
+            text.push_str(&online(ports.http));
+        }
+        if !self.is_online() {
+            text.push_str(&onprem(self.write_path, ports, authority));
+        }
+        text
+    }
+
+    /// The secrets that this file refers to, as environment variables.
+    pub(super) fn secrets(&self) -> Vec<(String, String)> {
+        let mut secrets = vec![(
+            "CALGRANT_DEMO_READER_SECRET".to_owned(),
+            "reader-secret".to_owned(),
+        )];
+        for number in 2..=GRANTORS {
+            secrets.push((
+                format!("CALGRANT_DEMO_GRANTOR_{number}_SECRET"),
+                format!("grantor-secret-{number}"),
+            ));
+        }
+        secrets.push((
+            "CALGRANT_DEMO_ONPREM_READER_SECRET".to_owned(),
+            "sa-reader-secret".to_owned(),
+        ));
+        for number in 1..=GRANTORS {
+            secrets.push((
+                format!("CALGRANT_DEMO_ONPREM_{number}_SECRET"),
+                format!("sa-onprem-{number}-secret"),
+            ));
+        }
+        secrets
+    }
+}
+
+/// One account signs in by certificate, the others by secret.
+fn online(port: u16) -> String {
+    let url = format!("http://127.0.0.1:{port}");
+    let seconds = WINDOW.1;
+    let mut text = format!(
+        r#"
+[[site]]
+kind = "online"
+directory_id = "11111111-2222-3333-4444-555555555555"
+login_url = "{url}"
+graph_url = "{url}"
+admin_url = "{url}"
+write_path = "invoke_command"
+park_first_secs = 3
+
+[[site.account]]
+name = "reader"
+purpose = ["reader"]
+client_id = "aaaaaaaa-0000-0000-0000-000000000000"
+secret = {{ env = "CALGRANT_DEMO_READER_SECRET" }}
+"#
+    );
+    let identity = root().join("services/simulator/identity");
+    for number in 1..=GRANTORS {
+        let credential = if number == 1 {
+            let file = |name: &str| identity.join(name).display().to_string();
+            format!(
+                "certificate = {{ key = {{ file = {:?} }}, certificate = {{ file = {:?} }} }}",
+                file("demo-key.pem"),
+                file("demo-certificate.pem")
+            )
+        } else {
+            format!("secret = {{ env = \"CALGRANT_DEMO_GRANTOR_{number}_SECRET\" }}")
+        };
+        text.push_str(&format!(
+            r#"
+[[site.account]]
+name = "sa-demo-{number}"
+purpose = ["grantor"]
+client_id = "bbbbbbbb-0000-0000-0000-{number:012}"
+{credential}
+max_in_flight = {IN_FLIGHT}
+workers = {IN_FLIGHT}
+window = [{{ calls = {WINDOW_TOLD}, seconds = {seconds} }}]
+"#
+        ));
+    }
+    text
+}
+
+fn onprem(write_path: WritePath, ports: Ports, authority: &Path) -> String {
+    let url = format!("http://127.0.0.1:{}", ports.http);
+    let path = match write_path {
+        WritePath::Powershell => "powershell",
+        WritePath::Ews => "ews",
+    };
+    let mut text = format!(
+        r#"
+[[site]]
+kind = "onprem"
+write_path = "{path}"
+park_first_secs = 3
+
+[site.onprem]
+ews_url = "{url}/EWS/Exchange.asmx"
+ews_sign_in = "basic"
+powershell_url = "{url}/PowerShell/"
+ldap_url = "ldaps://localhost:{}"
+ca_file = {:?}
+
+[[site.account]]
+name = "reader"
+purpose = ["reader"]
+user = "sa-reader@uni.example"
+secret = {{ env = "CALGRANT_DEMO_ONPREM_READER_SECRET" }}
+"#,
+        ports.ldaps,
+        authority.display().to_string()
+    );
+    for number in 1..=GRANTORS {
+        text.push_str(&format!(
+            r#"
+[[site.account]]
+name = "sa-onprem-{number}"
+purpose = ["grantor"]
+user = 'UNI\sa-onprem-{number}'
+secret = {{ env = "CALGRANT_DEMO_ONPREM_{number}_SECRET" }}
+"#
+        ));
+    }
+    text
+}
