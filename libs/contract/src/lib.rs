@@ -11,6 +11,7 @@ pub mod listing;
 pub mod onboarding;
 pub mod provisioning;
 pub mod refusal;
+pub mod watch;
 pub mod words;
 
 #[allow(

@@ -1,8 +1,8 @@
 //! Enumerations of the contracts, to and from the domain.
 
 use calgrant_domain::{
-    AccessChange, BadInput, EventKind, EventVerdict, Hold, Lane, MailboxType, OperationKind,
-    OperationState, Outcome, Purpose, SiteKind, WritePath,
+    AccessChange, BadInput, Drift, EventKind, EventVerdict, Hold, Joiners, Lane, Leavers,
+    MailboxType, OperationKind, OperationState, Outcome, Purpose, SiteKind, WritePath,
 };
 
 use crate::pb::{
@@ -70,6 +70,18 @@ words!(
 words!(
     /// Reads a write path.
     write_path, write_path_to_wire: WritePath = fleet::WritePath { Auto, AdminApi, InvokeCommand }
+);
+words!(
+    /// Reads what is done about differences.
+    drift, drift_to_wire: Drift = fleet::Drift { Report, Repair }
+);
+words!(
+    /// Reads what is done about joiners.
+    joiners, joiners_to_wire: Joiners = fleet::Joiners { Add, Ignore }
+);
+words!(
+    /// Reads what is done about leavers.
+    leavers, leavers_to_wire: Leavers = fleet::Leavers { Revoke, Report, Ignore }
 );
 words!(
     /// Reads what an event is about.

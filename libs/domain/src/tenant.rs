@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{AccountSpec, SharedLimits, TenantName, outcome::words};
+use crate::{AccountSpec, Keeping, SharedLimits, TenantName, outcome::words};
 
 words!(
     /// Which Exchange organisation of a tenant.
@@ -74,6 +74,8 @@ pub struct TenantSpec {
     pub display_name: String,
     /// Its Exchange organisations: one or two, each kind once.
     pub sites: Vec<SiteSpec>,
+    /// What is done by itself for its delegations that are kept.
+    pub keeping: Keeping,
 }
 
 impl TenantSpec {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use calgrant_domain::{
-    AccessRole, AccountSpec, Address, Credential, DelegationId, DelegationSpec, Lane, Limits,
-    Listed, Mailbox, MailboxId, MailboxType, OperationId, Policy, Purpose, SecretRef, Selector,
-    SharedLimits, SiteKind, SiteSpec, TenantName, TenantSpec, Trustee, WritePath,
+    AccessRole, AccountSpec, Address, Credential, DelegationId, DelegationSpec, Keeping, Lane,
+    Limits, Listed, Mailbox, MailboxId, MailboxType, OperationId, Policy, Purpose, SecretRef,
+    Selector, SharedLimits, SiteKind, SiteSpec, TenantName, TenantSpec, Trustee, WritePath,
 };
 use calgrant_store::{NewOperation, Page, Store, StoredDelegation};
 use time::OffsetDateTime;
@@ -59,6 +59,7 @@ pub fn tenant(name: &str) -> TenantSpec {
             shared: SharedLimits::default(),
             accounts: vec![account],
         }],
+        keeping: Keeping::default(),
     }
 }
 

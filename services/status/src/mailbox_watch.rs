@@ -234,6 +234,7 @@ pub(crate) async fn prune(store: &Store, keep: u64, announced_only: bool) {
     for forgotten in [
         store.forget_events(before).await,
         store.forget_dead_letters(before).await,
+        store.forget_alerts(before).await,
     ] {
         if let Err(cause) = forgotten {
             warn!(error = %cause, "couldn't forget what is old; trying again");

@@ -314,6 +314,7 @@ fn operation(accepted: u64, added: u64, calls: u64) -> OperationView {
         parked: 0,
         calls,
         confined_to: Vec::new(),
+        kept: None,
     }
 }
 
