@@ -18,7 +18,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tracing::warn;
 
-use crate::{listing::attempt, readers::Readers};
+use crate::{
+    listing::attempt,
+    readers::{Reader, Readers},
+};
 
 /// Pause between two questions whether there is something to look at.
 const IDLE: Duration = Duration::from_secs(3);
@@ -92,11 +95,11 @@ async fn look(
         .site(kind)
         .ok_or_else(|| format!("the tenant has no {kind} site any more"))?;
     let reader = readers.of(&tenant, site)?;
-    let asked = attempt(&reader, &|reader| {
+    let ask = |reader: Arc<Reader>| {
         let address = address.clone();
         async move { reader.directory.group(&address).await }
-    });
-    match asked.await {
+    };
+    match attempt(&reader, &ask).await {
         Ok(seen) => Ok(Some(seen)),
         Err(ListingError::Refused {
             failure: OperationFailure::GroupNotFound,
