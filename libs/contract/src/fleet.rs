@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use calgrant_domain::{
-    AccountSpec, BadInput, BudgetKey, CallWindow, Credential, Limits, Purpose, SecretRef,
-    ServerTime, SharedLimits, SiteSpec, TenantSpec,
+    AccountSpec, Address, BadInput, BudgetKey, CallWindow, Credential, Keeping, Limits, Purpose,
+    SecretRef, ServerTime, SharedLimits, SiteSpec, TenantSpec,
 };
 
 use crate::{
@@ -28,6 +28,8 @@ const DEFAULT_SERVER_TIME: ServerTime = ServerTime {
 };
 const DEFAULT_PARK_FIRST: Duration = Duration::from_secs(300);
 const DEFAULT_PARK_LIMIT: Duration = Duration::from_secs(86_400);
+const MOST_EXPECTED: usize = 100;
+const LONGEST_EVERY: Duration = Duration::from_secs(366 * 86_400);
 
 /// Reads a tenant.
 ///
@@ -60,6 +62,7 @@ pub fn tenant(wire: pb::TenantSpec) -> Result<TenantSpec, Vec<BadInput>> {
             ),
         }
     }
+    let keeping = keeping(wire.keeping.unwrap_or_default(), &mut faults);
     match name {
         Some(name) if faults.is_empty() => {
             let display_name = if wire.display_name.trim().is_empty() {
@@ -71,10 +74,92 @@ pub fn tenant(wire: pb::TenantSpec) -> Result<TenantSpec, Vec<BadInput>> {
                 name,
                 display_name,
                 sites,
+                keeping,
             })
         }
         _ => Err(faults),
     }
+}
+
+fn keeping(wire: pb::Keeping, faults: &mut Vec<BadInput>) -> Keeping {
+    let usual = Keeping::default();
+    let every = |millis: Option<u64>, usual| match millis {
+        None => usual,
+        Some(0) => None,
+        Some(millis) => Some(Duration::from_millis(millis)),
+    };
+    let keeping = Keeping {
+        verify_every: every(wire.verify_every_millis, usual.verify_every),
+        list_every: every(wire.list_every_millis, usual.list_every),
+        drift: word(usual.drift, "keep.drift", wire.drift, words::drift, faults),
+        joiners: word(
+            usual.joiners,
+            "keep.joiners",
+            wire.joiners,
+            words::joiners,
+            faults,
+        ),
+        watch_every: every(wire.watch_every_millis, usual.watch_every),
+        group_members: addresses("keep.group_members", &wire.group_members, faults),
+        group_owners: wire.group_owners,
+        leavers: word(
+            usual.leavers,
+            "keep.leavers",
+            wire.leavers,
+            words::leavers,
+            faults,
+        ),
+    };
+    for (field, every) in [
+        ("keep.verify_every_hours", keeping.verify_every),
+        ("keep.list_every_hours", keeping.list_every),
+        ("keep.watch_every_hours", keeping.watch_every),
+    ] {
+        if every.is_some_and(|every| every > LONGEST_EVERY) {
+            faults.push(BadInput::new(
+                field,
+                every.unwrap_or_default().as_secs() / 3600,
+                "up to 8,784 hours (a year), or 0 for never",
+            ));
+        }
+    }
+    for (field, count) in [
+        ("keep.group_members", keeping.group_members.len()),
+        ("keep.group_owners", keeping.group_owners.len()),
+    ] {
+        if count > MOST_EXPECTED {
+            faults.push(BadInput::new(field, count, "up to 100"));
+        }
+    }
+    keeping
+}
+
+fn addresses(field: &str, raw: &[String], faults: &mut Vec<BadInput>) -> Vec<Address> {
+    let mut read = Vec::with_capacity(raw.len());
+    for (at, raw) in raw.iter().enumerate() {
+        match parse(&format!("{field}[{at}]"), raw) {
+            Ok(address) => read.push(address),
+            Err(bad) => faults.push(bad),
+        }
+    }
+    read
+}
+
+/// A word that may be left out.
+fn word<T>(
+    usual: T,
+    field: &str,
+    raw: i32,
+    read: fn(&str, i32) -> Result<T, BadInput>,
+    faults: &mut Vec<BadInput>,
+) -> T {
+    if raw == 0 {
+        return usual;
+    }
+    read(field, raw).unwrap_or_else(|bad| {
+        faults.push(bad);
+        usual
+    })
 }
 
 fn site(wire: pb::SiteSpec) -> Result<SiteSpec, Vec<BadInput>> {
@@ -296,6 +381,25 @@ pub fn tenant_to_wire(tenant: &TenantSpec) -> pb::TenantSpec {
         name: tenant.name.to_string(),
         display_name: tenant.display_name.clone(),
         sites: tenant.sites.iter().map(site_to_wire).collect(),
+        keeping: Some(keeping_to_wire(&tenant.keeping)),
+    }
+}
+
+fn keeping_to_wire(keeping: &Keeping) -> pb::Keeping {
+    let every = |every: Option<Duration>| Some(every.map_or(0, millis));
+    pb::Keeping {
+        verify_every_millis: every(keeping.verify_every),
+        drift: words::drift_to_wire(keeping.drift),
+        list_every_millis: every(keeping.list_every),
+        joiners: words::joiners_to_wire(keeping.joiners),
+        leavers: words::leavers_to_wire(keeping.leavers),
+        watch_every_millis: every(keeping.watch_every),
+        group_members: keeping
+            .group_members
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        group_owners: keeping.group_owners.clone(),
     }
 }
 
@@ -388,6 +492,7 @@ mod tests {
             name: "uni".into(),
             display_name: "Uni".into(),
             sites: vec![site],
+            keeping: None,
         }
     }
 
@@ -398,7 +503,48 @@ mod tests {
             read.sites[0].accounts[1].limits.in_flight,
             DEFAULT_IN_FLIGHT
         );
+        assert_eq!(read.keeping, Keeping::default());
         assert_eq!(tenant(tenant_to_wire(&read)).unwrap(), read);
+    }
+
+    #[test]
+    fn what_is_done_by_itself_may_be_never_and_is_checked() {
+        let mut wire = wire();
+        let never = pb::Keeping {
+            verify_every_millis: Some(0),
+            list_every_millis: Some(3_600_000),
+            leavers: pb::Leavers::Revoke.into(),
+            group_members: vec!["sa-1@uni.example".to_owned()],
+            ..pb::Keeping::default()
+        };
+        wire.keeping = Some(never.clone());
+        let read = tenant(wire.clone()).unwrap();
+        assert_eq!(read.keeping.verify_every, None);
+        assert_eq!(read.keeping.list_every, Some(Duration::from_secs(3600)));
+        assert_eq!(tenant(tenant_to_wire(&read)).unwrap(), read);
+        wire.keeping = Some(pb::Keeping {
+            verify_every_millis: Some(u64::MAX),
+            drift: 9,
+            group_members: vec!["sa-1".to_owned()],
+            ..never
+        });
+        let fields: Vec<_> = tenant(wire)
+            .unwrap_err()
+            .into_iter()
+            .map(|bad| bad.field)
+            .collect();
+        let want = [
+            "keep.drift",
+            "keep.group_members[0]",
+            "keep.verify_every_hours",
+        ];
+        for field in want {
+            assert!(
+                fields.iter().any(|found| found == field),
+                "{field} in {fields:?}"
+            );
+        }
+        assert_eq!(fields.len(), want.len());
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod onboarding;
 mod organisation;
 pub mod provisioning;
 pub mod refusal;
+pub mod watch;
 pub mod words;
 
 #[allow(

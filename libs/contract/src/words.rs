@@ -1,9 +1,9 @@
 //! Enumerations of the contracts, to and from the domain.
 
 use calgrant_domain::{
-    AccessChange, BadInput, BudgetKey, DisabledAccounts, EventKind, EventVerdict, Hold, Lane,
-    MailboxAccess, MailboxType, OnpremWritePath, OperationKind, OperationState, Outcome, Purpose,
-    SignInKind, SiteKind, WritePath,
+    AccessChange, BadInput, BudgetKey, DisabledAccounts, Drift, EventKind, EventVerdict, Hold,
+    Joiners, Lane, Leavers, MailboxAccess, MailboxType, OnpremWritePath, OperationKind,
+    OperationState, Outcome, Purpose, SignInKind, SiteKind, WritePath,
 };
 
 use crate::pb::{
@@ -97,6 +97,18 @@ words!(
 words!(
     /// Reads what becomes of disabled accounts.
     disabled_accounts, disabled_accounts_to_wire: DisabledAccounts = fleet::DisabledAccounts { Refuse, Include }
+);
+words!(
+    /// Reads what is done about differences.
+    drift, drift_to_wire: Drift = fleet::Drift { Report, Repair }
+);
+words!(
+    /// Reads what is done about joiners.
+    joiners, joiners_to_wire: Joiners = fleet::Joiners { Add, Ignore }
+);
+words!(
+    /// Reads what is done about leavers.
+    leavers, leavers_to_wire: Leavers = fleet::Leavers { Revoke, Report, Ignore }
 );
 words!(
     /// Reads what an event is about.

@@ -7,7 +7,7 @@ words!(
     Policy {
         /// When it is run.
         Once = "once",
-        /// When it is run, and for those whom onboarding events tell of.
+        /// When it is run, for those whom onboarding events tell of, and by itself as the tenant's file says.
         Keep = "keep",
     }
 );

@@ -17,6 +17,26 @@ pub struct Offer {
     pub more: bool,
 }
 
+/// One in so many of a window's places is what work in the background may have: whoever comes next waits for no more than that.
+const BACKGROUND_SHARE: usize = 20;
+
+/// For how many jobs more a window of `window` has room: of which operations, the others having `others` published and those in the
+/// background `background`. Work in the background has room only while nothing of any other is published.
+pub fn room(window: usize, others: usize, background: usize, in_background: bool) -> usize {
+    let free = window.saturating_sub(others + background);
+    if !in_background {
+        free
+    } else if others > 0 {
+        0
+    } else {
+        free.min(
+            (window / BACKGROUND_SHARE)
+                .max(1)
+                .saturating_sub(background),
+        )
+    }
+}
+
 /// How many ready jobs of each operation that has more must be known before `room` can be filled; `None` when enough is known.
 pub fn quota(offers: &[Offer], room: usize) -> Option<usize> {
     let open = offers.iter().filter(|offer| offer.more).count();
@@ -100,6 +120,23 @@ mod tests {
             .map(|job| job.as_uuid().as_u128() / 1000)
             .collect();
         assert_eq!(first.len(), 20);
+    }
+
+    #[test]
+    fn work_in_the_background_has_a_small_part_of_an_idle_window() {
+        for (others, background, in_background, want) in [
+            (0, 0, false, 2000),
+            (0, 0, true, 100),
+            (0, 40, true, 60),
+            (0, 140, true, 0),
+            (1, 0, true, 0),
+            (1, 99, false, 1900),
+            (2000, 0, false, 0),
+        ] {
+            let found = room(2000, others, background, in_background);
+            assert_eq!(found, want, "{others} {background} {in_background}");
+        }
+        assert_eq!(room(3, 0, 0, true), 1);
     }
 
     #[test]

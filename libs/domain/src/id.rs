@@ -70,6 +70,9 @@ id!(
 id!(
     /// A message that could not be handled.
     DeadLetterId, "dead");
+id!(
+    /// Something that a person should know of.
+    AlertId, "alert");
 
 /// Milliseconds since 1970, as the first 48 bits of an id hold them.
 fn millis(at: OffsetDateTime) -> u64 {
@@ -100,6 +103,7 @@ timed_id!(DelegationId);
 timed_id!(OperationId);
 timed_id!(ListId);
 timed_id!(DeadLetterId);
+timed_id!(AlertId);
 
 impl JobId {
     /// The id of the job of `mailbox` in `operation`: the same whenever it is asked, so a repeated

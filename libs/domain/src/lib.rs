@@ -7,6 +7,7 @@ pub mod access;
 pub mod account;
 pub mod address;
 pub mod aim;
+pub mod alert;
 pub mod bad_input;
 pub mod brake;
 pub mod counts;
@@ -18,6 +19,7 @@ pub mod draw;
 pub mod event;
 pub mod id;
 pub mod job;
+pub mod keep;
 pub mod mailbox;
 pub mod name;
 pub mod operation;
@@ -28,6 +30,7 @@ pub mod retention;
 pub mod rights;
 pub mod site;
 pub mod tenant;
+pub mod watch;
 pub mod whereabouts;
 
 pub use access::AccessChange;
@@ -37,6 +40,7 @@ pub use account::{
 };
 pub use address::Address;
 pub use aim::{Aim, Write};
+pub use alert::AlertKind;
 pub use bad_input::BadInput;
 pub use brake::Hold;
 pub use counts::Counts;
@@ -44,8 +48,9 @@ pub use dead_letter::DeadCause;
 pub use decide::{Decision, Observed, decide};
 pub use delegation::{Confined, DelegationSpec, Policy, Selector, Trustee};
 pub use event::{EventKind, EventMoment, EventVerdict};
-pub use id::{DeadLetterId, DelegationId, JobId, ListId, MailboxId, OperationId};
+pub use id::{AlertId, DeadLetterId, DelegationId, JobId, ListId, MailboxId, OperationId};
 pub use job::{Begin, BeginRefusal, Beginner, Job, LastBegun, Phase};
+pub use keep::{Drift, Joiners, Keeping, KeptRun, Leavers};
 pub use mailbox::{Calendar, Listed, Mailbox};
 pub use name::{Caller, TenantName};
 pub use operation::{Lane, OperationFailure, OperationKind, OperationState};
@@ -55,7 +60,8 @@ pub use reading::{Ended, Next, Reading, Waiting, settle};
 pub use retention::{CutOffs, Kept, Retention};
 pub use rights::{AccessRole, Rights};
 pub use site::{
-    BudgetKey, DisabledAccounts, Interface, MailboxAccess, OnlineSite, OnpremSite,
-    OnpremWritePath, Organisation, SignInKind, SiteKind, SiteSpec, TokenIssuer, WritePath,
+    BudgetKey, DisabledAccounts, Interface, MailboxAccess, OnlineSite, OnpremSite, OnpremWritePath,
+    Organisation, SignInKind, SiteKind, SiteSpec, TokenIssuer, WritePath,
 };
 pub use tenant::{MailboxType, TenantSpec};
+pub use watch::{Concern, GroupMember, GroupSeen, Joining, Managed};

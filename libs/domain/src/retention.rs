@@ -19,6 +19,8 @@ words!(
         Events = "events",
         /// Dead letters that were replayed or discarded.
         DeadLetters = "dead_letters",
+        /// Alerts that were acknowledged and have passed.
+        Alerts = "alerts",
         /// The numbered changes of a tenant's mailboxes: by their number, not by their age.
         MailboxChanges = "mailbox_changes",
     }
@@ -37,6 +39,8 @@ pub struct Retention {
     pub events: Duration,
     /// Dead letters, since they were replayed or discarded.
     pub dead_letters: Duration,
+    /// Alerts, since they were acknowledged and have passed.
+    pub alerts: Duration,
 }
 
 /// What is older than this may go.
@@ -52,7 +56,24 @@ pub struct CutOffs {
     pub events: OffsetDateTime,
     /// Of dead letters.
     pub dead_letters: OffsetDateTime,
+    /// Of alerts.
+    pub alerts: OffsetDateTime,
 }
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            requests: 30 * DAY,
+            changes: 28 * DAY,
+            history: 365 * DAY,
+            events: 30 * DAY,
+            dead_letters: 30 * DAY,
+            alerts: 30 * DAY,
+        }
+    }
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 impl Retention {
     /// What may go now.
@@ -72,6 +93,7 @@ impl Retention {
             history: before(self.history).min(requests),
             events: before(self.events),
             dead_letters: before(self.dead_letters),
+            alerts: before(self.alerts),
         }
     }
 }
@@ -112,18 +134,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(7 * 24 * 3600);
 mod tests {
     use super::*;
 
-    const DAY: Duration = Duration::from_secs(86_400);
-
     #[test]
     fn an_operation_outlives_the_id_of_its_request() {
         let now = OffsetDateTime::UNIX_EPOCH + 1000 * DAY;
-        let mut kept = Retention {
-            requests: 30 * DAY,
-            changes: 28 * DAY,
-            history: 365 * DAY,
-            events: 30 * DAY,
-            dead_letters: 30 * DAY,
-        };
+        let mut kept = Retention::default();
         let cut_offs = kept.cut_offs(now);
         assert_eq!(cut_offs.requests, now - 30 * DAY);
         assert_eq!(cut_offs.changes, now - 28 * DAY);

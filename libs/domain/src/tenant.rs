@@ -1,6 +1,6 @@
 //! Tenants and their sites.
 
-use crate::{SiteKind, SiteSpec, TenantName, outcome::words};
+use crate::{Keeping, SiteKind, SiteSpec, TenantName, outcome::words};
 
 words!(
     /// Kinds of mailboxes, where a listing tells them apart.
@@ -25,6 +25,8 @@ pub struct TenantSpec {
     pub display_name: String,
     /// Its Exchange organisations: one or two, each kind once.
     pub sites: Vec<SiteSpec>,
+    /// What is done by itself for its delegations that are kept.
+    pub keeping: Keeping,
 }
 
 impl TenantSpec {

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use calgrant_domain::{Address, MailboxType, OperationFailure, Reason};
+use calgrant_domain::{Address, GroupSeen, MailboxType, Managed, OperationFailure, Reason};
 use calgrant_exchange::{
     CallError, Depth, Directory, ListingError, LookedUp, Meaning, Page, Selection, TrusteeFound,
+    members_of,
 };
 use reqwest::RequestBuilder;
 use serde_json::json;
@@ -208,6 +209,43 @@ impl OnlineDirectory {
         Ok(Page { listed, next })
     }
 
+    /// Who manages a group, and who may join it: Graph doesn't know that of groups that were made in Exchange. `None` if the account
+    /// may not ask, or Exchange doesn't know the group.
+    async fn managed(&self, address: &Address) -> Result<Option<Managed>, CallError> {
+        let url = format!(
+            "{}/adminapi/beta/{}/InvokeCommand",
+            self.endpoints.admin_url, self.endpoints.directory_id
+        );
+        let name = "Get-DistributionGroup";
+        let parameters = json!({"Identity": address.as_str()});
+        let request = self
+            .http
+            .client
+            .post(url)
+            .header(
+                "X-AnchorMailbox",
+                anchor(&system_anchor(&self.endpoints.directory_id))?,
+            )
+            .header("X-CmdletName", name)
+            .header("Prefer", PREFER)
+            .header("Content-Type", JSON)
+            .json(&command::envelope(name, &parameters));
+        let sent = self.send(&self.admin_tokens, request).await;
+        let answer = sent.and_then(|(reply, _)| classify(&reply, Asked::Directory));
+        let row = match answer {
+            Ok(answer) => rows(answer).into_iter().next(),
+            Err(CallError {
+                meaning: Meaning::PauseAccount | Meaning::SignInAgain | Meaning::GiveUp(_),
+                ..
+            }) => None,
+            Err(other) => return Err(other),
+        };
+        let Some(row) = row else { return Ok(None) };
+        let row: wire::GroupRow = serde_json::from_value(row)
+            .map_err(|e| CallError::new(Meaning::Retry, "unexpected_answer", e.to_string()))?;
+        Ok(row.managed())
+    }
+
     /// A page of users and others.
     async fn objects(
         &self,
@@ -362,6 +400,14 @@ impl Directory for OnlineDirectory {
 
     async fn trustee(&self, address: &Address) -> Result<TrusteeFound, ListingError> {
         lookup::trustee(self, address).await
+    }
+
+    async fn group(&self, address: &Address) -> Result<GroupSeen, ListingError> {
+        let seen = members_of(self, address).await?;
+        Ok(GroupSeen {
+            managed: self.managed(address).await?,
+            ..seen
+        })
     }
 }
 

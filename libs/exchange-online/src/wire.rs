@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use calgrant_domain::{Joining, Managed};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -110,6 +111,33 @@ pub(crate) struct MailboxRow {
     pub(crate) display_name: Option<String>,
     #[serde(default)]
     pub(crate) email_addresses: Option<OneOrMany>,
+}
+
+/// A row of `Get-DistributionGroup`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct GroupRow {
+    #[serde(default)]
+    managed_by: Option<OneOrMany>,
+    #[serde(default)]
+    member_join_restriction: Option<String>,
+}
+
+impl GroupRow {
+    /// Who manages it; `None` without a word we know about who may join.
+    pub(crate) fn managed(&self) -> Option<Managed> {
+        let joining = match self.member_join_restriction.as_deref()? {
+            "Closed" => Joining::Closed,
+            "ApprovalRequired" => Joining::Approval,
+            "Open" => Joining::Open,
+            _ => return None,
+        };
+        let owners = self.managed_by.iter().flat_map(OneOrMany::all);
+        Some(Managed {
+            owners: owners.map(str::to_owned).collect(),
+            joining,
+        })
+    }
 }
 
 /// Text, or several texts.

@@ -1,7 +1,9 @@
 //! The port to the directory: listings, names and trustees.
 
 use async_trait::async_trait;
-use calgrant_domain::{Address, Listed, MailboxId, MailboxType, OperationFailure};
+use calgrant_domain::{
+    Address, GroupMember, GroupSeen, Listed, MailboxId, MailboxType, OperationFailure,
+};
 
 use crate::CallError;
 
@@ -131,4 +133,55 @@ pub trait Directory: Send + Sync {
     /// # Errors
     /// There is none, or it can't.
     async fn trustee(&self, address: &Address) -> Result<TrusteeFound, ListingError>;
+
+    /// Who is in a group, nested groups resolved, up to 1,000 or so of them; and who manages it, where the account may ask. As
+    /// many calls as that takes: a page of members, or a few.
+    ///
+    /// # Errors
+    /// There is no such group, or a call failed.
+    async fn group(&self, address: &Address) -> Result<GroupSeen, ListingError> {
+        members_of(self, address).await
+    }
+}
+
+/// Members that are looked at.
+const MEMBERS: usize = 1000;
+
+/// Who is in a group, as a listing shows it; not who manages it.
+///
+/// # Errors
+/// There is no such group, or a call failed.
+pub async fn members_of<D: Directory + ?Sized>(
+    directory: &D,
+    address: &Address,
+) -> Result<GroupSeen, ListingError> {
+    let selection = Selection::Group(address.clone());
+    let mut members = Vec::new();
+    let mut from = None;
+    loop {
+        let page = directory.page(&selection, from.as_deref()).await?;
+        members.extend(page.listed.into_iter().map(member));
+        from = page.next;
+        if from.is_none() || members.len() >= MEMBERS {
+            return Ok(GroupSeen {
+                members,
+                more: from.is_some(),
+                managed: None,
+            });
+        }
+    }
+}
+
+fn member(listed: Listed) -> GroupMember {
+    let aliases = match listed.what {
+        Ok(mailbox) => {
+            let names = std::iter::once(mailbox.address).chain(mailbox.aliases);
+            names.map(|name| name.to_string()).collect()
+        }
+        Err(_) => Vec::new(),
+    };
+    GroupMember {
+        name: listed.name,
+        aliases,
+    }
 }

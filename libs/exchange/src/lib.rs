@@ -16,6 +16,6 @@ pub mod secret;
 pub use calendars::{Answer, Ask, CalendarCall, Calendars, Performed};
 pub use directory::{
     Depth, Directory, ListingError, LookedUp, Page, PrincipalKind, Resolved, Selection,
-    TrusteeFound,
+    TrusteeFound, members_of,
 };
 pub use error::{CallError, Meaning, Scope, one_line};

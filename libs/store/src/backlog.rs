@@ -89,7 +89,7 @@ impl Store {
     ) -> Result<Vec<(calgrant_domain::OperationId, u64)>, StoreError> {
         let sql = &format!(
             "SELECT o.id, GREATEST({} - o.held_back, 0) AS outstanding
-            FROM operation o WHERE o.tenant = $1 AND o.state IN ('listing', 'running', 'cancelling') AND o.hold = ''",
+            FROM operation o WHERE o.tenant = $1 AND o.state IN ('listing', 'running', 'cancelling') AND o.hold = '' AND o.keeping <> 'verify'",
             *OUTSTANDING
         );
         let connection = self.connection().await?;

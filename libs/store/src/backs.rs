@@ -1,6 +1,9 @@
 //! Accepting operations that take away, put back or verify: their mailboxes are known from the records.
 
-use calgrant_domain::{Address, DelegationId, Lane, OperationId, OperationKind, TenantName};
+use calgrant_domain::{
+    Address, DelegationId, KeptRun, Lane, OperationId, OperationKind, TenantName,
+};
+use deadpool_postgres::Transaction;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -73,36 +76,7 @@ impl Store {
         if let Some(known) = request.repeats(&transaction).await? {
             return Ok(Accepted::Known(known));
         }
-        // Listed to the end of time by nobody: no planner claims it.
-        run(
-            &transaction,
-            "INSERT INTO operation (id, tenant, kind, delegation_id, trustee, undoes, repair, named, state, listing_until, lane, validate_only,
-                requested_by, ticket, traceparent, created_at, sequence)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'listing', '9999-01-01', $9, $10, $11, $12, $13, $14, 0)",
-            &[
-                &new.id.as_uuid(),
-                &new.tenant.as_str(),
-                &new.kind.as_str(),
-                &new.delegation.map_or(Uuid::nil(), |id| id.as_uuid()),
-                &new.trustee.as_ref().map_or("", Address::as_str),
-                &new.undoes.map(|id| id.as_uuid()),
-                &new.repair,
-                &!new.names.is_empty(),
-                &new.lane.as_str(),
-                &new.validate_only,
-                &new.caller,
-                &new.ticket,
-                &new.traceparent,
-                &new.at,
-            ],
-        )
-        .await?;
-        if !new.names.is_empty() {
-            let sql = "INSERT INTO operation_name (operation_id, name) SELECT $1, unnest($2::text[]) ON CONFLICT DO NOTHING";
-            run(&transaction, sql, &[&new.id.as_uuid(), &new.names]).await?;
-        }
-        let standing = lock_one(&transaction, new.id).await?;
-        save_one(&transaction, new.id, standing, new.at).await?;
+        insert(&transaction, new, None).await?;
         transaction.commit().await?;
         Ok(Accepted::New(new.id))
     }
@@ -153,4 +127,43 @@ impl Store {
             .map(|row| Ok(OperationId::from_uuid(row.try_get("id")?)))
             .transpose()
     }
+}
+
+/// Stores an operation that is listed from the records; `keeping` says for what, if nobody asked for it.
+pub(crate) async fn insert(
+    transaction: &Transaction<'_>,
+    new: &NewBack,
+    keeping: Option<KeptRun>,
+) -> Result<(), StoreError> {
+    // Listed to the end of time by nobody: no planner claims it.
+    run(
+        transaction,
+        "INSERT INTO operation (id, tenant, kind, delegation_id, trustee, undoes, repair, named, state, listing_until, lane, validate_only,
+            requested_by, ticket, traceparent, created_at, sequence, keeping)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'listing', '9999-01-01', $9, $10, $11, $12, $13, $14, 0, $15)",
+        &[
+            &new.id.as_uuid(),
+            &new.tenant.as_str(),
+            &new.kind.as_str(),
+            &new.delegation.map_or(Uuid::nil(), |id| id.as_uuid()),
+            &new.trustee.as_ref().map_or("", Address::as_str),
+            &new.undoes.map(|id| id.as_uuid()),
+            &new.repair,
+            &!new.names.is_empty(),
+            &new.lane.as_str(),
+            &new.validate_only,
+            &new.caller,
+            &new.ticket,
+            &new.traceparent,
+            &new.at,
+            &keeping.map_or("", KeptRun::as_str),
+        ],
+    )
+    .await?;
+    if !new.names.is_empty() {
+        let sql = "INSERT INTO operation_name (operation_id, name) SELECT $1, unnest($2::text[]) ON CONFLICT DO NOTHING";
+        run(transaction, sql, &[&new.id.as_uuid(), &new.names]).await?;
+    }
+    let standing = lock_one(transaction, new.id).await?;
+    save_one(transaction, new.id, standing, new.at).await
 }

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    Store, StoreError,
+    Store, StoreError, alerts,
     error::retrying,
     pool::{rows, run},
     results::Settling,
@@ -166,6 +166,7 @@ impl Store {
             }
             Hold::Canary => (standing.canary, standing.held_back) = (0, 0),
         }
+        alerts::released(&transaction, id, by, ticket, now).await?;
         save_one(&transaction, id, standing, now).await?;
         Ok(transaction.commit().await?)
     }

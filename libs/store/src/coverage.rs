@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use calgrant_domain::{AccessRole, Aim, JobId, Observed, OperationId, Outcome};
+use calgrant_domain::{
+    AccessRole, Aim, JobId, Observed, OperationId, Outcome, Reason, reading::unsuitable,
+};
 use deadpool_postgres::Transaction;
 use uuid::Uuid;
 
@@ -128,6 +130,45 @@ pub(crate) async fn outrun(
         .collect()
 }
 
+/// A job that looked whether an entry is still there, and found something else, may have been overtaken by an operation that was
+/// accepted after it: then that one decides what is to be there.
+pub(crate) async fn overtaken(
+    transaction: &Transaction<'_>,
+    jobs: &mut HashMap<JobId, Settling>,
+) -> Result<(), StoreError> {
+    let differing: Vec<_> = jobs
+        .iter()
+        .filter(|(_, job)| job.changed)
+        .filter(|(_, job)| {
+            let ended = job.ended.as_ref();
+            ended.is_some_and(|end| end.outcome == Outcome::Drifted)
+        })
+        .collect();
+    if differing.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<_> = differing.iter().map(|(id, _)| id.as_uuid()).collect();
+    let (tenants, mailboxes, trustees) = columns(differing.iter().map(|(_, job)| job.place()));
+    let (delegations, operations): (Vec<_>, Vec<_>) = differing
+        .iter()
+        .map(|(_, job)| (job.delegation, job.operation.as_uuid()))
+        .unzip();
+    let found = rows(
+        transaction,
+        "SELECT page.id FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::uuid[], $6::uuid[])
+            AS page (id, tenant, mailbox, trustee, delegation_id, operation_id)
+         JOIN coverage c USING (tenant, mailbox, trustee, delegation_id) WHERE c.operation_id > page.operation_id",
+        &[&ids, &tenants, &mailboxes, &trustees, &delegations, &operations],
+    )
+    .await?;
+    for row in &found {
+        if let Some(job) = jobs.get_mut(&JobId::from_uuid(row.try_get("id")?)) {
+            job.ended = Some(unsuitable(Reason::Superseded));
+        }
+    }
+    Ok(())
+}
+
 /// Keeps what jobs that ended mean for coverage, and what they left as ours.
 pub(crate) async fn store(
     transaction: &Transaction<'_>,
@@ -175,7 +216,7 @@ async fn cover(transaction: &Transaction<'_>, ended: &EndedJobs<'_>) -> Result<(
     let seen: Vec<_> = wanted.values().map(|(.., seen)| seen.to_string()).collect();
     let sql = format!(
         "INSERT INTO coverage {COLUMNS} SELECT j.tenant, j.mailbox, j.trustee, o.delegation_id, j.site, j.address, j.role, j.lower_higher, page.rights,
-            'wanted', o.id, o.id
+            'wanted', o.id, o.id, NOT o.beyond_selector
          FROM unnest($1::uuid[], $2::text[]) AS page (id, rights) JOIN job j ON j.id = page.id JOIN operation o ON o.id = j.operation_id
          ORDER BY j.tenant, j.mailbox, j.trustee, o.delegation_id {UPSERT}"
     );
@@ -183,11 +224,12 @@ async fn cover(transaction: &Transaction<'_>, ended: &EndedJobs<'_>) -> Result<(
     Ok(())
 }
 
-const COLUMNS: &str = "(tenant, mailbox, trustee, delegation_id, site, address, role, lower_higher, rights, state, since, operation_id)";
+const COLUMNS: &str = "(tenant, mailbox, trustee, delegation_id, site, address, role, lower_higher, rights, state, since, operation_id, selected)";
 /// An operation that came later has the last word.
 const UPSERT: &str = "ON CONFLICT (tenant, mailbox, trustee, delegation_id) DO UPDATE SET address = EXCLUDED.address, role = EXCLUDED.role,
     lower_higher = EXCLUDED.lower_higher, rights = EXCLUDED.rights, state = 'wanted', operation_id = EXCLUDED.operation_id,
-    since = CASE WHEN coverage.state = 'wanted' THEN coverage.since ELSE EXCLUDED.since END
+    since = CASE WHEN coverage.state = 'wanted' THEN coverage.since ELSE EXCLUDED.since END, missing_since = NULL, departed_at = NULL,
+    selected = EXCLUDED.selected OR coverage.state = 'wanted' AND coverage.selected
     WHERE coverage.operation_id < EXCLUDED.operation_id";
 
 /// Whether the right is there, or will show, so that the delegation covers the mailbox.
@@ -357,7 +399,7 @@ impl Store {
             let transaction = connection.transaction().await?;
             let sql = format!(
                 "INSERT INTO coverage {COLUMNS} SELECT j.tenant, j.mailbox, j.trustee, o.delegation_id, j.site, j.address, j.role, j.lower_higher,
-                    COALESCE(NULLIF(CASE WHEN a.operation_id = o.id THEN a.role ELSE '' END, ''), j.role), 'wanted', o.id, o.id
+                    COALESCE(NULLIF(CASE WHEN a.operation_id = o.id THEN a.role ELSE '' END, ''), j.role), 'wanted', o.id, o.id, NOT o.beyond_selector
                  FROM job j JOIN operation o ON o.id = j.operation_id
                     LEFT JOIN access a ON a.tenant = j.tenant AND a.mailbox = j.mailbox AND a.trustee = j.trustee
                  WHERE j.id >= $2 AND j.id <= $3 AND o.id = $1 AND NOT j.validate_only

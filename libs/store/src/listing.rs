@@ -10,7 +10,7 @@ use tokio_postgres::Row;
 use crate::{
     Store, StoreError, StoredDelegation,
     cancelling::start_ending,
-    delegations,
+    delegations, departures,
     error::retrying,
     row::parsed_all,
     standing::{Standing, lock, lock_one, save_one},
@@ -156,9 +156,12 @@ impl Store {
             OperationFailure::EmptySelection,
             "the selector chose no mailbox: check it, and its exclusions",
         );
-        // One that is confined to a mailbox which is not selected has nothing to do, and that is no failure.
-        let nothing =
-            standing.counts.accepted == 0 && !is_confined(&transaction, operation).await?;
+        // One that is confined to a mailbox which is not selected has nothing to do, and that is no failure; nor has one that
+        // compares where nobody joined.
+        let nothing = match departures::comparing(&transaction, operation).await? {
+            Some(comparing) => failure.is_none() && !comparing.finish(&transaction, now).await?,
+            None => standing.counts.accepted == 0 && !is_confined(&transaction, operation).await?,
+        };
         let failure = failure.or(nothing.then_some(empty));
         let next = if let Some((failure, text)) = failure {
             standing.failure = failure.as_str().to_owned();

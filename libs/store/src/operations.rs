@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use calgrant_domain::{
-    Confined, Counts, DelegationId, Hold, Lane, OperationId, OperationKind, OperationState,
-    TenantName, outcome::optional,
+    Confined, Counts, DelegationId, Hold, KeptRun, Lane, OperationId, OperationKind,
+    OperationState, TenantName, outcome::optional,
 };
 use deadpool_postgres::Transaction;
 use time::OffsetDateTime;
@@ -113,12 +113,14 @@ pub struct OperationView {
     pub confined_to: Vec<String>,
     /// Jobs of it that are not kept any more.
     pub forgotten: u64,
+    /// What it does by itself, if nobody asked for it.
+    pub kept: Option<KeptRun>,
 }
 
 static COLUMNS: LazyLock<String> = LazyLock::new(|| {
     format!(
         "id, tenant, delegation_id, kind, trustee, undoes, hold, state, lane, validate_only, accepted, {},
-    failure, failure_text, waiting_for, requested_by, ticket, created_at, ended_at, sequence, merged_lines, excluded, calls, confined_to, forgotten,
+    failure, failure_text, waiting_for, requested_by, ticket, created_at, ended_at, sequence, merged_lines, excluded, calls, confined_to, forgotten, keeping,
     CASE WHEN ended_at IS NULL THEN (SELECT count(*) FROM job WHERE operation_id = operation.id AND state = 'ready' AND waiting = 'parked') ELSE 0 END AS parked",
         outcomes(str::to_owned)
     )
@@ -264,5 +266,6 @@ fn view(row: &Row) -> Result<OperationView, StoreError> {
         calls: count(row, "calls")?,
         confined_to: row.try_get("confined_to")?,
         forgotten: count(row, "forgotten")?,
+        kept: optional(row.try_get("keeping")?)?,
     })
 }

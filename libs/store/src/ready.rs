@@ -7,7 +7,7 @@ use std::{
 
 use calgrant_domain::{
     Calendar, Job, JobId, Lane, MailboxId, OperationId,
-    draw::{Offer, draw, quota},
+    draw::{Offer, draw, quota, room as room_in},
 };
 use deadpool_postgres::Transaction;
 use time::OffsetDateTime;
@@ -57,7 +57,7 @@ impl Store {
             let mut tenants: Vec<_> = lanes
                 .iter()
                 .filter(|((of, _), _)| *of == lane)
-                .map(|((_, tenant), operations)| (tenant.as_str(), operations.as_slice()))
+                .map(|((_, tenant), waiting)| (tenant.as_str(), waiting))
                 .collect();
             // Equal shares; what some don't need is shared again by those who could use more.
             loop {
@@ -67,17 +67,17 @@ impl Store {
                 }
                 let share = (left / tenants.len()).max(1);
                 let mut wanting_more = Vec::new();
-                for (tenant, operations) in tenants {
+                for (tenant, waiting) in tenants {
                     let room = share.min((limit as usize).saturating_sub(claimed.len()));
                     let lane = Asked {
                         tenant,
                         lane,
-                        operations,
+                        waiting,
                     };
                     let jobs =
                         retrying(|| self.claim_lane(&lane, room, window, claim, now)).await?;
                     if !jobs.is_empty() && jobs.len() == room {
-                        wanting_more.push((tenant, operations));
+                        wanting_more.push((tenant, waiting));
                     }
                     claimed.extend(jobs);
                 }
@@ -91,19 +91,25 @@ impl Store {
     async fn lanes(
         &self,
         now: OffsetDateTime,
-    ) -> Result<BTreeMap<(Lane, String), Vec<Uuid>>, StoreError> {
+    ) -> Result<BTreeMap<(Lane, String), Waiting>, StoreError> {
         // Of what a brake has stopped, only what has begun. Of what is listed from records nothing before it is known how much it is.
-        let sql = "SELECT tenant, lane, id FROM operation o
+        let sql = "SELECT tenant, lane, id, keeping = 'verify' AS in_background FROM operation o
             WHERE state IN ('listing', 'running', 'cancelling') AND (kind = 'delegate' OR state <> 'listing') AND CASE WHEN hold = ''
                 THEN EXISTS (SELECT 1 FROM job WHERE operation_id = o.id AND state = 'ready' AND not_before <= $1
                     AND not_before > CASE WHEN o.held_back > 0 THEN 'epoch' ELSE '-infinity' END::timestamptz)
                 ELSE EXISTS (SELECT 1 FROM job WHERE operation_id = o.id AND state = 'ready' AND begun_at IS NOT NULL AND not_before <= $1) END";
         let connection = self.connection().await?;
         let statement = connection.prepare_cached(sql).await?;
-        let mut lanes: BTreeMap<_, Vec<Uuid>> = BTreeMap::new();
+        let mut lanes: BTreeMap<_, Waiting> = BTreeMap::new();
         for row in connection.query(&statement, &[&now]).await? {
             let lane = (parsed(&row, "lane")?, row.try_get("tenant")?);
-            lanes.entry(lane).or_default().push(row.try_get("id")?);
+            let waiting = lanes.entry(lane).or_default();
+            let of = if row.try_get("in_background")? {
+                &mut waiting.background
+            } else {
+                &mut waiting.operations
+            };
+            of.push(row.try_get("id")?);
         }
         Ok(lanes)
     }
@@ -119,7 +125,7 @@ impl Store {
         let Asked {
             tenant,
             lane,
-            operations,
+            waiting,
         } = *asked;
         let mut connection = self.connection().await?;
         let transaction = connection.transaction().await?;
@@ -128,8 +134,7 @@ impl Store {
         if !locked.iter().any(|row| row.get("ours")) {
             return Ok(Vec::new());
         }
-        let (offers, room) =
-            offers(&transaction, tenant, lane, operations, room, window, now).await?;
+        let (offers, room) = offers(&transaction, tenant, lane, waiting, room, window, now).await?;
         let chosen = draw(&offers, room, now.nanosecond());
         if chosen.is_empty() {
             return Ok(Vec::new());
@@ -241,11 +246,19 @@ impl Store {
     }
 }
 
-/// A lane of a tenant, and its operations that have something ready.
+/// Operations of a lane of a tenant that have something ready.
+#[derive(Debug, Default)]
+struct Waiting {
+    operations: Vec<Uuid>,
+    /// Those that wait until the others have nothing left.
+    background: Vec<Uuid>,
+}
+
+/// A lane of a tenant, and what waits there.
 struct Asked<'a> {
     tenant: &'a str,
     lane: Lane,
-    operations: &'a [Uuid],
+    waiting: &'a Waiting,
 }
 
 /// What each operation of a lane offers, and how many jobs the window has room for, at most `room`.
@@ -253,23 +266,36 @@ async fn offers(
     transaction: &Transaction<'_>,
     tenant: &str,
     lane: Lane,
-    operations: &[Uuid],
+    waiting: &Waiting,
     room: usize,
     window: u32,
     now: OffsetDateTime,
 ) -> Result<(Vec<Offer>, usize), StoreError> {
     let published = rows(
         transaction,
-        "SELECT operation_id, count(*) AS published FROM job WHERE tenant = $1 AND lane = $2 AND state = 'published' GROUP BY operation_id",
+        "SELECT p.*, o.keeping = 'verify' AS in_background FROM (SELECT operation_id, count(*) AS published FROM job
+            WHERE tenant = $1 AND lane = $2 AND state = 'published' GROUP BY operation_id) p JOIN operation o ON o.id = p.operation_id",
         &[&tenant, &lane.as_str()],
     )
     .await?;
     let mut under_way = HashMap::new();
+    let (mut others, mut background) = (0, 0);
     for row in &published {
         let count = usize::try_from(row.try_get::<_, i64>("published")?).unwrap_or(usize::MAX);
         under_way.insert(row.try_get::<_, Uuid>("operation_id")?, count);
+        if row.try_get("in_background")? {
+            background += count;
+        } else {
+            others += count;
+        }
     }
-    let room = room.min((window as usize).saturating_sub(under_way.values().sum()));
+    let in_background = waiting.operations.is_empty();
+    let operations = if in_background {
+        &waiting.background
+    } else {
+        &waiting.operations
+    };
+    let room = room.min(room_in(window as usize, others, background, in_background));
     if room == 0 {
         return Ok((Vec::new(), 0));
     }

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    Store, StoreError,
+    Store, StoreError, departures,
     error::retrying,
     listing::held,
     mailbox_log,
@@ -68,8 +68,13 @@ impl Store {
         let transaction = connection.transaction().await?;
         let mut standing = held(&transaction, operation, owner).await?;
         let (excluded, first_met) = exclusions(&transaction, operation, &page.listed).await?;
-        let recorded = lines_recorded(&transaction, operation, &page.listed).await?;
-        let news = news(operation, &page.listed, &excluded, &recorded);
+        let joiners = match departures::comparing(&transaction, operation).await? {
+            Some(comparing) => Some(comparing.joiners(&transaction, page, &excluded).await?),
+            None => None,
+        };
+        let listed = joiners.as_deref().unwrap_or(&page.listed);
+        let recorded = lines_recorded(&transaction, operation, listed).await?;
+        let news = news(operation, listed, &excluded, &recorded);
         let back = held_back(&mut standing, &news);
         insert(&transaction, operation, page, &news, &back, now).await?;
         for (listed, _) in news.jobs.values() {

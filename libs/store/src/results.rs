@@ -133,6 +133,7 @@ impl Store {
             }
             job.apply(result, outrun.contains(&result.job), roll, now);
         }
+        coverage::overtaken(&transaction, &mut jobs).await?;
         jobs.retain(|_, job| job.changed);
         let mut touched: BTreeMap<OperationId, BTreeMap<Outcome, u64>> = BTreeMap::new();
         for job in jobs.values() {

@@ -11,7 +11,7 @@ use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 use crate::{
-    StoreError,
+    StoreError, alerts,
     pool::{rows, run},
     row::{count, long, parsed},
 };
@@ -188,6 +188,11 @@ pub(crate) async fn save(
         }
     }
     let ids: Vec<_> = standings.keys().map(OperationId::as_uuid).collect();
+    let stopped = standings
+        .iter()
+        .filter(|(_, standing)| standing.hold.is_some());
+    let mut to_tell: Vec<_> = stopped.map(|(id, _)| id.as_uuid()).collect();
+    to_tell.extend(&ended);
     let all: Vec<_> = standings.values().collect();
     fn each<'s, T>(all: &[&'s Standing], of: impl Fn(&'s Standing) -> T) -> Vec<T> {
         all.iter().map(|standing| of(standing)).collect()
@@ -242,9 +247,13 @@ pub(crate) async fn save(
         for sql in [
             "DELETE FROM operation_exclusion WHERE operation_id = ANY($1)",
             "DELETE FROM operation_name WHERE operation_id = ANY($1)",
+            "DELETE FROM operation_seen WHERE operation_id = ANY($1)",
         ] {
             run(transaction, sql, &[&ended]).await?;
         }
+    }
+    if !to_tell.is_empty() {
+        alerts::of_runs(transaction, &to_tell, now).await?;
     }
     for (id, standing) in &standings {
         if standing.sequence % SLACK == 0 && standing.sequence > KEPT {

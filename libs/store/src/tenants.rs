@@ -1,8 +1,10 @@
 //! Tenants with their sites and accounts.
 
+use std::time::Duration;
+
 use calgrant_domain::{
-    AccountSpec, BadInput, CallWindow, Credential, Limits, SecretRef, ServerTime, SharedLimits,
-    SiteSpec, TenantName, TenantSpec,
+    AccountSpec, BadInput, CallWindow, Credential, Keeping, Limits, SecretRef, ServerTime,
+    SharedLimits, SiteSpec, TenantName, TenantSpec,
 };
 use time::OffsetDateTime;
 use tokio_postgres::{GenericClient, Row};
@@ -22,6 +24,9 @@ pub struct StoredTenant {
     /// When it was last applied.
     pub updated_at: OffsetDateTime,
 }
+
+/// The columns of a tenant's row that [`keeping`] reads.
+pub(crate) const KEEPING: &str = "verify_every_millis, drift, list_every_millis, joiners, leavers, watch_every_millis, group_members, group_owners";
 
 impl Store {
     /// Stores a tenant as a whole. With `etag` only if the stored one has it (empty: any). Accounts that Calgrant
@@ -51,9 +56,21 @@ impl Store {
         if !expected.is_empty() && stored != expected {
             return Err(StoreError::Changed);
         }
-        transaction.execute("INSERT INTO tenant (name, display_name, etag, updated_at) VALUES ($1, $2, $3, $4)
-            ON CONFLICT (name) DO UPDATE SET display_name = EXCLUDED.display_name, etag = EXCLUDED.etag, updated_at = EXCLUDED.updated_at",
-            &[&name, &tenant.display_name, &etag, &now]).await?;
+        let keeping = &tenant.keeping;
+        let members: Vec<_> = keeping
+            .group_members
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        transaction.execute("INSERT INTO tenant (name, display_name, etag, updated_at, verify_every_millis, drift, list_every_millis, joiners, leavers,
+                watch_every_millis, group_members, group_owners)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+            ON CONFLICT (name) DO UPDATE SET display_name = EXCLUDED.display_name, etag = EXCLUDED.etag, updated_at = EXCLUDED.updated_at,
+                verify_every_millis = EXCLUDED.verify_every_millis, drift = EXCLUDED.drift, list_every_millis = EXCLUDED.list_every_millis,
+                joiners = EXCLUDED.joiners, leavers = EXCLUDED.leavers, watch_every_millis = EXCLUDED.watch_every_millis,
+                group_members = EXCLUDED.group_members, group_owners = EXCLUDED.group_owners",
+            &[&name, &tenant.display_name, &etag, &now, &every_column(keeping.verify_every), &keeping.drift.as_str(), &every_column(keeping.list_every),
+                &keeping.joiners.as_str(), &keeping.leavers.as_str(), &every_column(keeping.watch_every), &members, &keeping.group_owners]).await?;
         transaction
             .execute("DELETE FROM site WHERE tenant = $1", &[&name])
             .await?;
@@ -73,7 +90,12 @@ impl Store {
     /// Postgres is away.
     pub async fn tenants(&self, after: &str, limit: i64) -> Result<Vec<StoredTenant>, StoreError> {
         let connection = self.connection().await?;
-        let rows = connection.query("SELECT name, display_name, etag, updated_at FROM tenant WHERE name > $1 ORDER BY name LIMIT $2", &[&after, &limit]).await?;
+        let rows = connection
+            .query(
+                &format!("SELECT name, display_name, etag, updated_at, {KEEPING} FROM tenant WHERE name > $1 ORDER BY name LIMIT $2"),
+                &[&after, &limit],
+            )
+            .await?;
         let mut out = Vec::with_capacity(rows.len());
         for row in rows {
             out.push(read_tenant(&**connection, &row).await?);
@@ -89,7 +111,7 @@ impl Store {
         let connection = self.connection().await?;
         match connection
             .query_opt(
-                "SELECT name, display_name, etag, updated_at FROM tenant WHERE name = $1",
+                &format!("SELECT name, display_name, etag, updated_at, {KEEPING} FROM tenant WHERE name = $1"),
                 &[&name.as_str()],
             )
             .await?
@@ -174,10 +196,33 @@ async fn read_tenant(client: &impl GenericClient, row: &Row) -> Result<StoredTen
             name,
             display_name: row.try_get("display_name")?,
             sites,
+            keeping: keeping(row)?,
         },
         etag: row.try_get("etag")?,
         updated_at: row.try_get("updated_at")?,
     })
+}
+
+/// What a tenant wants to be done by itself, from [`KEEPING`].
+pub(crate) fn keeping(row: &Row) -> Result<Keeping, StoreError> {
+    let every = |column: &str| -> Result<Option<Duration>, StoreError> {
+        let every = duration(row.try_get(column)?);
+        Ok((!every.is_zero()).then_some(every))
+    };
+    Ok(Keeping {
+        verify_every: every("verify_every_millis")?,
+        drift: parsed(row, "drift")?,
+        list_every: every("list_every_millis")?,
+        joiners: parsed(row, "joiners")?,
+        leavers: parsed(row, "leavers")?,
+        watch_every: every("watch_every_millis")?,
+        group_members: parsed_all(row, "group_members")?,
+        group_owners: row.try_get("group_owners")?,
+    })
+}
+
+fn every_column(every: Option<Duration>) -> i64 {
+    every.map_or(0, millis)
 }
 
 fn account(row: &Row) -> Result<AccountSpec, StoreError> {

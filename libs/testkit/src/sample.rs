@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use calgrant_domain::{
-    AccessRole, AccountSpec, Address, Credential, DelegationId, DelegationSpec, Lane, Limits,
-    Listed, Mailbox, MailboxId, MailboxType, OnlineSite, OperationId, Organisation, Policy,
+    AccessRole, AccountSpec, Address, Credential, DelegationId, DelegationSpec, Keeping, Lane,
+    Limits, Listed, Mailbox, MailboxId, MailboxType, OnlineSite, OperationId, Organisation, Policy,
     Purpose, SecretRef, Selector, SharedLimits, SiteKind, SiteSpec, TenantName, TenantSpec,
     Trustee, WritePath,
 };
@@ -62,6 +62,7 @@ pub fn tenant(name: &str) -> TenantSpec {
             shared: SharedLimits::default(),
             accounts: vec![account],
         }],
+        keeping: Keeping::default(),
     }
 }
 

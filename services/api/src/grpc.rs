@@ -234,6 +234,8 @@ impl StatusService for Front {
         status.list_dead_letters(status::ListDeadLettersRequest) -> status::ListDeadLettersResponse;
         status.replay_dead_letters(status::ReplayDeadLettersRequest) -> status::ReplayDeadLettersResponse;
         status.discard_dead_letters(status::DiscardDeadLettersRequest) -> status::DiscardDeadLettersResponse;
+        status.list_alerts(status::ListAlertsRequest) -> status::ListAlertsResponse;
+        status.acknowledge_alert(status::AcknowledgeAlertRequest) -> status::Alert;
     }
 
     type WatchMailboxAccessStream =

@@ -3,6 +3,7 @@
 //! ```text
 //! client ──gRPC──▶ grpc ──▶ status (accept: committed; queries: passed on)
 //!                  planner: claims an accepted operation, lists its mailboxes page by page ──▶ status: rows
+//!                  watching: asks who is in the delegation groups ──▶ status: alerts
 //!                  pump: claims ready rows, a window per tenant and lane ──▶ jobs.<tenant>.<lane>
 //! ```
 //! It keeps nothing of its own: any number of replicas may run, and any of them may die at any time.
@@ -14,6 +15,7 @@ pub mod planner;
 pub mod pump;
 pub mod readers;
 pub mod upload;
+mod watching;
 
 use std::sync::{Arc, OnceLock};
 
@@ -159,6 +161,10 @@ impl Planning {
         // Listings that are being finished need their leases.
         held.get_or_init(|| Renewing::begin(budgets.clone(), leases));
         let readers = Arc::new(Readers::new(ledger.clone(), budgets));
+        tasks.spawn(
+            "watching",
+            watching::run(ledger.clone(), Arc::clone(&readers), stop.clone()),
+        );
         for nr in 0..listings {
             tasks.spawn(
                 "planner",

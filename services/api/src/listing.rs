@@ -616,7 +616,7 @@ impl Listing {
 }
 
 /// One attempt, with a permit, and a second one if the token was refused.
-async fn attempt<T, F: Future<Output = Result<T, ListingError>>>(
+pub(crate) async fn attempt<T, F: Future<Output = Result<T, ListingError>>>(
     reader: &Arc<Reader>,
     ask: &impl Fn(Arc<Reader>) -> F,
 ) -> Result<T, ListingError> {

@@ -5,8 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    access, accounts, apply, back, dead_letters, delegate, events, exit, front::Front, mailboxes,
-    operations, output::Output, plan, services,
+    access, accounts, alerts, apply, back, dead_letters, delegate, delegations, events, exit,
+    front::Front, mailboxes, operations, output::Output, plan, services,
 };
 
 /// Gives a calendar product's service accounts the right to work in people's Exchange calendars.
@@ -54,6 +54,9 @@ enum Command {
     Undo(back::UndoArgs),
     /// Looks whether what a delegation gave is still there.
     Verify(back::VerifyArgs),
+    /// Delegations: list, with how they are kept.
+    #[command(subcommand)]
+    Delegations(delegations::DelegationsCommand),
     /// Operations: list, get, watch, cancel, release.
     #[command(subcommand)]
     Operations(operations::OperationsCommand),
@@ -72,6 +75,9 @@ enum Command {
     /// Messages that could not be handled: list, replay, discard.
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLettersCommand),
+    /// What a person should know of: list, acknowledge.
+    #[command(subcommand)]
+    Alerts(alerts::AlertsCommand),
 }
 
 /// What every service takes.
@@ -153,6 +159,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Revoke(args) => back::revoke(front()?, args).await,
         Command::Undo(args) => back::undo(front()?, args).await,
         Command::Verify(args) => back::verify(front()?, args).await,
+        Command::Delegations(command) => delegations::run(front()?, command).await,
         Command::Operations(command) => operations::run(front()?, command).await,
         Command::Mailboxes(args) => mailboxes::run(front()?, args).await,
         Command::Access(args) => access::run(front()?, args).await,
@@ -160,5 +167,6 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Plan(args) => plan::run(front()?, args).await,
         Command::Events(command) => events::run(front, command).await,
         Command::DeadLetters(command) => dead_letters::run(front()?, command).await,
+        Command::Alerts(command) => alerts::run(front()?, command).await,
     }
 }

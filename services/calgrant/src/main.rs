@@ -2,11 +2,13 @@
 
 mod access;
 mod accounts;
+mod alerts;
 mod apply;
 mod back;
 mod cli;
 mod dead_letters;
 mod delegate;
+mod delegations;
 mod events;
 mod exit;
 mod front;

@@ -77,6 +77,7 @@ const COLUMNS: &[(&str, usize)] = &[
     ("delegation", 36),
     ("undoes", 35),
     ("hold", 12),
+    ("requested_by", 12),
 ];
 
 /// Runs the command.
@@ -241,6 +242,7 @@ fn cells(operation: &Operation) -> Vec<Value> {
         } else {
             word(operation.hold().as_str_name(), "HOLD_")
         },
+        operation.requested_by.as_str().into(),
     ]
 }
 

@@ -50,6 +50,7 @@ pub(crate) fn read(text: &str) -> Result<pb::TenantSpec, Faults> {
         name: section.text("name"),
         display_name: section.text("display_name"),
         sites: section.tables("site", site),
+        keeping: section.tables("keep", keep).pop(),
     };
     let mut faults = section.end();
     if let Err(more) = fleet::tenant(wire.clone()) {
@@ -64,6 +65,19 @@ pub(crate) fn read(text: &str) -> Result<pb::TenantSpec, Faults> {
         Ok(wire)
     } else {
         Err(Faults::new(FILE, faults))
+    }
+}
+
+fn keep(section: &mut Section) -> pb::Keeping {
+    pb::Keeping {
+        verify_every_millis: section.hours("verify_every_hours"),
+        drift: section.word("drift", words::drift_to_wire),
+        list_every_millis: section.hours("list_every_hours"),
+        joiners: section.word("joiners", words::joiners_to_wire),
+        leavers: section.word("leavers", words::leavers_to_wire),
+        watch_every_millis: section.hours("watch_every_hours"),
+        group_members: section.texts("group_members"),
+        group_owners: section.texts("group_owners"),
     }
 }
 
@@ -202,6 +216,22 @@ impl Section {
         }
     }
 
+    fn texts(&mut self, key: &str) -> Vec<String> {
+        let items = match self.table.remove(key) {
+            None => return Vec::new(),
+            Some(Value::Array(items)) => items,
+            Some(single) => vec![single],
+        };
+        let mut texts = Vec::with_capacity(items.len());
+        for (at, item) in items.into_iter().enumerate() {
+            match item {
+                Value::String(text) => texts.push(text),
+                other => self.fault(&format!("{key}[{at}]"), &other, "text in quotes is needed"),
+            }
+        }
+        texts
+    }
+
     fn number(&mut self, key: &str) -> u32 {
         match self.table.remove(key) {
             None => 0,
@@ -240,6 +270,27 @@ impl Section {
             "more than 0 seconds are needed",
         );
         1000
+    }
+
+    /// Hours, as milliseconds; 0 stands for never.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "checked to be a sensible number of hours"
+    )]
+    fn hours(&mut self, key: &str) -> Option<u64> {
+        let value = self.table.remove(key)?;
+        let hours = match value {
+            Value::Integer(hours) => hours as f64,
+            Value::Float(hours) => hours,
+            _ => f64::NAN,
+        };
+        if (0.0..1e6).contains(&hours) {
+            return Some((hours * 3_600_000.0) as u64);
+        }
+        self.fault(key, &value, "a number of hours is needed, or 0 for never");
+        None
     }
 
     fn word<T: std::str::FromStr<Err = BadInput>>(
@@ -347,12 +398,23 @@ mod tests {
         certificate = { key = { file = "k.pem" }, certificate = { file = "c.pem" } }
         workers = 8
         window = [{ calls = 100, seconds = 10 }]
+        [keep]
+        verify_every_hours = 0.5
+        list_every_hours = 0
+        leavers = "revoke"
+        group_members = ["sa-1@uni.example"]
     "#;
 
     #[test]
     fn a_good_file_is_read() {
         let spec = read(GOOD).unwrap();
         assert_eq!(spec.sites[0].accounts[1].windows[0].millis, 10_000);
+        let keep = spec.keeping.unwrap();
+        assert_eq!(
+            (keep.verify_every_millis, keep.list_every_millis),
+            (Some(1_800_000), Some(0))
+        );
+        assert_eq!(keep.leavers(), pb::Leavers::Revoke);
     }
 
     const ON_PREMISES: &str = r#"
@@ -413,7 +475,8 @@ mod tests {
             .replace("uni-example", "Uni")
             .replace("kind = \"online\"", "kind = \"cloud\"")
             .replace("purpose = [\"reader\"]", "purpose = [\"raeder\"]")
-            .replace("workers = 8", "workers = -1\nwokers = 3");
+            .replace("workers = 8", "workers = -1\nwokers = 3")
+            .replace("verify_every_hours = 0.5", "verify_every_hours = -1");
         let Faults { faults, .. } = read(&bad).unwrap_err();
         let fields: Vec<_> = faults.iter().map(|bad| bad.field.as_str()).collect();
         for field in [
@@ -422,6 +485,7 @@ mod tests {
             "site[0].account[0].purpose[0]",
             "site[0].account[1].workers",
             "site[0].account[1].wokers",
+            "keep.verify_every_hours",
         ] {
             assert!(fields.contains(&field), "{field} in {fields:?}");
         }

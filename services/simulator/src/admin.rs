@@ -21,6 +21,7 @@ use crate::limits::Limits;
 use crate::proof;
 use crate::query::Params;
 use crate::reply::Reply;
+use crate::scenario::JoinRestriction;
 use crate::world::{Outage, World};
 
 pub(crate) fn router() -> Router<Arc<World>> {
@@ -37,6 +38,7 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/_simulator/accounts/{name}", put(crate::onprem::change))
         .route("/_simulator/tenants/{tenant}", put(change_tenant))
         .route("/_simulator/mailboxes/{address}", put(change_mailbox))
+        .route("/_simulator/groups/{address}", put(change_group))
         .route(
             "/_simulator/mailboxes/{address}/permissions",
             get(proof::calendars),
@@ -384,4 +386,53 @@ async fn change_mailbox(
         200,
         json!({"address": user.mail, "state": state}),
     ))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GroupChange {
+    /// Direct members that come, by any name a scenario has for them.
+    #[serde(default)]
+    add: Vec<String>,
+    /// Direct members that go.
+    #[serde(default)]
+    remove: Vec<String>,
+    /// Whether all go first.
+    #[serde(default)]
+    clear: bool,
+    owners: Option<Vec<String>>,
+    join: Option<JoinRestriction>,
+}
+
+/// Lets members of a group come and go, and changes who manages it. The group goes by its address.
+async fn change_group(
+    State(world): State<Arc<World>>,
+    Path(address): Path<String>,
+    body: Bytes,
+) -> Result<Reply, Reply> {
+    let change: GroupChange = read(&body)?;
+    let (tenant, at) = world
+        .tenants
+        .iter()
+        .find_map(|tenant| Some((tenant, tenant.group(&address)?)))
+        .ok_or_else(|| Reply::error(404, "NoSuchGroup", &address))?;
+    let objects = |names: &[String]| {
+        let known = |name: &String| {
+            let member = tenant.member(name);
+            member.ok_or_else(|| bad(&format!("{name}: no such object")))
+        };
+        names.iter().map(known).collect::<Result<Vec<_>, _>>()
+    };
+    let (add, remove) = (objects(&change.add)?, objects(&change.remove)?);
+    let mut members = if change.clear {
+        Vec::new()
+    } else {
+        tenant.groups[at].members().to_vec()
+    };
+    members.retain(|member| !remove.contains(member) && !add.contains(member));
+    members.extend(add);
+    let count = members.len();
+    tenant.set_members(at, members);
+    tenant.groups[at].manage(change.owners, change.join);
+    Ok(Reply::json(200, json!({"members": count})))
 }

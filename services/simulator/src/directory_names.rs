@@ -21,7 +21,7 @@ impl Tenant {
             if !matches!(kind, GroupKind::MailSecurity | GroupKind::Security) {
                 continue;
             }
-            for member in &self.groups[at].members {
+            for member in self.groups[at].members().iter() {
                 match member {
                     Object::User(at) if *at == user => return true,
                     Object::Group(at) if seen.insert(*at) => open.push(*at),

@@ -244,15 +244,16 @@ fn route(world: &World, ask: &Ask, segments: &[&str]) -> Result<Reply, Reply> {
             ))
         }
         ["groups", id, "members"] => {
-            let members = &tenant.groups[ask.group_members(id)?].members;
-            ask.objects(world, members, &ask.select(Sort::Any)?)
+            let members = tenant.groups[ask.group_members(id)?].members();
+            ask.objects(world, &members, &ask.select(Sort::Any)?)
         }
         ["groups", id, "members", "microsoft.graph.user"] => {
             let group = ask.group_members(id)?;
             ask.role("User.Read.All")?;
             ask.need_advanced("The specified cast")?;
-            let members = tenant.groups[group].members.iter();
+            let members = tenant.groups[group].members();
             let users: Vec<usize> = members
+                .iter()
                 .filter_map(|member| match member {
                     Object::User(at) => Some(*at),
                     _ => None,

@@ -58,6 +58,7 @@
 //! | `PUT /_simulator/accounts/{name}` | of an account on premises: `password`, `disabled`, `remote_powershell`, `policy`, `cmdlets`, `full_access`, `impersonation` |
 //! | `PUT /_simulator/tenants/{tenant}` | `admin_api`, `limits`, `graph_limits`, `mailbox_limits`, `graph_mailbox_limits` |
 //! | `PUT /_simulator/mailboxes/{address}` | `provisioned` (now, or gone), `provision_in_secs`, `licensed`, `licence_expired`, `deleted` |
+//! | `PUT /_simulator/groups/{address}` | `add`, `remove` (direct members), `clear` (all go first), `owners`, `join` (`closed`, `approval_required`, `open`) |
 //! | `GET /_simulator/mailboxes/{address}/permissions` | every calendar's true list, whatever reads show |
 //! | `GET /_simulator/permissions?mailbox=` | the true list of the default calendar |
 //! | `GET /_simulator/certificate` | the certificate it serves TLS with, PEM |
@@ -173,8 +174,8 @@ pub use identity::{DEMO_CERTIFICATE_PEM, DEMO_KEY_PEM};
 pub use limits::Limits;
 pub use onprem::{AccountSpec, Amount, BudgetOf, OnPremSpec, PolicySpec};
 pub use scenario::{
-    AppSpec, CalendarSpec, EntrySpec, GroupKind, GroupSpec, Kind, Scenario, TenantSpec, UnitSpec,
-    UserSpec,
+    AppSpec, CalendarSpec, EntrySpec, GroupKind, GroupSpec, JoinRestriction, Kind, Scenario,
+    TenantSpec, UnitSpec, UserSpec,
 };
 pub use school::{EVERYONE, SchoolOptions, TENANT_ID, TRUSTEE};
 

@@ -40,6 +40,7 @@ fn find(command: &Command<'_>, identity: &str) -> Result<usize, CmdletError> {
 
 fn group_object(tenant: &Tenant, at: usize) -> Value {
     let spec = &tenant.groups[at].spec;
+    let (owners, join) = tenant.groups[at].managed();
     let mail = spec.mail.as_deref().unwrap_or_default();
     let alias = mail.split('@').next().unwrap_or_default();
     let (recipient, flags) = match spec.kind {
@@ -59,7 +60,9 @@ fn group_object(tenant: &Tenant, at: usize) -> Value {
         "RecipientTypeDetails": recipient,
         "GroupType": flags,
         "HiddenFromAddressListsEnabled": false,
-        "MemberJoinRestriction": "Closed",
+        "ManagedBy": owners,
+        "ManagedBy@odata.type": "#Collection(String)",
+        "MemberJoinRestriction": join.as_str(),
         "ExternalDirectoryObjectId": spec.id.to_string(),
         "Guid": spec.id.to_string(),
         "Guid@odata.type": "#Guid",
@@ -104,8 +107,9 @@ pub(crate) fn group_members(
     parameters.only(&["Identity", "ResultSize"])?;
     let tenant = command.tenant;
     let at = find(command, parameters.required("Identity")?)?;
+    let members = tenant.groups[at].members();
     pages(command, parameters, |from| {
-        let members = tenant.groups[at].members.iter().enumerate().skip(from);
+        let members = members.iter().enumerate().skip(from);
         members.filter_map(|(place, member)| Some((place, member_object(tenant, *member)?)))
     })
 }

@@ -240,6 +240,29 @@ pub enum GroupKind {
     Unified,
 }
 
+/// Who may join a group.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JoinRestriction {
+    /// Nobody who isn't added.
+    #[default]
+    Closed,
+    /// Whom an owner lets in.
+    ApprovalRequired,
+    /// Anybody.
+    Open,
+}
+
+impl JoinRestriction {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "Closed",
+            Self::ApprovalRequired => "ApprovalRequired",
+            Self::Open => "Open",
+        }
+    }
+}
+
 /// One group.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -258,6 +281,10 @@ pub struct GroupSpec {
     pub visible_after_secs: u64,
     /// Direct members: addresses of users, groups and contacts, display names of groups without mail, device names.
     pub members: Vec<String>,
+    /// Who manages it, as Exchange's cmdlets call them.
+    pub owners: Vec<String>,
+    /// Who may join.
+    pub join: JoinRestriction,
 }
 
 /// One administrative unit.

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -14,7 +14,7 @@ use crate::dice::Dice;
 use crate::identities::Identities;
 use crate::limiter::{Limiter, Targets};
 use crate::onprem::Site;
-use crate::scenario::{CalendarSpec, GroupKind, GroupSpec, TenantSpec, UserSpec};
+use crate::scenario::{CalendarSpec, GroupKind, GroupSpec, JoinRestriction, TenantSpec, UserSpec};
 use crate::user::User;
 
 const HOSTED: &str = "OU=Microsoft Exchange Hosted Organizations";
@@ -33,8 +33,33 @@ pub(crate) enum Object {
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) spec: GroupSpec,
-    pub(crate) members: Vec<Object>,
-    transitive: OnceLock<Transitive>,
+    members: RwLock<Arc<Vec<Object>>>,
+    /// Who manages it, and who may join.
+    managed: RwLock<(Vec<String>, JoinRestriction)>,
+}
+
+impl Group {
+    /// Its direct members as they are now.
+    pub(crate) fn members(&self) -> Arc<Vec<Object>> {
+        Arc::clone(&self.members.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Who manages it as it is now, and who may join.
+    pub(crate) fn managed(&self) -> (Vec<String>, JoinRestriction) {
+        let managed = self.managed.read().unwrap_or_else(PoisonError::into_inner);
+        managed.clone()
+    }
+
+    /// Changes what of it is given.
+    pub(crate) fn manage(&self, owners: Option<Vec<String>>, join: Option<JoinRestriction>) {
+        let mut managed = self.managed.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(owners) = owners {
+            managed.0 = owners;
+        }
+        if let Some(join) = join {
+            managed.1 = join;
+        }
+    }
 }
 
 /// The members of a group, nesting resolved, each once.
@@ -73,6 +98,8 @@ pub(crate) struct Tenant {
     pub(crate) devices: Vec<(Uuid, String)>,
     identities: Identities,
     names: HashMap<String, Vec<Object>>,
+    /// Members of groups with nesting resolved, until some group changes.
+    transitive: Mutex<HashMap<usize, Arc<Transitive>>>,
 }
 
 impl Tenant {
@@ -104,6 +131,7 @@ impl Tenant {
                 .collect(),
             identities: Identities::with_capacity(spec.users.len() * 6),
             names: HashMap::new(),
+            transitive: Mutex::default(),
         };
         let mut calendars = Vec::with_capacity(spec.users.len());
         for mut user in spec.users {
@@ -125,14 +153,15 @@ impl Tenant {
         }
         for at in 0..tenant.groups.len() {
             let names = std::mem::take(&mut tenant.groups[at].spec.members);
-            tenant.groups[at].members = names
+            let members = names
                 .iter()
                 .map(|name| {
                     tenant
                         .member(name)
                         .with_context(|| format!("group member {name}: no such object"))
                 })
-                .collect::<anyhow::Result<_>>()?;
+                .collect::<anyhow::Result<Vec<_>>>()?;
+            tenant.set_members(at, members);
         }
         for unit in spec.units {
             let members = unit
@@ -197,10 +226,11 @@ impl Tenant {
             .entry(spec.name.to_lowercase())
             .or_default()
             .push(at);
+        let managed = (std::mem::take(&mut spec.owners), spec.join);
         self.groups.push(Group {
             spec,
-            members: Vec::new(),
-            transitive: OnceLock::new(),
+            members: RwLock::default(),
+            managed: RwLock::new(managed),
         });
     }
 
@@ -275,7 +305,8 @@ impl Tenant {
             .map_or(&[], Vec::as_slice)
     }
 
-    fn member(&self, name: &str) -> Option<Object> {
+    /// The object that is called so where groups name their members.
+    pub(crate) fn member(&self, name: &str) -> Option<Object> {
         self.object(name)
             .or_else(|| self.named(name).first().copied())
     }
@@ -360,13 +391,29 @@ impl Tenant {
         now.as_secs() >= self.groups[group].spec.visible_after_secs
     }
 
-    pub(crate) fn transitive(&self, group: usize) -> &Transitive {
-        self.groups[group].transitive.get_or_init(|| {
+    /// Changes who is in a group.
+    pub(crate) fn set_members(&self, group: usize, members: Vec<Object>) {
+        *self.groups[group]
+            .members
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(members);
+        self.resolved().clear();
+    }
+
+    fn resolved(&self) -> MutexGuard<'_, HashMap<usize, Arc<Transitive>>> {
+        self.transitive
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn transitive(&self, group: usize) -> Arc<Transitive> {
+        let mut resolved = self.resolved();
+        let found = resolved.entry(group).or_insert_with(|| {
             let mut found = Transitive::default();
             let mut seen = HashSet::from([Object::Group(group)]);
             let mut open = vec![group];
             while let Some(at) = open.pop() {
-                for member in &self.groups[at].members {
+                for member in self.groups[at].members().iter() {
                     if !seen.insert(*member) {
                         continue;
                     }
@@ -378,8 +425,9 @@ impl Tenant {
                     }
                 }
             }
-            found
-        })
+            Arc::new(found)
+        });
+        Arc::clone(found)
     }
 }
 

@@ -29,6 +29,7 @@ struct Raw {
     keep_history_days: u64,
     keep_events_days: u64,
     keep_dead_letters_days: u64,
+    keep_alerts_days: u64,
     longest_call_millis: u64,
     abandoned_hold_millis: u64,
     drain_secs: u64,
@@ -36,6 +37,8 @@ struct Raw {
 
 impl Default for Raw {
     fn default() -> Self {
+        let usual = Retention::default();
+        let in_days = |kept: Duration| kept.as_secs() / 86_400;
         Self {
             listen: "127.0.0.1:7102".into(),
             insecure_remote: false,
@@ -44,11 +47,12 @@ impl Default for Raw {
             amqp_url: None,
             access_exchange: None,
             keep_changes: 500_000,
-            keep_requests_days: 30,
-            keep_operation_changes_days: 28,
-            keep_history_days: 365,
-            keep_events_days: 30,
-            keep_dead_letters_days: 30,
+            keep_requests_days: in_days(usual.requests),
+            keep_operation_changes_days: in_days(usual.changes),
+            keep_history_days: in_days(usual.history),
+            keep_events_days: in_days(usual.events),
+            keep_dead_letters_days: in_days(usual.dead_letters),
+            keep_alerts_days: in_days(usual.alerts),
             longest_call_millis: 60_000,
             abandoned_hold_millis: 60_000,
             drain_secs: 15,
@@ -74,7 +78,7 @@ pub struct Config {
     /// For how long the rest is kept: ids of requests since the request (`keep_requests_days`, 30 days by default), the numbered changes of
     /// an operation since its end (`keep_operation_changes_days`, 28), operations and their jobs since their end (`keep_history_days`, 365; no
     /// less than ids of requests), onboarding events since they came (`keep_events_days`, 30), dead letters since they were replayed or
-    /// discarded (`keep_dead_letters_days`, 30). What a grant that stands rests on is kept for ever.
+    /// discarded (`keep_dead_letters_days`, 30), alerts since they were acknowledged and have passed (`keep_alerts_days`, 30). What a grant that stands rests on is kept for ever.
     pub retention: Retention,
     /// On which leases of budgets are granted: the longest time a call to Exchange is awaited (`longest_call_millis`, a
     /// minute by default), and for how long after that its place is kept (`abandoned_hold_millis`, a minute by default),
@@ -190,5 +194,6 @@ fn retention(raw: &Raw, faults: &mut Vec<Fault>) -> Retention {
         ),
         events: days("keep_events_days", 1, raw.keep_events_days, ""),
         dead_letters: days("keep_dead_letters_days", 1, raw.keep_dead_letters_days, ""),
+        alerts: days("keep_alerts_days", 1, raw.keep_alerts_days, ""),
     }
 }

@@ -1,10 +1,10 @@
 //! Tenants, sites and accounts: the operator's part.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use calgrant_budget::{Terms, estimate::Accounts};
 use calgrant_contract::{fleet, pb::fleet::v1 as pb, refusal, words};
-use calgrant_domain::{AccountStand, BadInput, Organisation, TenantName, TenantSpec};
+use calgrant_domain::{AccountStand, BadInput, Keeping, Organisation, TenantName, TenantSpec};
 use calgrant_runtime::clock;
 use calgrant_store::{AccountChange, Stopped, Store, StoredTenant};
 use tonic::{Request, Response, Status};
@@ -33,6 +33,7 @@ pub(crate) struct Fleet {
 /// Every setting of a tenant by its path, for comparing.
 fn settings(tenant: &TenantSpec) -> BTreeMap<String, String> {
     let mut out = BTreeMap::from([("display_name".to_owned(), tenant.display_name.clone())]);
+    out.extend(keeping(&tenant.keeping));
     for site in &tenant.sites {
         let path = format!("site {}", site.kind());
         let mut set = |key: &str, value: String| out.insert(format!("{path}: {key}"), value);
@@ -113,6 +114,34 @@ fn organisation(organisation: &Organisation) -> Vec<(&'static str, String)> {
     );
     set.extend(site.ca_file.clone().map(|file| ("onprem.ca_file", file)));
     set
+}
+
+/// What is done by itself, where it isn't the default.
+fn keeping(keeping: &Keeping) -> impl Iterator<Item = (String, String)> {
+    let said = |keeping: &Keeping| {
+        let every = |every: Option<Duration>| {
+            every.map_or_else(|| "never".to_owned(), |every| format!("{every:?}"))
+        };
+        [
+            ("keep: verify_every", every(keeping.verify_every)),
+            ("keep: drift", keeping.drift.to_string()),
+            ("keep: list_every", every(keeping.list_every)),
+            ("keep: joiners", keeping.joiners.to_string()),
+            ("keep: leavers", keeping.leavers.to_string()),
+            ("keep: watch_every", every(keeping.watch_every)),
+            (
+                "keep: group_members",
+                format!("{:?}", keeping.group_members),
+            ),
+            ("keep: group_owners", format!("{:?}", keeping.group_owners)),
+        ]
+    };
+    let usual = said(&Keeping::default());
+    said(keeping)
+        .into_iter()
+        .zip(usual)
+        .filter(|(set, usual)| set != usual)
+        .map(|((key, value), _)| (key.to_owned(), value))
 }
 
 fn changes(before: Option<&TenantSpec>, after: &TenantSpec) -> Vec<String> {
@@ -506,11 +535,23 @@ mod tests {
             name: "uni".parse().unwrap(),
             display_name: "Uni".into(),
             sites: Vec::new(),
+            keeping: Keeping::default(),
         };
         let after = TenantSpec {
             display_name: "University".into(),
             ..before.clone()
         };
+        let kept = TenantSpec {
+            keeping: Keeping {
+                verify_every: None,
+                ..Keeping::default()
+            },
+            ..before.clone()
+        };
+        assert_eq!(
+            changes(Some(&before), &kept),
+            ["+ keep: verify_every = never"]
+        );
         assert_eq!(
             changes(Some(&before), &after),
             ["~ display_name = University (was Uni)"]

@@ -8,7 +8,7 @@ use calgrant_contract::{
     fleet, listing,
     pb::ledger::v1 as pb,
     provisioning::{What, delegation_spec_to_wire, submission},
-    refusal,
+    refusal, watch,
 };
 use calgrant_domain::{
     AccountName, Address, BadInput, Begin, DelegationId, JobId, ListId, MailboxId,
@@ -16,7 +16,7 @@ use calgrant_domain::{
 };
 use calgrant_runtime::clock;
 use calgrant_store::{
-    Accepted, NewOperation, Page, Pause, Stopped, Store, StoreError, StoredDelegation,
+    Accepted, NewOperation, Page, Pause, Stopped, Store, StoreError, StoredDelegation, WatchedGroup,
 };
 use futures::StreamExt;
 use tonic::{Request, Response, Status, Streaming};
@@ -578,6 +578,40 @@ impl pb::ledger_service_server::LedgerService for Ledger {
     ) -> Answer<pb::AcceptEventResponse> {
         let answer = events::accept(&self.store, request.get_ref()).await?;
         Ok(Response::new(answer))
+    }
+
+    async fn claim_group(
+        &self,
+        request: Request<pb::ClaimGroupRequest>,
+    ) -> Answer<pb::ClaimGroupResponse> {
+        let hold = Duration::from_millis(request.into_inner().claim_millis);
+        let claimed = self.store.claim_group(hold, clock::now()).await;
+        let answer = claimed
+            .map_err(refuse::store)?
+            .map(|group| pb::ClaimGroupResponse {
+                tenant: group.tenant.to_string(),
+                site: group.site.to_string(),
+                address: group.address.to_string(),
+            });
+        Ok(Response::new(answer.unwrap_or_default()))
+    }
+
+    async fn report_group(
+        &self,
+        request: Request<pb::ReportGroupRequest>,
+    ) -> Answer<pb::ReportGroupResponse> {
+        let request = request.into_inner();
+        let seen = watch::group_seen(&request).map_err(refuse::field("managed"))?;
+        let group = WatchedGroup {
+            tenant: request.tenant.parse().map_err(refuse::field("tenant"))?,
+            site: request.site.parse().map_err(refuse::field("site"))?,
+            address: request.address.parse().map_err(refuse::field("address"))?,
+        };
+        self.store
+            .report_group(&group, seen.as_ref(), clock::now())
+            .await
+            .map_err(refuse::store)?;
+        Ok(Response::new(pb::ReportGroupResponse {}))
     }
 
     async fn finish_event(

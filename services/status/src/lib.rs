@@ -5,17 +5,20 @@
 //! clients ─────▶ provisioning, queries, fleet ─▶ store ─▶ Postgres
 //! results ─────▶ results ───────┘          ▲
 //! dead ────────▶ dead_letters ─────────────┤
+//!                keeping: begins what is due for delegations that are kept
 //!                mailbox_watch: who becomes ready ─▶ watchers, and an exchange of RabbitMQ
 //!                                        retention: forgets what is old
 //!                                        sweep: overdue jobs become ready again, endings that were interrupted go on
 //! ```
 
+mod alerts;
 mod backs;
 pub mod config;
 mod dead_letters;
 mod estimates;
 mod events;
 mod fleet;
+mod keeping;
 mod leases;
 mod ledger;
 mod limits;
@@ -195,6 +198,7 @@ pub async fn run_on(
             ),
         );
         tasks.spawn("records", records::run(store.clone(), stop.clone()));
+        tasks.spawn("keeping", keeping::run(store.clone(), stop.clone()));
         tasks.spawn("sweep", sweep(store, stop.clone()));
         // Nobody was here before.
         let _first = broker.set(bus.clone());

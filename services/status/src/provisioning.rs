@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{estimates::Estimates, pages::Page, refuse};
+use crate::{estimates::Estimates, keeping, pages::Page, refuse};
 
 /// What status doesn't do itself.
 const ASK_THE_API: &str = "ask the api to start operations";
@@ -97,6 +97,7 @@ pub(crate) fn operation(view: &OperationView) -> pb::Operation {
         mailboxes: view.confined_to.clone(),
         dead_letters: 0,
         forgotten: view.forgotten,
+        by_itself: view.kept.is_some(),
     }
 }
 
@@ -115,6 +116,7 @@ fn delegation(stored: &StoredDelegation) -> pb::Delegation {
         spec: Some(provisioning::delegation_spec_to_wire(&stored.spec)),
         create_time: Some(timestamp(stored.created_at)),
         created_by: stored.created_by.clone(),
+        kept: None,
     }
 }
 
@@ -291,9 +293,13 @@ impl pb::provisioning_service_server::ProvisioningService for Provisioning {
             .parse()
             .map_err(refuse::field("id"))?;
         let found = self.store.delegation(id).await.map_err(refuse::store)?;
-        found
-            .map(|stored| Response::new(delegation(&stored)))
-            .ok_or_else(|| refusal::not_found("id", &id.to_string(), "there is no such delegation"))
+        let missing = || refusal::not_found("id", &id.to_string(), "there is no such delegation");
+        let mut found = [delegation(&found.ok_or_else(missing)?)];
+        keeping::tell(&self.store, &mut found)
+            .await
+            .map_err(refuse::store)?;
+        let [found] = found;
+        Ok(Response::new(found))
     }
 
     async fn list_delegations(
@@ -309,8 +315,12 @@ impl pb::provisioning_service_server::ProvisioningService for Provisioning {
             .await
             .map_err(refuse::store)?;
         let next_page_token = page.next(stored.len(), stored.last().map(|last| last.id.as_uuid()));
+        let mut delegations: Vec<_> = stored.iter().map(delegation).collect();
+        keeping::tell(&self.store, &mut delegations)
+            .await
+            .map_err(refuse::store)?;
         Ok(Response::new(pb::ListDelegationsResponse {
-            delegations: stored.iter().map(delegation).collect(),
+            delegations,
             next_page_token,
         }))
     }

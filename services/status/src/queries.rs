@@ -20,6 +20,7 @@ use tonic::{Request, Response, Status};
 use tracing::info;
 
 use crate::{
+    alerts,
     dead_letters::{self, Resolving},
     mailbox_watch,
     pages::Page,
@@ -230,6 +231,23 @@ impl pb::status_service_server::StatusService for Queries {
             .await?;
         info!(discarded, caller = by, "dead letters are discarded");
         Ok(Response::new(pb::DiscardDeadLettersResponse { discarded }))
+    }
+
+    async fn list_alerts(
+        &self,
+        request: Request<pb::ListAlertsRequest>,
+    ) -> Result<Response<pb::ListAlertsResponse>, Status> {
+        let answer = alerts::list(&self.store, request.get_ref()).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn acknowledge_alert(
+        &self,
+        request: Request<pb::AcknowledgeAlertRequest>,
+    ) -> Result<Response<pb::Alert>, Status> {
+        let by = caller(&request)?;
+        let alert = alerts::acknowledge(&self.store, &by, request.get_ref()).await?;
+        Ok(Response::new(alert))
     }
 }
 

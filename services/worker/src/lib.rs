@@ -27,7 +27,7 @@ use anyhow::anyhow;
 use calgrant_budget::Breaches;
 use calgrant_bus::Bus;
 use calgrant_contract::pb::ledger::v1::lease_service_client::LeaseServiceClient;
-use calgrant_domain::{Limits, SharedLimits, TenantName, TenantSpec};
+use calgrant_domain::{Keeping, Limits, SharedLimits, TenantName, TenantSpec};
 use calgrant_leases::{Budgets, Renewing};
 use calgrant_runtime::{
     clock, grpc,
@@ -167,6 +167,7 @@ fn lasting(tenant: &TenantSpec) -> TenantSpec {
             server_time: None,
         };
     }
+    lasting.keeping = Keeping::default();
     for site in &mut lasting.sites {
         site.shared = SharedLimits::default();
     }

@@ -18,6 +18,7 @@ use calgrant_contract::pb::{
         ListOperationMailboxesRequest, OperationMailbox, status_service_client::StatusServiceClient,
     },
 };
+use calgrant_domain::Retention;
 use calgrant_runtime::grpc;
 use calgrant_testkit::{Database, Proxy, School, Vhost, eventually_within, server_of};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -343,6 +344,7 @@ impl House {
                         amqp_url,
                         access_route,
                         keep_changes: 10_000,
+                        retention: Retention::default(),
                     };
                     calgrant_status::run_on(listener, config, stop).await
                 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use calgrant_contract::pb::{
     fleet::v1::{
-        AccountSpec, CallWindow, CertificateRef, Purpose, SecretRef, SiteSpec, TenantSpec,
+        AccountSpec, CallWindow, CertificateRef, Keeping, Purpose, SecretRef, SiteSpec, TenantSpec,
         WritePath, account_spec::Credential, secret_ref::At,
     },
     provisioning::v1::SiteKind,
@@ -36,6 +36,8 @@ pub struct Setup {
     pub servers_away: bool,
     /// Whether onboarding runs, and it is announced who becomes ready.
     pub onboarding: bool,
+    /// What is done by itself for delegations that are kept.
+    pub keeping: Option<Keeping>,
 }
 
 impl Default for Setup {
@@ -55,6 +57,7 @@ impl Default for Setup {
             only: Only::default(),
             servers_away: false,
             onboarding: false,
+            keeping: None,
         }
     }
 }
@@ -135,6 +138,7 @@ impl Setup {
                 accounts: std::iter::once(reader).chain(grantors).collect(),
                 ..SiteSpec::default()
             }],
+            keeping: self.keeping.clone(),
         }
     }
 

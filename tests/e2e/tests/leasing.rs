@@ -24,6 +24,7 @@ use calgrant_contract::{
         ledger::v1::lease_service_client::LeaseServiceClient,
     },
 };
+use calgrant_domain::Retention;
 use calgrant_e2e::Setup;
 use calgrant_leases::{Budgets, keys};
 use calgrant_runtime::{clock, grpc};
@@ -102,6 +103,7 @@ impl Statuses {
                 database_ca_file: None,
                 access_route: None,
                 keep_changes: 1000,
+                retention: Retention::default(),
                 drain: Duration::from_secs(5),
                 terms: Terms::default(),
                 amqp_url: vhost.url().to_owned(),

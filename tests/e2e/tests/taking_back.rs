@@ -207,6 +207,54 @@ async fn undoing_puts_back_exactly_what_was_changed_and_undoing_that_gives_it_ag
     assert_eq!(entries(&house, &given.id).await, after);
 }
 
+/// The whole list of a mailbox's calendar by the simulator's own state.
+async fn whole_list(house: &House, mailbox: &str) -> BTreeMap<String, serde_json::Value> {
+    let path = format!("permissions?mailbox={mailbox}");
+    let entries = house.school.get(&path).await;
+    let entries = entries.as_array().cloned().unwrap_or_default();
+    let named = entries.into_iter().map(|entry| {
+        let principal = entry["principal"].as_str().unwrap_or_default().to_owned();
+        (principal, entry["rights"].clone())
+    });
+    named.collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn undoing_leaves_every_list_as_it_was_but_for_what_others_changed() {
+    const FOREIGN: &str = "works-council@uni.example";
+    let mut setup = Setup::mailboxes(30);
+    setup.school.read_lag_max_secs = 0;
+    let house = House::start(setup).await;
+    let mut spec = wish(By::Group(EVERYONE.to_owned()));
+    spec.lower_higher = true;
+    let mut before = BTreeMap::new();
+    for member in house.members(&format!("group={EVERYONE}")).await {
+        let address = member["address"].as_str().unwrap_or_default();
+        if member["state"] == "mailbox" && !member["calendar"].is_null() {
+            before.insert(address.to_owned(), whole_list(&house, address).await);
+        }
+    }
+    let given = house.done(run(spec)).await;
+    let mut added = ended_as(&house, &given.id, Outcome::Added).await;
+    added.retain(|name| before.contains_key(name));
+    let [raised, removed, joined] = [0, 1, 2].map(|at| added[at].as_str());
+    house.school.edit(raised, TRUSTEE, Some("Owner")).await;
+    house.school.edit(removed, TRUSTEE, None).await;
+    house.school.edit(joined, FOREIGN, Some("Reviewer")).await;
+    let theirs = [(raised, TRUSTEE), (joined, FOREIGN)];
+    let mut wanted = before.clone();
+    for (mailbox, principal) in theirs {
+        let entry = whole_list(&house, mailbox).await[principal].clone();
+        let list = wanted.get_mut(mailbox).unwrap();
+        list.insert(principal.to_owned(), entry);
+    }
+    undone(&house, &given.id).await;
+    for (mailbox, list) in wanted {
+        assert_eq!(whole_list(&house, &mailbox).await, list, "{mailbox}");
+    }
+    house.school.assert_within_limits().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn undoing_a_revocation_gives_again_and_is_wanted_again() {
     let house = House::start(Setup::mailboxes(20)).await;

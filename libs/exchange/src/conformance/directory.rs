@@ -14,6 +14,7 @@ pub async fn all(world: &dyn World) {
     what_is_not_there_is_refused_with_a_reason(world).await;
     names_are_looked_up(world).await;
     trustees_are_judged(world).await;
+    a_group_shows_who_is_in_it(world).await;
 }
 
 /// Every mailbox once, nothing else as a mailbox, and what doesn't suit is said.
@@ -74,6 +75,32 @@ pub async fn a_mailbox_has_one_key_by_whatever_way_it_is_found(world: &dyn World
     }
     for (how, key) in &keys {
         assert_eq!(*key, keys[0].1, "by {how}");
+    }
+}
+
+/// Everybody whom a group's listing selects is a member of it, by the address they are worked with; a group that isn't there is refused.
+pub async fn a_group_shows_who_is_in_it(world: &dyn World) {
+    for expected in world.selections() {
+        let Selection::Group(group) = &expected.selection else {
+            continue;
+        };
+        let seen = good(world.directory().group(group).await);
+        for address in &expected.suitable {
+            let is_it = |name: &String| name.eq_ignore_ascii_case(address.as_str());
+            let found = seen
+                .members
+                .iter()
+                .any(|member| is_it(&member.name) || member.aliases.iter().any(is_it));
+            assert!(found || seen.more, "{address} isn't seen in {group}");
+        }
+    }
+    let unknown = world.unknown();
+    match world.directory().group(&unknown).await {
+        Err(ListingError::Refused { failure, why }) => {
+            assert_eq!(failure, OperationFailure::GroupNotFound);
+            assert!(why.contains(unknown.as_str()), "{why}");
+        }
+        other => panic!("{unknown} is no group: {other:?}"),
     }
 }
 

@@ -12,6 +12,7 @@ mod dead_letters;
 mod events;
 mod fleet;
 mod inbox;
+mod keeping;
 mod listing;
 mod lists;
 mod mailbox_log;

@@ -118,8 +118,9 @@ pub(crate) fn expand(
             "No results were found.",
         ));
     };
-    let members = tenant.groups[at].members.iter();
+    let members = tenant.groups[at].members();
     let shown: Vec<String> = members
+        .iter()
         .filter_map(|member| mailbox(tenant, *member))
         .map(|mailbox| tag("t:Mailbox", &mailbox))
         .collect();

@@ -201,8 +201,9 @@ impl Tree {
             let Some(place) = self.place(Object::Group(at)) else {
                 continue;
             };
-            let members = group.members.iter();
-            let members: Vec<usize> = members.filter_map(|member| self.place(*member)).collect();
+            let members = group.members();
+            let members = members.iter().filter_map(|member| self.place(*member));
+            let members: Vec<usize> = members.collect();
             for member in &members {
                 self.items[*member].groups.push(place);
             }

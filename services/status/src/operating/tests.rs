@@ -315,6 +315,7 @@ fn operation(accepted: u64, added: u64, calls: u64) -> OperationView {
         calls,
         confined_to: Vec::new(),
         forgotten: 0,
+        kept: None,
     }
 }
 
