@@ -3,11 +3,14 @@
 //! Started by `cargo xtask bench …`, which builds everything in release and starts the servers. The last line on stdout is
 //! one JSON object with the figures, where asked for; everything else is said on stderr.
 
+mod broker;
 mod budgets;
 mod interactive;
+mod pipeline;
 mod processes;
 mod scale;
 mod school;
+mod usage;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -34,6 +37,8 @@ enum What {
     Budgets(budgets::Args),
     /// How soon somebody who waits is served while a large operation runs, and how true estimates are.
     Interactive(interactive::Args),
+    /// How fast jobs go from accepted to recorded, beside what the broker alone does, and where the time goes.
+    Pipeline(pipeline::Args),
     /// Large operations: how soon they are accepted, how fast they run, how much memory they take.
     Scale(scale::Args),
 }
@@ -45,6 +50,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let figures = match &args.what {
         What::Budgets(what) => budgets::run(&args.program, &args.unbudgeted, what).await?,
         What::Interactive(what) => interactive::run(&args.program, what).await?,
+        What::Pipeline(what) => pipeline::run(&args.program, what).await?,
         What::Scale(what) => scale::run(&args.program, what).await?,
     };
     eprintln!("{figures:#}");
