@@ -83,12 +83,18 @@ pub(crate) fn work(dice: &mut Dice, length: Duration) -> Vec<(Duration, Work)> {
         left: vec![0; TENANTS.len()],
     };
     let mut at = Duration::ZERO;
+    let mut deck = Vec::new();
     while at < length.saturating_sub(QUIET).max(length / 2) {
-        match draw.dice.between(0, 100) {
-            0..42 => draw.run(at),
-            42..52 => draw.undo(at),
-            52..72 => draw.revoke(at),
-            _ => draw.tell(at),
+        if deck.is_empty() {
+            deck.extend(DECK);
+            draw.dice.shuffle(&mut deck);
+        }
+        match deck.pop() {
+            Some(Card::Undo) if !draw.undoable.is_empty() => draw.undo(at),
+            Some(Card::RevokeSome) => draw.revoke(at, true),
+            Some(Card::RevokeAll) => draw.revoke(at, false),
+            Some(Card::Tell(kind)) => draw.tell(at, kind),
+            _ => draw.run(at),
         }
         at += millis(draw.dice, 1000, 4500);
     }
@@ -96,6 +102,33 @@ pub(crate) fn work(dice: &mut Dice, length: Duration) -> Vec<(Duration, Work)> {
     work.sort_by_key(|(at, _)| *at);
     work
 }
+
+/// Work is dealt like cards, so that a short run meets every kind.
+#[derive(Debug, Clone, Copy)]
+enum Card {
+    Run,
+    Undo,
+    RevokeSome,
+    RevokeAll,
+    Tell(EventKind),
+}
+
+const DECK: [Card; 14] = [
+    Card::Run,
+    Card::Run,
+    Card::Run,
+    Card::Run,
+    Card::Run,
+    Card::Run,
+    Card::Undo,
+    Card::RevokeSome,
+    Card::RevokeSome,
+    Card::RevokeAll,
+    Card::Tell(EventKind::Joined),
+    Card::Tell(EventKind::Left),
+    Card::Tell(EventKind::Moved),
+    Card::Tell(EventKind::Left),
+];
 
 fn millis(dice: &mut Dice, from: u64, to: u64) -> Duration {
     Duration::from_millis(dice.between(from, to))
@@ -125,16 +158,13 @@ impl Draw<'_> {
     }
 
     fn undo(&mut self, at: Duration) {
-        if self.undoable.is_empty() {
-            return;
-        }
         let of = self.undoable[self.dice.place(self.undoable.len())];
         self.ask(at, What::Undo { of });
     }
 
-    fn revoke(&mut self, at: Duration) {
+    fn revoke(&mut self, at: Duration, named: bool) {
         let tenant = self.dice.place(TENANTS.len());
-        let persons = if self.dice.percent(70) {
+        let persons = if named {
             let count = self.dice.between(1, 5);
             let mut persons: Vec<_> = (0..count).map(|_| self.person()).collect();
             persons.sort_unstable();
@@ -175,26 +205,21 @@ impl Draw<'_> {
             validate_only,
         };
         self.work.push((at, ask));
-        if self.dice.percent(30) {
+        if number % 4 == 1 || self.dice.percent(10) {
             let later = millis(self.dice, 0, 5000);
             self.work.push((at + later, Work::Repeat { of: number }));
         }
-        if self.dice.percent(15) {
+        if number % 8 == 5 || self.dice.percent(8) {
             let later = millis(self.dice, 0, 8000);
             self.work.push((at + later, Work::Cancel { of: number }));
         }
     }
 
-    fn tell(&mut self, at: Duration) {
+    fn tell(&mut self, at: Duration, kind: EventKind) {
         let takers: Vec<_> = (0..TENANTS.len())
             .filter(|tenant| TENANTS[*tenant].keeps())
             .collect();
         let tenant = takers[self.dice.place(takers.len())];
-        let kind = match self.dice.between(0, 20) {
-            0..9 => EventKind::Left,
-            9..18 => EventKind::Joined,
-            _ => EventKind::Moved,
-        };
         if kind == EventKind::Left {
             if self.left[tenant] == LEAVERS {
                 return;
