@@ -2,6 +2,9 @@
 //!
 //! On the first refusal the level is halved, then the ceiling is searched for by halves between what held and what failed. From then
 //! on the level stays just under the ceiling; a probe goes above it now and then, the more seldom the more often it failed.
+//!
+//! Refusals also come in storms that have nothing to do with us. What is refused then, far below what had just held, lowers the level
+//! but is not taken for the ceiling: when the storm is over, the search goes on towards what had held.
 
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -22,6 +25,10 @@ const FIRST_PATIENCE: Duration = Duration::from_secs(60);
 const LONGEST_PATIENCE: Duration = Duration::from_secs(3600);
 /// Refusals so soon after the level was lowered belong to what was before.
 const SETTLES: Duration = Duration::from_secs(4);
+/// Refusals so soon after the first of them may be of one storm.
+const STORM: Duration = Duration::from_secs(30);
+/// For how long what held is remembered.
+const HELD_FOR: Duration = Duration::from_secs(600);
 /// The search ends when so little is between what held and what failed, in percent.
 const NEAR_PERCENT: u64 = 4;
 /// The first step of probes, in percent.
@@ -60,28 +67,40 @@ pub struct Ceiling {
     pub step: u64,
     /// When the level was last lowered.
     pub lowered_at: Moment,
+    /// When refusals began, after a time without.
+    #[serde(default)]
+    pub since: Moment,
+    /// The most that had been used until then.
+    #[serde(default)]
+    pub hoped: u64,
 }
 
 impl Ceiling {
-    /// The first refusal came at that level.
-    pub fn halved(failed: u64, smallest: u64, now: Moment) -> Self {
+    /// The first refusal came at that level; `hoped` is the most that had been used of late.
+    pub fn halved(failed: u64, hoped: u64, smallest: u64, now: Moment) -> Self {
         Self {
             level: (failed / 2).max(smallest),
             good: 0,
-            bad: failed.max(smallest + 1),
+            bad: failed.max(hoped).max(smallest + 1),
             held: Duration::ZERO,
             patience: FIRST_PATIENCE,
             step: FIRST_STEP_PERCENT,
             lowered_at: now,
+            since: now,
+            hoped,
         }
     }
 
     /// Another refusal.
-    fn refused(&mut self, smallest: u64, now: Moment) {
+    fn refused(&mut self, hoped: u64, smallest: u64, now: Moment) {
         if now < self.lowered_at + SETTLES {
             return;
         }
+        if now >= self.lowered_at + STORM {
+            (self.since, self.hoped) = (now, hoped);
+        }
         let failed = self.level;
+        let says_little = now < self.since + STORM && failed * 2 <= self.hoped;
         if failed >= self.bad {
             self.patience = (self.patience * 2).min(LONGEST_PATIENCE);
         }
@@ -95,7 +114,9 @@ impl Ceiling {
             failed / 2
         };
         self.level = (lower / smallest * smallest).max(smallest);
-        self.bad = failed.max(smallest + 1);
+        if !says_little {
+            self.bad = failed.max(smallest + 1);
+        }
         self.step = FIRST_STEP_PERCENT;
         self.held = Duration::ZERO;
         self.lowered_at = now;
@@ -183,6 +204,23 @@ impl Meter {
     }
 }
 
+/// The most that was used within the last minutes, in thousandths of a slot, or of a call a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Most {
+    /// So much.
+    pub used: u64,
+    /// When.
+    pub at: Moment,
+}
+
+impl Most {
+    fn saw(&mut self, used: u64, now: Moment) {
+        if used >= self.used || now > self.at + HELD_FOR {
+            (self.used, self.at) = (used, now);
+        }
+    }
+}
+
 /// How long answers take, and what follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Slowness {
@@ -258,6 +296,12 @@ pub struct Learned {
     pub looked_at: Moment,
     /// Refusals seen.
     pub refusals: u64,
+    /// The most calls in flight of late.
+    #[serde(default)]
+    pub most_slots: Most,
+    /// The most calls a second of late.
+    #[serde(default)]
+    pub most_calls: Most,
 }
 
 /// What the key is used for now, and what would be allowed without having learned anything.
@@ -314,10 +358,10 @@ impl Learned {
         };
         if by_slots {
             match &mut self.in_flight {
-                Some(ceiling) => ceiling.refused(SLOT, now),
+                Some(ceiling) => ceiling.refused(self.most_slots.used, SLOT, now),
                 none => {
                     let used = u64::from(usage.in_flight.max(1)) * SLOT;
-                    let mut ceiling = Ceiling::halved(used, SLOT, now);
+                    let mut ceiling = Ceiling::halved(used, self.most_slots.used, SLOT, now);
                     ceiling.level = (ceiling.level / SLOT * SLOT).max(SLOT);
                     *none = Some(ceiling);
                 }
@@ -325,13 +369,16 @@ impl Learned {
             return;
         }
         match &mut self.rate {
-            Some(ceiling) => ceiling.refused(SLOWEST, now),
+            Some(ceiling) => ceiling.refused(self.most_calls.used, SLOWEST, now),
             none => {
                 let measured = self.meter.rate();
                 let failed = usage
                     .most_rate
                     .map_or(measured, |most| most.min(measured.max(most / 2)));
-                *none = Some(Ceiling::halved(failed, SLOWEST, now));
+                let hoped = usage
+                    .most_rate
+                    .map_or(self.most_calls.used, |most| most.min(self.most_calls.used));
+                *none = Some(Ceiling::halved(failed, hoped, SLOWEST, now));
             }
         }
     }
@@ -355,6 +402,8 @@ impl Learned {
         if now < self.waited_until {
             return;
         }
+        self.most_slots.saw(u64::from(usage.in_flight) * SLOT, now);
+        self.most_calls.saw(self.meter.rate(), now);
         if let Some(ceiling) = &mut self.in_flight {
             let nominal = usage.most_in_flight.map(|most| u64::from(most) * SLOT);
             if !ceiling.used(u64::from(usage.in_flight) * SLOT, passed, SLOT, nominal) {
@@ -372,12 +421,15 @@ impl Learned {
     pub(crate) fn shift(&mut self, to: impl Fn(Moment) -> Moment) {
         for ceiling in [&mut self.in_flight, &mut self.rate].into_iter().flatten() {
             ceiling.lowered_at = to(ceiling.lowered_at);
+            ceiling.since = to(ceiling.since);
         }
         for moment in [
             &mut self.slowness.looked_at,
             &mut self.meter.at,
             &mut self.waited_until,
             &mut self.looked_at,
+            &mut self.most_slots.at,
+            &mut self.most_calls.at,
         ] {
             *moment = to(*moment);
         }
@@ -512,6 +564,45 @@ mod tests {
             );
         }
         assert_eq!(learned.most_in_flight(), None);
+    }
+
+    #[test]
+    fn a_storm_is_forgotten_within_minutes_wherever_it_finds_us() {
+        // A server that takes anything, but for one storm of 12 s that refuses a call every other second.
+        let level_after_storm = |at_storm: u64| {
+            let mut learned = Learned::default();
+            let usage = Usage {
+                in_flight: 1,
+                most_in_flight: None,
+                most_rate: Some(40_000),
+            };
+            let mut level = 0;
+            for second in 0..420 {
+                let now = Moment::from_secs(1000 + second);
+                if now < learned.waited_until {
+                    continue;
+                }
+                level = learned.rate.map_or(40_000, |ceiling| ceiling.level);
+                // There is little to do when it comes, and much again afterwards.
+                let lull = (110..132).contains(&second);
+                let rate = if lull { level.min(at_storm) } else { level };
+                let calls = u32::try_from(rate.div_ceil(1000)).unwrap();
+                learned.worked(calls, calls, Duration::ZERO, usage, now);
+                if (120..132).contains(&second) && second % 2 == 0 {
+                    let pushback = Pushback {
+                        overload: Overload::Rate,
+                        wait: Some(Duration::from_secs(1)),
+                        cause: String::new(),
+                    };
+                    learned.refused(&pushback, usage, now);
+                }
+            }
+            level
+        };
+        for at_storm in [40_000, 8_000, 2_000] {
+            let level = level_after_storm(at_storm);
+            assert!(level >= 30_000, "from {at_storm}: {level} after 5 minutes");
+        }
     }
 
     #[test]

@@ -29,6 +29,7 @@ fn wire() -> pb::TenantSpec {
             ],
             ..pb::SiteSpec::default()
         }],
+        ..pb::TenantSpec::default()
     }
 }
 

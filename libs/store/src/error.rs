@@ -44,8 +44,8 @@ pub enum StoreError {
 }
 
 /// Classes of SQLSTATE that pass: connection trouble, lack of resources, shutting down, an idle transaction that was ended,
-/// a server that is read-only because another one leads now, and tables that a migration is still to make.
-const PASSING: &[&str] = &["08", "53", "57P", "25P03", "25006", "42P01"];
+/// a server that is read-only because another one leads now, and tables and columns that a migration is still to make.
+const PASSING: &[&str] = &["08", "53", "57P", "25P03", "25006", "42P01", "42703"];
 
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {

@@ -40,6 +40,17 @@ impl Vhost {
         &self.url
     }
 
+    /// The process that the broker is, on its own machine. None if it doesn't say.
+    ///
+    /// # Panics
+    /// The management API refuses.
+    #[must_use]
+    pub fn broker_pid(&self) -> Option<u32> {
+        let nodes = request("GET", "/api/nodes", "");
+        let (_, rest) = nodes.split_once("\"os_pid\":\"")?;
+        rest.split('"').next()?.parse().ok()
+    }
+
     /// Ends all connections of this vhost, as an operator may, once at least `expected` are listed: that takes
     /// some seconds after they were made. Answers how many.
     ///

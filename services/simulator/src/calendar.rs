@@ -1,5 +1,6 @@
 //! One mailbox: its calendar folders, their permission lists, and the lag of its reads.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -33,6 +34,19 @@ pub(crate) fn mask_of(acl: &Acl, principal: &Principal) -> Option<u32> {
         .map(|(_, mask)| *mask)
 }
 
+/// One change of an entry, as it was made.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) who: Principal,
+    pub(crate) from: Option<u32>,
+    pub(crate) to: Option<u32>,
+    /// By the owner of the mailbox; else by an app.
+    pub(crate) by_user: bool,
+}
+
+/// How many of the latest steps a folder remembers.
+const STORY: usize = 1000;
+
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     pub(crate) guid: Uuid,
@@ -53,6 +67,8 @@ pub(crate) struct Folder {
     /// Older lists that reads still show, each until its time.
     shown: Vec<(Duration, Acl)>,
     pub(crate) user_has_edited: bool,
+    /// What was written, in the order of time.
+    story: VecDeque<Step>,
     /// How often the list or an event was written; a change key tells of it.
     version: u32,
     pub(crate) events: Vec<Event>,
@@ -118,6 +134,7 @@ impl Folder {
             seed: None,
             shown: Vec::new(),
             user_has_edited: false,
+            story: VecDeque::new(),
             version: 1,
             events: Vec::new(),
         }
@@ -184,8 +201,26 @@ impl Folder {
             self.shown
                 .push(((now + lag).max(earlier), self.acl.clone()));
         }
+        self.remember(principal, mask, false);
         put(&mut self.acl, principal, mask);
         self.touch();
+    }
+
+    fn remember(&mut self, who: &Principal, to: Option<u32>, by_user: bool) {
+        if self.story.len() == STORY {
+            self.story.pop_front();
+        }
+        self.story.push_back(Step {
+            who: who.clone(),
+            from: mask_of(&self.acl, who),
+            to,
+            by_user,
+        });
+    }
+
+    /// What was written of a principal's entry, in the order of time: the latest part if it is long.
+    pub(crate) fn story(&self, who: &Principal) -> impl Iterator<Item = &Step> {
+        self.story.iter().filter(move |step| step.who == *who)
     }
 
     /// Leaves one entry for a principal that has several, the first.
@@ -202,6 +237,7 @@ impl Folder {
     /// The owner of the mailbox changes an entry: from now on that is how it was at the start.
     pub(crate) fn user_edit(&mut self, principal: &Principal, mask: Option<u32>) {
         self.user_has_edited = true;
+        self.remember(principal, mask, true);
         put(&mut self.acl, principal, mask);
         if let Some(seed) = &mut self.seed {
             put(seed, principal, mask);
@@ -238,5 +274,10 @@ mod tests {
         assert_eq!(seen, [None, Some(1), Some(2)]);
         assert_eq!(mask_of(folder.acl(), &who), Some(2));
         assert!(folder.seed().is_empty());
+        let story: Vec<_> = folder
+            .story(&who)
+            .map(|step| (step.from, step.to))
+            .collect();
+        assert_eq!(story, [(None, Some(1)), (Some(1), Some(2))]);
     }
 }

@@ -198,7 +198,7 @@ pub(crate) async fn proof(
     ))
 }
 
-/// Each member: its state, the trustee's entry at the start and now, and whether the rest is untouched.
+/// Each member: its state, the trustee's entry at the start and now and how it came to that, and whether the rest is untouched.
 pub(crate) async fn expectation(
     State(world): State<Arc<World>>,
     RawQuery(text): RawQuery,
@@ -243,6 +243,10 @@ fn row(tenant: &Tenant, user: &User, trustee: &Principal, now: Duration) -> Valu
     row["calendar"] = folder.path.as_str().into();
     row["before"] = show(mask_of(folder.seed(), trustee)).into();
     row["now"] = show(mask_of(folder.acl(), trustee)).into();
+    let story = folder
+        .story(trustee)
+        .map(|step| json!({"from": show(step.from), "to": show(step.to), "by_user": step.by_user}));
+    row["story"] = story.collect::<Vec<_>>().into();
     let managed = |who: &Principal| tenant.managed.contains(who) || who == trustee;
     let others = |acl: &Acl| -> Vec<(Principal, u32)> {
         acl.iter()

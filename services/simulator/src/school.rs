@@ -54,6 +54,8 @@ pub struct SchoolOptions {
     pub read_lag_max_secs: u64,
     /// When the mailboxes that aren't there yet appear.
     pub provision_delay_secs: u64,
+    /// The share of the calendars, 0 to 1, on which the trustee is `Author` already. At 0 there are some at every level.
+    pub granted_share: f64,
     /// The share of the mailboxes that lies on premises, 0 to 1. Above 0 there are servers on premises, with as many
     /// grantors as online (`sa-onprem-1` and so on, of the policy `grantors`), a reader of mailboxes (`sa-reader`) and a
     /// member of the delegation group (`sa-member`); the password of each is its name and `-secret`.
@@ -76,6 +78,7 @@ impl Default for SchoolOptions {
             windows: Vec::new(),
             read_lag_max_secs: 3,
             provision_delay_secs: 5,
+            granted_share: 0.0,
             on_premises_share: 0.0,
             impersonation_budget: BudgetOf::Target,
             time_scale: 1,

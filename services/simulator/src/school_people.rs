@@ -108,9 +108,17 @@ pub(crate) fn person(number: usize, options: &SchoolOptions, dice: &Dice) -> Use
     } else {
         0
     };
-    let on_premises = number_is_on_premises(number, options.on_premises_share);
+    let on_premises = is_in_share(number, options.on_premises_share);
     let calendar = CALENDARS[usize::try_from(dice.below(20)).unwrap_or(0)];
     let mut entries_of_main = entries(number);
+    if is_in_share(number, options.granted_share) {
+        entries_of_main.retain(|entry| entry.principal != TRUSTEE);
+        entries_of_main.push(EntrySpec {
+            principal: TRUSTEE.to_owned(),
+            rights: vec!["Author".to_owned()],
+            ..EntrySpec::default()
+        });
+    }
     if on_premises {
         entries_of_main.retain(|entry| entry.principal != other_side(number, options));
         entries_of_main.extend(outsider(number));
@@ -153,8 +161,8 @@ pub(crate) fn person(number: usize, options: &SchoolOptions, dice: &Dice) -> Use
     }
 }
 
-/// Spreads the mailboxes of a hybrid school evenly over its two sides.
-fn number_is_on_premises(number: usize, share: f64) -> bool {
+/// Whether a mailbox is among a share of all, 0 to 1, that is spread evenly.
+fn is_in_share(number: usize, share: f64) -> bool {
     let thousandth = u32::try_from(number * 617 % 1000).unwrap_or(0);
     f64::from(thousandth) < share * 1000.0
 }
@@ -162,7 +170,7 @@ fn number_is_on_premises(number: usize, share: f64) -> bool {
 /// The neighbour that has an entry of this calendar, when that one's mailbox lies on the other side.
 fn other_side(number: usize, options: &SchoolOptions) -> String {
     let neighbour = number.saturating_sub(1);
-    if number_is_on_premises(neighbour, options.on_premises_share) {
+    if is_in_share(neighbour, options.on_premises_share) {
         return String::new();
     }
     format!("u{neighbour:06}@uni.example")

@@ -475,9 +475,7 @@ impl Round<'_> {
 
     /// Whether the writes among these calls may be made now: leave for them was asked for just before, or is asked for again.
     async fn may_still_write(&self, calls: &[(JobId, CalendarCall)]) -> bool {
-        let writes = calls
-            .iter()
-            .filter(|(_, call)| matches!(call.ask, Ask::Add { .. } | Ask::Set { .. }));
+        let writes = calls.iter().filter(|(_, call)| call.ask.writes());
         let begins: Vec<_> = writes
             .filter_map(|(job, _)| self.mailboxes.iter().find(|mailbox| mailbox.job.id == *job))
             .filter_map(|mailbox| {

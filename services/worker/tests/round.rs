@@ -2,7 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't ask has failed")]
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use calgrant_budget::{
@@ -16,6 +22,7 @@ use calgrant_domain::{
 use calgrant_exchange::{Answer, Ask, CalendarCall, Calendars, CallError, Meaning, Performed};
 use calgrant_leases::{Account, Budgets, keys};
 use calgrant_runtime::clock;
+use calgrant_testkit::pass;
 use calgrant_worker::round::{Ledger, Tools, carry_out};
 use futures::FutureExt;
 use uuid::Uuid;
@@ -107,6 +114,31 @@ impl Ledger for Consents {
     }
 }
 
+/// Consents after so long that what it said may not hold any more; and then no more.
+#[derive(Default)]
+struct Wavers(AtomicBool);
+
+#[async_trait]
+impl Ledger for Wavers {
+    async fn begin(
+        &self,
+        begins: Vec<(OperationId, Begin)>,
+    ) -> Vec<Result<Observed, BeginRefusal>> {
+        let answer = |begin: &Begin| {
+            if self.0.load(Relaxed) {
+                Err(BeginRefusal::Ended)
+            } else {
+                Ok(begin.before)
+            }
+        };
+        let answers = begins.iter().map(|(_, begin)| answer(begin)).collect();
+        if !self.0.swap(true, Relaxed) {
+            pass(Duration::from_millis(1100)).await;
+        }
+        answers
+    }
+}
+
 fn calendar() -> Calendar {
     Calendar {
         folder_id: "LgAA".into(),
@@ -168,6 +200,10 @@ fn leased() -> Account {
 
 /// The reading, the calls it took, and the calls still held.
 async fn done(server: &Server, job: Job) -> (Reading, u32, u32) {
+    done_by(&Consents, server, job).await
+}
+
+async fn done_by(ledger: &dyn Ledger, server: &Server, job: Job) -> (Reading, u32, u32) {
     let budget = leased();
     let tools = Tools {
         calendars: server,
@@ -176,7 +212,7 @@ async fn done(server: &Server, job: Job) -> (Reading, u32, u32) {
         longest_call: Duration::from_secs(30),
         // Nobody stops it.
         stopped: tokio::sync::watch::channel(false).1,
-        ledger: &Consents,
+        ledger,
         account: "sa-1",
     };
     let (mut results, _) = carry_out(&tools, vec![job]).await;
@@ -317,6 +353,21 @@ async fn a_delegates_entry_is_not_taken_away() {
     };
     let (reading, ..) = done(&server, revoking()).await;
     assert_eq!(reading, Reading::GaveUp(Reason::DelegateEntry));
+}
+
+#[tokio::test]
+async fn a_write_that_starts_late_is_asked_for_again() {
+    let grant = job(true);
+    for (entry, job) in [
+        (Observed::Absent, grant.clone()),
+        (present("Reviewer"), grant),
+        (present("Author"), revoking()),
+    ] {
+        let server = Server::new(entry);
+        let (reading, ..) = done_by(&Wavers::default(), &server, job).await;
+        assert!(matches!(reading, Reading::Later(_)), "{reading:?}");
+        assert_eq!(*server.entry.lock().unwrap(), entry);
+    }
 }
 
 #[tokio::test]

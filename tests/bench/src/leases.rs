@@ -20,7 +20,6 @@ use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
 use crate::{
-    cpu,
     processes::Processes,
     rounded,
     school::{self, Accounts},
@@ -120,18 +119,17 @@ pub(crate) async fn run(program: &Path, args: &Args) -> anyhow::Result<Value> {
 
 /// Processor time of status and of Postgres, in hundredths of one core.
 async fn phase(set: &Processes, measured: Duration) -> anyhow::Result<Value> {
-    let status = set.pid("status")?;
-    let taken = || anyhow::Ok((cpu::of_process(status)?, cpu::of_all("postgres")?));
-    let (status_before, postgres_before) = taken()?;
+    let usage = set.all().await?;
+    let before = usage.look()?;
     pass(measured).await;
-    let (status_after, postgres_after) = taken()?;
-    let percent = |before: Duration, after: Duration| {
-        let share = after.saturating_sub(before).as_secs_f64() / measured.as_secs_f64();
-        rounded(100.0 * share, 1)
+    let used = usage.look()?.seconds_since(&before);
+    let percent = |name: &str| {
+        let seconds = used.get(name);
+        seconds.map(|seconds| rounded(100.0 * seconds / measured.as_secs_f64(), 1))
     };
     Ok(json!({
-        "status_cpu_percent": percent(status_before, status_after),
-        "postgres_cpu_percent": percent(postgres_before, postgres_after),
+        "status_cpu_percent": percent("status"),
+        "postgres_cpu_percent": percent("postgres"),
     }))
 }
 

@@ -3,13 +3,15 @@
 //! Started by `cargo xtask bench …`, which builds everything in release and starts the servers. The last line on stdout is
 //! one JSON object with the figures, where asked for; everything else is said on stderr.
 
+mod broker;
 mod budgets;
-mod cpu;
 mod interactive;
 mod leases;
+mod pipeline;
 mod processes;
 mod scale;
 mod school;
+mod usage;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -38,6 +40,8 @@ enum What {
     Interactive(interactive::Args),
     /// Leases: what they cost while accounts are used, and while they aren't.
     Leases(leases::Args),
+    /// How fast jobs go from accepted to recorded, beside what the broker alone does, and where the time goes.
+    Pipeline(pipeline::Args),
     /// Large operations: how soon they are accepted, how fast they run, how much memory they take.
     Scale(scale::Args),
 }
@@ -50,6 +54,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         What::Budgets(what) => budgets::run(&args.program, &args.unbudgeted, what).await?,
         What::Interactive(what) => interactive::run(&args.program, what).await?,
         What::Leases(what) => leases::run(&args.program, what).await?,
+        What::Pipeline(what) => pipeline::run(&args.program, what).await?,
         What::Scale(what) => scale::run(&args.program, what).await?,
     };
     eprintln!("{figures:#}");

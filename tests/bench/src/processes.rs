@@ -1,4 +1,4 @@
-//! The services and the simulator as processes, their addresses, and the memory they took.
+//! The services and the simulator as processes, and their addresses.
 
 use std::{
     collections::HashMap,
@@ -21,8 +21,12 @@ use calgrant_testkit::{Database, Vhost};
 use serde_json::Value;
 use tonic::transport::Channel;
 
+use crate::usage::{self, Usage};
+
 /// Longest wait for a process to answer.
 const READY: Duration = Duration::from_secs(60);
+/// The same for the simulator, which makes its people first: a million take minutes.
+const MADE: Duration = Duration::from_mins(10);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -50,6 +54,16 @@ impl Processes {
         scenario: &str,
         settings: &[(&'static str, &'static str)],
     ) -> anyhow::Result<Self> {
+        Self::start_these(program, scenario, settings, &["status", "api", "worker"]).await
+    }
+
+    /// The simulator, and of the services only these.
+    pub(crate) async fn start_these(
+        program: &Path,
+        scenario: &str,
+        settings: &[(&'static str, &'static str)],
+        services: &[&str],
+    ) -> anyhow::Result<Self> {
         let folder = std::env::temp_dir().join(format!("calgrant-bench-{}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
         let mut set = Self {
@@ -69,11 +83,11 @@ impl Processes {
         command.args(["simulator", "--listen", &listen, "--scenario"]);
         command.arg(file);
         set.spawn("simulator", command)?;
-        set.until("the simulator answers", READY, async || {
+        set.until("the simulator answers", MADE, async || {
             set.simulator("healthz").await.is_ok()
         })
         .await?;
-        for name in ["status", "api", "worker"] {
+        for name in services {
             set.service(name, name)?;
         }
         Ok(set)
@@ -213,21 +227,26 @@ impl Processes {
         Ok(())
     }
 
-    /// The process that runs under that name.
-    pub(crate) fn pid(&self, name: &str) -> anyhow::Result<u32> {
-        Ok(self.running.get(name).context("no such process")?.id())
-    }
-
     /// The most memory a process ever took, in KiB.
     pub(crate) fn peak_kib(&self, name: &str) -> anyhow::Result<u64> {
-        let pid = self.pid(name)?;
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        Ok(line
-            .context("no VmHWM")?
-            .trim()
-            .trim_end_matches(" kB")
-            .parse()?)
+        let pid = self.running.get(name).context("no such process")?.id();
+        usage::peak_kib(pid)
+    }
+
+    /// Our processes, and the servers' where they run on this machine.
+    pub(crate) async fn all(&self) -> anyhow::Result<Usage> {
+        let ours = self.running.iter();
+        let mut usage = Usage::of(ours.map(|(name, child)| (name.clone(), child.id())));
+        let client = self.database.client().await;
+        let backend: i32 = client
+            .query_one("SELECT pg_backend_pid()", &[])
+            .await?
+            .get(0);
+        usage.add_parent_of("postgres", u32::try_from(backend)?);
+        if let Some(broker) = self.vhost.broker_pid() {
+            usage.add("rabbitmq", broker);
+        }
+        Ok(usage)
     }
 
     async fn until(

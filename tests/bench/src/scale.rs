@@ -105,7 +105,7 @@ async fn cancelled(program: &Path, mailboxes: usize, limit: Duration) -> anyhow:
 }
 
 /// Outcomes by their words.
-fn words(counts: &Counts) -> serde_json::Map<String, Value> {
+pub(crate) fn words(counts: &Counts) -> serde_json::Map<String, Value> {
     let word = |count: &OutcomeCount| {
         let word = count.outcome().as_str_name().trim_start_matches("OUTCOME_");
         (word.to_lowercase(), Value::from(count.count))

@@ -15,7 +15,7 @@ use crate::processes::Processes;
 
 pub(crate) const TENANT: &str = "uni";
 pub(crate) const EVERYONE: &str = "staff-and-students@uni.example";
-const TRUSTEE: &str = "timetable-delegates@uni.example";
+pub(crate) const TRUSTEE: &str = "timetable-delegates@uni.example";
 
 /// Grantor accounts, all alike.
 pub(crate) struct Accounts {
@@ -37,6 +37,16 @@ impl Accounts {
 
 /// The simulator's scenario: it enforces just what Calgrant is told.
 pub(crate) fn scenario(mailboxes: usize, accounts: &Accounts, dials: &str) -> String {
+    scenario_with(mailboxes, accounts, "", dials)
+}
+
+/// The same, with more options of the school, a line each.
+pub(crate) fn scenario_with(
+    mailboxes: usize,
+    accounts: &Accounts,
+    school: &str,
+    dials: &str,
+) -> String {
     let windows: Vec<_> = accounts
         .windows
         .iter()
@@ -44,7 +54,7 @@ pub(crate) fn scenario(mailboxes: usize, accounts: &Accounts, dials: &str) -> St
         .collect();
     format!(
         "seed = 1\n[school]\nseed = 1\nmailboxes = {mailboxes}\ngrantors = {}\nmax_in_flight = {}\nwindows = [{}]\n\
-         read_lag_max_secs = 0\nprovision_delay_secs = 1\n[dials]\n{dials}",
+         read_lag_max_secs = 0\nprovision_delay_secs = 1\n{school}[dials]\n{dials}",
         accounts.count + 1,
         accounts.max_in_flight,
         windows.join(", "),

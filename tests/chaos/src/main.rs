@@ -4,20 +4,27 @@
 //! seed decides, processes are killed, stopped and held, servers crash, connections break, and Exchange misbehaves. At the end the
 //! simulator, which knows what is true, is held against what Calgrant says. Started by `cargo xtask chaos`.
 
+mod asks;
 mod database;
 mod desk;
 mod dice;
 mod exchange;
 mod hands;
+mod history;
+mod identity;
+mod operator;
 mod plan;
 mod report;
 mod run;
 mod school;
 mod servers;
 mod set;
+mod stage;
 mod truth;
 mod verdict;
+mod watching;
 mod wire;
+mod work;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -59,6 +66,9 @@ async fn main() -> anyhow::Result<ExitCode> {
     if args.plan {
         for (at, trouble) in &plan.troubles {
             println!("{:7.1} s  {trouble:?}", at.as_secs_f64());
+        }
+        for (at, work) in &plan.work {
+            println!("{:7.1} s  {work:?}", at.as_secs_f64());
         }
         return Ok(ExitCode::SUCCESS);
     }

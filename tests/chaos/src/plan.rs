@@ -10,6 +10,7 @@ use calgrant_simulator::FAULTS;
 use crate::{
     dice::Dice,
     school::{TENANTS, Tenant},
+    work::{Work, work},
 };
 
 /// A service, of which several processes run.
@@ -18,6 +19,7 @@ pub(crate) enum Service {
     Api,
     Status,
     Worker,
+    Onboarding,
 }
 
 impl Service {
@@ -27,15 +29,17 @@ impl Service {
             Self::Api => "api",
             Self::Status => "status",
             Self::Worker => "worker",
+            Self::Onboarding => "onboarding",
         }
     }
 }
 
 /// How many processes of each service run.
-pub(crate) const SET: [(Service, u8); 3] = [
+pub(crate) const SET: [(Service, u8); 4] = [
     (Service::Status, 2),
     (Service::Api, 2),
     (Service::Worker, 3),
+    (Service::Onboarding, 1),
 ];
 
 /// The worker whose clock runs fast.
@@ -69,17 +73,25 @@ pub(crate) enum Link {
     Database,
     Broker,
     Status,
+    Api,
     Exchange,
 }
 
 impl Link {
-    pub(crate) const ALL: [Self; 4] = [Self::Database, Self::Broker, Self::Status, Self::Exchange];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Database,
+        Self::Broker,
+        Self::Status,
+        Self::Api,
+        Self::Exchange,
+    ];
 
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Database => "the database",
             Self::Broker => "the broker",
             Self::Status => "status",
+            Self::Api => "the apis",
             Self::Exchange => "Exchange",
         }
     }
@@ -152,24 +164,6 @@ impl Trouble {
     }
 }
 
-/// What is asked of the set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Work {
-    /// A run. Places are taken modulo what there is.
-    Run {
-        tenant: usize,
-        trustee: usize,
-        role: usize,
-        group: usize,
-        interactive: bool,
-        validate_only: bool,
-    },
-    /// The run of this number again, under its `request_id`.
-    Repeat { of: usize },
-    /// The run of this number is cancelled.
-    Cancel { of: usize },
-}
-
 /// Everything that happens, each part in the order of time since the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
@@ -182,8 +176,6 @@ pub(crate) struct Plan {
 /// Faults that budgets learn from: they befall one account, for if all were told to slow down, all would rightly be too slow for
 /// what is asked here, long after the storm.
 const SLOWING: [&str; 2] = ["throttle_429", "throttle_no_retry_after"];
-/// Nothing more is asked so long before the end: what is left shall be over soon after it.
-const QUIET: Duration = Duration::from_secs(30);
 
 /// Work is under way before the first trouble.
 const FIRST_TROUBLE: Duration = Duration::from_secs(6);
@@ -285,37 +277,6 @@ fn deck(dice: &mut Dice) -> Vec<Trouble> {
     deck
 }
 
-fn work(dice: &mut Dice, length: Duration) -> Vec<(Duration, Work)> {
-    let mut work = Vec::new();
-    let mut at = Duration::ZERO;
-    let mut runs = 0;
-    while at < length.saturating_sub(QUIET).max(length / 2) {
-        work.push((
-            at,
-            Work::Run {
-                tenant: dice.place(64),
-                trustee: dice.place(64),
-                role: dice.place(64),
-                group: dice.place(64),
-                interactive: dice.percent(25),
-                validate_only: dice.percent(5),
-            },
-        ));
-        if dice.percent(30) {
-            let later = Duration::from_millis(dice.between(0, 5000));
-            work.push((at + later, Work::Repeat { of: runs }));
-        }
-        if dice.percent(20) {
-            let later = Duration::from_millis(dice.between(0, 8000));
-            work.push((at + later, Work::Cancel { of: runs }));
-        }
-        runs += 1;
-        at += Duration::from_millis(dice.between(2000, 7000));
-    }
-    work.sort_by_key(|(at, _)| *at);
-    work
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -354,20 +315,6 @@ mod tests {
             for (at, mut trouble) in plan.troubles {
                 let until = at + trouble.held().map_or(Duration::ZERO, |held| *held);
                 assert!(until <= plan.end, "{seed}: {trouble:?} at {at:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_repeated_or_cancelled_was_run() {
-        for seed in 0..50 {
-            let plan = plan(seed, MINUTES);
-            let mut runs = 0;
-            for (_, work) in plan.work {
-                match work {
-                    Work::Run { .. } => runs += 1,
-                    Work::Repeat { of } | Work::Cancel { of } => assert!(of < runs),
-                }
             }
         }
     }

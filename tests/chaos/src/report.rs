@@ -38,7 +38,12 @@ pub(crate) struct Findings {
     pub(crate) said: Vec<(Process, String)>,
     pub(crate) fallen: Vec<String>,
     pub(crate) torn_snapshots: u64,
+    /// Accounts that a person resumed.
     pub(crate) resumed: u64,
+    /// Operations that a person let go on after a brake.
+    pub(crate) released: u64,
+    /// Events that identity management told of.
+    pub(crate) events: usize,
     pub(crate) length: Duration,
     pub(crate) settled: Duration,
     pub(crate) failed: Vec<String>,
@@ -176,10 +181,13 @@ pub(crate) fn tell(args: &Args, findings: &Findings) -> bool {
         findings.verdict.needed_writes,
         findings.report["since_start"]["refused"],
     );
+    println!("operations: {}", kinds(&findings.told));
     println!(
-        "users edited {} lists meanwhile; accounts resumed by a person: {}",
+        "events {}; users edited {} lists meanwhile; accounts resumed by a person: {}, operations released: {}",
+        findings.events,
         findings.count("user_edits"),
-        findings.resumed
+        findings.resumed,
+        findings.released
     );
     println!(
         "repeated_writes {} of at most {}: {} under way when a worker was killed, held or cut off, {} replies lost, {} stale reads",
@@ -228,6 +236,15 @@ pub(crate) fn tell_stops(set: &Set) -> bool {
         );
     }
     orderly == stops.len()
+}
+
+fn kinds(told: &[Told]) -> Value {
+    let mut sums = std::collections::BTreeMap::new();
+    for one in told {
+        let word = one.kind.as_str_name().trim_start_matches("OPERATION_KIND_");
+        *sums.entry(word.to_lowercase()).or_insert(0_u64) += 1;
+    }
+    json!(sums)
 }
 
 fn outcomes(told: &[Told]) -> Value {

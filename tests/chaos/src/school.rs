@@ -16,6 +16,33 @@ pub(crate) const SLOW_CALL_MILLIS: u64 = 3000;
 const IN_FLIGHT: u32 = 6;
 const CMDLETS: &str = r#"["Get-MailboxFolderStatistics", "Get-MailboxFolderPermission", "Add-MailboxFolderPermission", "Set-MailboxFolderPermission", "Remove-MailboxFolderPermission"]"#;
 
+/// A delegation that stands from the beginning.
+pub(crate) struct Wish {
+    pub(crate) group: &'static str,
+    pub(crate) trustee: &'static str,
+    pub(crate) role: &'static str,
+    /// Whether it is for those, too, of whom events tell.
+    pub(crate) keep: bool,
+}
+
+const fn wish(group: &'static str, trustee: &'static str, role: &'static str) -> Wish {
+    Wish {
+        group,
+        trustee,
+        role,
+        keep: false,
+    }
+}
+
+const fn kept(group: &'static str, trustee: &'static str, role: &'static str) -> Wish {
+    Wish {
+        keep: true,
+        ..wish(group, trustee, role)
+    }
+}
+
+const UNI_TRUSTEE: &str = "timetable-delegates@uni.example";
+
 /// A tenant as work is planned for it.
 pub(crate) struct Tenant {
     pub(crate) name: &'static str,
@@ -23,7 +50,10 @@ pub(crate) struct Tenant {
     pub(crate) id: &'static str,
     pub(crate) groups: &'static [&'static str],
     pub(crate) trustees: &'static [&'static str],
-    pub(crate) roles: &'static [&'static str],
+    /// Some are for the same mailboxes and the same trustee, and want different rights; some are alone.
+    pub(crate) wishes: &'static [Wish],
+    /// Whether it is the university that the simulator generates.
+    generated: bool,
     /// Whether a run lowers what is higher: then every run has something to write.
     pub(crate) lower: bool,
     mailboxes: u32,
@@ -45,8 +75,13 @@ pub(crate) const TENANTS: [Tenant; 3] = [
             "staff-and-students@uni.example",
             "students@uni.example",
         ],
-        trustees: &["timetable-delegates@uni.example"],
-        roles: &["Author"],
+        trustees: &[UNI_TRUSTEE],
+        wishes: &[
+            wish("staff@uni.example", UNI_TRUSTEE, "Author"),
+            wish("staff-and-students@uni.example", UNI_TRUSTEE, "Author"),
+            wish("students@uni.example", UNI_TRUSTEE, "Author"),
+        ],
+        generated: true,
         lower: false,
         mailboxes: 50,
         write_path: WritePath::Unspecified,
@@ -68,8 +103,17 @@ pub(crate) const TENANTS: [Tenant; 3] = [
             "g2@north.example",
             "g3@north.example",
         ],
-        trustees: &["t0@north.example", "t1@north.example"],
-        roles: &["Author", "Reviewer", "Editor", "PublishingAuthor"],
+        trustees: &["t0@north.example", "t1@north.example", "t2@north.example"],
+        wishes: &[
+            wish("all@north.example", "t0@north.example", "Author"),
+            wish("g0@north.example", "t0@north.example", "Editor"),
+            wish("g1@north.example", "t0@north.example", "Reviewer"),
+            wish("g2@north.example", "t1@north.example", "Author"),
+            wish("g3@north.example", "t1@north.example", "PublishingAuthor"),
+            kept("all@north.example", "t2@north.example", "Author"),
+            kept("g1@north.example", "t1@north.example", "Reviewer"),
+        ],
+        generated: false,
         lower: true,
         mailboxes: 32,
         write_path: WritePath::Unspecified,
@@ -91,8 +135,17 @@ pub(crate) const TENANTS: [Tenant; 3] = [
             "g2@south.example",
             "g3@south.example",
         ],
-        trustees: &["t0@south.example", "t1@south.example"],
-        roles: &["Author", "Reviewer", "Editor", "PublishingAuthor"],
+        trustees: &["t0@south.example", "t1@south.example", "t2@south.example"],
+        wishes: &[
+            wish("all@south.example", "t0@south.example", "Author"),
+            wish("g0@south.example", "t0@south.example", "Editor"),
+            wish("g1@south.example", "t0@south.example", "Reviewer"),
+            wish("g2@south.example", "t1@south.example", "Author"),
+            wish("g3@south.example", "t1@south.example", "PublishingAuthor"),
+            kept("all@south.example", "t2@south.example", "Author"),
+            kept("g1@south.example", "t1@south.example", "Reviewer"),
+        ],
+        generated: false,
         lower: true,
         mailboxes: 32,
         write_path: WritePath::InvokeCommand,
@@ -118,6 +171,10 @@ pub(crate) fn scenario(seed: u64) -> String {
         let _written = write_out(&mut text, tenant);
     }
     text
+}
+
+fn person(tenant: &str, number: u32) -> String {
+    format!("p{number}@{tenant}.example")
 }
 
 fn write_out(text: &mut String, tenant: &Tenant) -> std::fmt::Result {
@@ -154,7 +211,7 @@ fn write_out(text: &mut String, tenant: &Tenant) -> std::fmt::Result {
             "[[tenant.app]]\nclient_id = \"{client}\"\nsecret = \"{secret}\"\nroles = {roles}\ncmdlets = {cmdlets}\nlimits = {limits}"
         )?;
     }
-    let person = |number: u32| format!("p{number}@{name}.example");
+    let person = |number: u32| person(name, number);
     for number in 0..*mailboxes {
         writeln!(
             text,
@@ -207,6 +264,25 @@ fn write_out(text: &mut String, tenant: &Tenant) -> std::fmt::Result {
 }
 
 impl Tenant {
+    /// Whether events tell it something.
+    pub(crate) fn keeps(&self) -> bool {
+        self.wishes.iter().any(|wish| wish.keep)
+    }
+
+    /// The address of a person, by number.
+    pub(crate) fn person(&self, number: u32) -> String {
+        if self.generated {
+            format!("u{number:06}@{}.example", self.name)
+        } else {
+            person(self.name, number)
+        }
+    }
+
+    /// Whether nothing about its mailboxes is odd: whatever is asked of them can be done.
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.generated
+    }
+
     /// Client ids of the accounts that write.
     pub(crate) fn grantors(&self) -> impl Iterator<Item = &'static str> {
         self.clients.into_iter().skip(1)

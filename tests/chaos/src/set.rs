@@ -19,7 +19,10 @@ use tokio::{
     sync::Mutex,
 };
 
-use crate::plan::{FAST, Process, Service};
+use crate::{
+    identity::ROUTE,
+    plan::{FAST, Process, Service},
+};
 
 /// Longest time for an orderly stop: longer than any service's own limit.
 const STOP: Duration = Duration::from_secs(60);
@@ -34,6 +37,8 @@ pub(crate) struct Addresses {
     pub(crate) broker: String,
     /// Before all replicas of status.
     pub(crate) status: SocketAddr,
+    /// Before all replicas of the api.
+    pub(crate) api: SocketAddr,
 }
 
 /// How a process ended that was asked to.
@@ -117,6 +122,14 @@ impl Set {
                 format!("CALGRANT_{upper}_STATUS_URL"),
                 format!("http://{}", self.addresses.status),
             );
+        }
+        if process.service == Service::Onboarding {
+            command
+                .env(
+                    "CALGRANT_ONBOARDING_API_URL",
+                    format!("http://{}", self.addresses.api),
+                )
+                .env("CALGRANT_ONBOARDING_AMQP_EXCHANGE", ROUTE);
         }
         lock(&self.started).insert(process, clock::instant());
         if process == FAST {
@@ -222,7 +235,12 @@ impl Set {
 
     /// Asks all to stop: workers first, then those they need.
     pub(crate) async fn stop(&self) -> anyhow::Result<()> {
-        for service in [Service::Worker, Service::Api, Service::Status] {
+        for service in [
+            Service::Onboarding,
+            Service::Worker,
+            Service::Api,
+            Service::Status,
+        ] {
             let of = self
                 .children
                 .iter()

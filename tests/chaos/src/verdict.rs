@@ -1,11 +1,14 @@
-//! Which promises were broken: a pure function of what Calgrant says and of what is true.
+//! Which promises were broken: a pure function of what was asked, of what Calgrant says, and of what is true.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use calgrant_contract::pb::{
-    provisioning::v1::{OperationState, Outcome},
+    provisioning::v1::{OperationKind, OperationState, Outcome},
     status::v1::JobState,
 };
+use calgrant_domain::{EventKind, EventMoment};
+
+use crate::history::{self, Entry, Story};
 
 /// A job as status tells it.
 #[derive(Debug, Clone)]
@@ -18,23 +21,31 @@ pub(crate) struct Job {
     pub(crate) reason: String,
     /// What the trustee had before our first write: a role, `absent`, or empty if nothing was begun.
     pub(crate) before: String,
+    /// The delegation for which it was kept.
+    pub(crate) kept_by: String,
+    /// When it ended, in milliseconds since 1970.
+    pub(crate) ended: Option<i64>,
 }
 
-/// A run as status tells it.
+/// An operation as status tells it.
 #[derive(Debug, Clone)]
 pub(crate) struct Told {
-    pub(crate) number: usize,
-    pub(crate) tenant: &'static str,
-    pub(crate) group: &'static str,
-    pub(crate) trustee: &'static str,
-    pub(crate) role: &'static str,
+    /// Its time of acceptance leads it.
+    pub(crate) id: String,
+    pub(crate) tenant: String,
+    pub(crate) kind: OperationKind,
+    /// Empty for one that is about a trustee.
+    pub(crate) delegation: String,
+    pub(crate) trustee: String,
+    /// What it gives, of one that gives.
+    pub(crate) role: String,
+    /// Whose members it is for, of one that gives and isn't confined.
+    pub(crate) group: Option<String>,
     pub(crate) validate_only: bool,
-    /// Every id that was answered to its `request_id`.
-    pub(crate) ids: Vec<String>,
-    /// Somebody asked to cancel it.
-    pub(crate) cancelled: bool,
-    /// Its place in the order of acceptance; `None` if status doesn't know it any more.
-    pub(crate) order: Option<String>,
+    pub(crate) undoes: String,
+    pub(crate) ticket: String,
+    /// In milliseconds since 1970.
+    pub(crate) created: i64,
     pub(crate) state: OperationState,
     pub(crate) failure: String,
     /// Its counts: accepted, outstanding, and how many ended how.
@@ -44,23 +55,41 @@ pub(crate) struct Told {
     pub(crate) jobs: Vec<Job>,
 }
 
-/// What is true of a trustee's right to a mailbox.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Entry {
-    pub(crate) before: Option<String>,
-    pub(crate) now: Option<String>,
-    /// Its owner changed the list meanwhile.
-    pub(crate) edited: bool,
-    /// There is a mailbox, with a calendar.
-    pub(crate) is_there: bool,
-    /// Nothing about it is odd: whatever is asked can be done.
-    pub(crate) plain: bool,
+/// A request that was answered.
+#[derive(Debug, Clone)]
+pub(crate) struct Claim {
+    pub(crate) number: usize,
+    /// Every id that was answered to its `request_id`.
+    pub(crate) ids: Vec<String>,
+    /// Somebody asked to cancel it.
+    pub(crate) cancelled: bool,
+    /// So many mailboxes were named.
+    pub(crate) named: usize,
+}
+
+/// An event that was told.
+#[derive(Debug, Clone)]
+pub(crate) struct Happening {
+    pub(crate) moment: EventMoment,
+    /// What its operations carry.
+    pub(crate) ticket: String,
+    /// Whose mailbox.
+    pub(crate) subject: String,
+    /// The delegations it is for, whatever else.
+    pub(crate) delegations: Vec<String>,
+}
+
+/// What was asked of Calgrant.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) claims: Vec<Claim>,
+    pub(crate) happenings: Vec<Happening>,
 }
 
 /// By tenant, mailbox and trustee.
-pub(crate) type Truth = BTreeMap<(&'static str, String, &'static str), Entry>;
+pub(crate) type Truth = BTreeMap<(String, String, String), Entry>;
 /// Keys of mailboxes, by tenant and group.
-pub(crate) type Members = BTreeMap<(&'static str, &'static str), BTreeSet<String>>;
+pub(crate) type Members = BTreeMap<(String, String), BTreeSet<String>>;
 
 /// Broken promises, each told.
 #[derive(Debug, Default)]
@@ -74,104 +103,201 @@ pub(crate) struct Verdict {
 }
 
 /// Judges a run.
-pub(crate) fn judge(told: &[Told], members: &Members, truth: &Truth) -> Verdict {
+pub(crate) fn judge(wanted: &Wanted, told: &[Told], members: &Members, truth: &Truth) -> Verdict {
     let mut verdict = Verdict::default();
-    for run in told {
-        is_there(run, members, &mut verdict);
-        counts_agree(run, &mut verdict);
-        is_over(run, &mut verdict);
-        ended_well(run, &mut verdict);
-    }
-    let mut by_key: BTreeMap<_, Vec<(&Told, &Job)>> = BTreeMap::new();
-    let mut in_order: Vec<_> = told.iter().filter(|run| !run.validate_only).collect();
-    in_order.sort_by(|one, other| one.order.cmp(&other.order));
-    for run in in_order {
-        for job in &run.jobs {
-            let key = (run.tenant, job.mailbox.clone(), run.trustee);
-            by_key.entry(key).or_default().push((run, job));
+    let by_id: BTreeMap<&str, &Told> = told.iter().map(|one| (one.id.as_str(), one)).collect();
+    let mut cancelled: BTreeSet<&str> = BTreeSet::new();
+    for claim in &wanted.claims {
+        is_there(claim, &by_id, &mut verdict);
+        if claim.cancelled {
+            cancelled.extend(claim.ids.iter().map(String::as_str));
         }
     }
-    for (key, jobs) in &by_key {
-        if let Some(entry) = truth.get(key) {
-            let begun = jobs.iter().filter(|(_, job)| may_have_written(job));
-            verdict.needed_writes += u64::try_from(begun.count()).unwrap_or(0);
-            for wrong in history(entry, jobs) {
-                verdict.wrong.push(format!("{} {}: {wrong}", key.1, key.2));
-            }
+    cancelled.extend(acted_on(&wanted.happenings, told, &mut verdict));
+    for one in told {
+        is_complete(one, &by_id, members, &mut verdict);
+        counts_agree(one, &mut verdict);
+        is_over(one, &mut verdict);
+        ended_well(one, cancelled.contains(one.id.as_str()), &mut verdict);
+    }
+    let mut stories: BTreeMap<(String, String, String), Story<'_>> = BTreeMap::new();
+    for one in by_id.values().filter(|one| !one.validate_only) {
+        for job in &one.jobs {
+            let key = (one.tenant.clone(), job.mailbox.clone(), one.trustee.clone());
+            let wants = wants(one, &job.mailbox, &by_id);
+            stories.entry(key).or_default().add(one, job, wants);
         }
+    }
+    for (key, story) in &stories {
+        let Some(entry) = truth.get(key) else {
+            continue;
+        };
+        verdict.needed_writes += story.needed_writes();
+        let (_, mailbox, trustee) = key;
+        let wrong = history::wrong(entry, story).into_iter();
+        verdict
+            .wrong
+            .extend(wrong.map(|wrong| format!("{mailbox} {trustee}: {wrong}")));
     }
     verdict
 }
 
-fn is_there(run: &Told, members: &Members, verdict: &mut Verdict) {
-    let name = format!("run {}", run.number);
-    let mut ids = run.ids.clone();
-    ids.sort_unstable();
-    ids.dedup();
-    if ids.len() > 1 {
-        verdict
-            .lost
-            .push(format!("{name} is several operations: {ids:?}"));
-    }
-    if run.order.is_none() {
-        verdict
-            .lost
-            .push(format!("{name} was accepted and is gone"));
-        return;
-    }
-    if !matches!(
-        run.state,
-        OperationState::Running | OperationState::Done | OperationState::Cancelling
-    ) || run.cancelled
-    {
-        return;
-    }
-    let has: BTreeSet<_> = run.jobs.iter().map(|job| job.mailbox.as_str()).collect();
-    for member in members.get(&(run.tenant, run.group)).into_iter().flatten() {
-        if !has.contains(member.as_str()) {
-            verdict.lost.push(format!("{name} has no job for {member}"));
+/// What an operation wants a mailbox's entry to be; `None` if that isn't known.
+fn wants(one: &Told, mailbox: &str, by_id: &BTreeMap<&str, &Told>) -> Option<String> {
+    match one.kind {
+        OperationKind::Delegate => Some(one.role.clone()),
+        OperationKind::Revoke => Some(history::ABSENT.to_owned()),
+        _ => {
+            let undone = by_id.get(one.undoes.as_str())?;
+            let job = undone.jobs.iter().find(|job| job.mailbox == mailbox)?;
+            (!job.before.is_empty()).then(|| job.before.clone())
         }
-    }
-    if has.len() != run.jobs.len() {
-        verdict
-            .wrong
-            .push(format!("{name} has a mailbox more than once"));
     }
 }
 
-fn counts_agree(run: &Told, verdict: &mut Verdict) {
-    if run.order.is_none() {
+fn is_there(claim: &Claim, by_id: &BTreeMap<&str, &Told>, verdict: &mut Verdict) {
+    let name = format!("request {}", claim.number);
+    let ids: BTreeSet<_> = claim.ids.iter().collect();
+    if ids.len() > 1 {
+        let told = format!("{name} is several operations: {ids:?}");
+        verdict.lost.push(told);
+    }
+    for id in ids {
+        match by_id.get(id.as_str()) {
+            None => verdict
+                .lost
+                .push(format!("{name} was accepted and is gone")),
+            Some(one) if one.jobs.len() < claim.named && is_listed(one) && !claim.cancelled => {
+                verdict.lost.push(format!(
+                    "{name} named {} mailboxes and has {} jobs",
+                    claim.named,
+                    one.jobs.len()
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn is_listed(one: &Told) -> bool {
+    matches!(
+        one.state,
+        OperationState::Running | OperationState::Done | OperationState::Held
+    )
+}
+
+/// Events that nobody acted on, or that became several operations. Answers with the operations that later events overruled.
+fn acted_on<'t>(happenings: &[Happening], told: &'t [Told], verdict: &mut Verdict) -> Vec<&'t str> {
+    let mut latest: BTreeMap<&str, &EventMoment> = BTreeMap::new();
+    for happening in happenings {
+        let last = latest
+            .entry(&happening.subject)
+            .or_insert(&happening.moment);
+        *last = (*last).max(&happening.moment);
+    }
+    let mut overruled = Vec::new();
+    for happening in happenings {
+        let of = told.iter().filter(|one| one.ticket == happening.ticket);
+        let mut delegations: BTreeMap<&str, u64> = BTreeMap::new();
+        let kind = match happening.moment.kind {
+            EventKind::Left => OperationKind::Revoke,
+            EventKind::Joined | EventKind::Moved => OperationKind::Delegate,
+        };
+        for one in of {
+            *delegations.entry(&one.delegation).or_default() += 1;
+            if one.kind != kind {
+                let told = format!("{} became {:?}", happening.ticket, one.kind);
+                verdict.wrong.push(told);
+            }
+            if latest[happening.subject.as_str()] != &happening.moment {
+                overruled.push(one.id.as_str());
+            }
+        }
+        for (delegation, times) in &delegations {
+            if *times > 1 {
+                verdict.lost.push(format!(
+                    "{} is {times} operations for {delegation}",
+                    happening.ticket
+                ));
+            }
+        }
+        let is_latest = latest[happening.subject.as_str()] == &happening.moment;
+        let missing = happening
+            .delegations
+            .iter()
+            .filter(|of| is_latest && !delegations.contains_key(of.as_str()));
+        for delegation in missing {
+            verdict.lost.push(format!(
+                "{}, {} {}, was not acted on for {delegation}",
+                happening.ticket, happening.subject, happening.moment.kind
+            ));
+        }
+    }
+    overruled
+}
+
+/// Whether it has a job for everybody.
+fn is_complete(
+    one: &Told,
+    by_id: &BTreeMap<&str, &Told>,
+    members: &Members,
+    verdict: &mut Verdict,
+) {
+    let has: BTreeSet<_> = one.jobs.iter().map(|job| job.mailbox.as_str()).collect();
+    if has.len() != one.jobs.len() {
+        let told = format!("{} has a mailbox more than once", one.id);
+        verdict.wrong.push(told);
+    }
+    if !is_listed(one) {
         return;
     }
+    let mut missing: Vec<&str> = Vec::new();
+    if let Some(group) = &one.group {
+        let all = members.get(&(one.tenant.clone(), group.clone()));
+        let all = all.into_iter().flatten().map(String::as_str);
+        missing.extend(all.filter(|member| !has.contains(member)));
+    }
+    if let Some(undone) = by_id.get(one.undoes.as_str()) {
+        let changed = undone.jobs.iter().filter(|job| history::wrote(job));
+        let changed = changed.map(|job| job.mailbox.as_str());
+        missing.extend(changed.filter(|mailbox| !has.contains(mailbox)));
+    }
+    for mailbox in missing {
+        let told = format!("{} has no job for {mailbox}", one.id);
+        verdict.lost.push(told);
+    }
+}
+
+fn counts_agree(one: &Told, verdict: &mut Verdict) {
     let mut outcomes: BTreeMap<i32, u64> = BTreeMap::new();
-    for job in run.jobs.iter().filter(|job| job.state == JobState::Ended) {
+    for job in one.jobs.iter().filter(|job| job.state == JobState::Ended) {
         *outcomes.entry(job.outcome.into()).or_default() += 1;
     }
-    let jobs = u64::try_from(run.jobs.len()).unwrap_or(0);
+    let jobs = u64::try_from(one.jobs.len()).unwrap_or(0);
     let ended: u64 = outcomes.values().sum();
-    if run.accepted != jobs || run.outstanding != jobs - ended || run.outcomes != outcomes {
+    if one.accepted != jobs || one.outstanding != jobs - ended || one.outcomes != outcomes {
         verdict.disagree.push(format!(
-            "run {} counts {} accepted, {} outstanding, {:?}; its mailboxes are {jobs}, of which ended {outcomes:?}",
-            run.number, run.accepted, run.outstanding, run.outcomes
+            "{} counts {} accepted, {} outstanding, {:?}; its mailboxes are {jobs}, of which ended {outcomes:?}",
+            one.id, one.accepted, one.outstanding, one.outcomes
         ));
     }
 }
 
-fn is_over(run: &Told, verdict: &mut Verdict) {
+fn is_over(one: &Told, verdict: &mut Verdict) {
     if matches!(
-        run.state,
-        OperationState::Accepted | OperationState::Listing
+        one.state,
+        OperationState::Accepted | OperationState::Listing | OperationState::Held
     ) {
         verdict
             .stuck
-            .push(format!("run {} is {}", run.number, run.state.as_str_name()));
+            .push(format!("{} is {}", one.id, one.state.as_str_name()));
     }
-    for job in &run.jobs {
+    for job in &one.jobs {
         if job.state != JobState::Ended && job.waiting != "parked" {
             verdict.stuck.push(format!(
-                "run {} of {}: {} is {} {}",
-                run.number,
-                run.tenant,
+                "{} of {}: {} is {} {}",
+                one.id,
+                one.tenant,
                 job.mailbox,
                 job.state.as_str_name(),
                 job.waiting
@@ -180,257 +306,28 @@ fn is_over(run: &Told, verdict: &mut Verdict) {
     }
 }
 
-fn ended_well(run: &Told, verdict: &mut Verdict) {
-    if run.state == OperationState::Failed {
+fn ended_well(one: &Told, cancelled: bool, verdict: &mut Verdict) {
+    if one.state == OperationState::Failed {
         verdict
             .wrong
-            .push(format!("run {} failed: {}", run.number, run.failure));
+            .push(format!("{} failed: {}", one.id, one.failure));
     }
-    let ended_by_cancelling = run.state == OperationState::Cancelled
-        || run.jobs.iter().any(|job| job.outcome == Outcome::Cancelled);
-    if ended_by_cancelling && !run.cancelled {
-        verdict
-            .wrong
-            .push(format!("run {} was cancelled by nobody", run.number));
+    let ended_by_cancelling = one.state == OperationState::Cancelled
+        || one.jobs.iter().any(|job| job.outcome == Outcome::Cancelled);
+    if ended_by_cancelling && !cancelled {
+        let told = format!("{} {} was cancelled by nobody", one.id, one.ticket);
+        verdict.wrong.push(told);
     }
-}
-
-fn wrote(job: &Job) -> bool {
-    matches!(job.outcome, Outcome::Added | Outcome::Updated)
-}
-
-/// It says that it doesn't know, or it is still at it.
-fn doubtful(job: &Job) -> bool {
-    !wrote(job) && !job.before.is_empty()
-}
-
-fn may_have_written(job: &Job) -> bool {
-    wrote(job) || doubtful(job)
-}
-
-/// What is wrong with what all jobs of one mailbox and trustee say, in the order of their acceptance.
-fn history(entry: &Entry, jobs: &[(&Told, &Job)]) -> Vec<String> {
-    let mut wrong = Vec::new();
-    let mut tell = |run: &Told, job: &Job, why: String| {
-        wrong.push(format!(
-            "run {} says {} {} of {} over {:?}: {why}",
-            run.number,
-            job.outcome.as_str_name(),
-            job.reason,
-            run.role,
-            job.before
-        ));
-    };
-    if !entry.is_there {
-        for (run, job) in jobs {
-            if may_have_written(job) || job.outcome == Outcome::Unchanged {
-                tell(run, job, "there is no such calendar".to_owned());
-            }
-        }
-        return wrong;
-    }
-    let surely = entry.plain && !entry.edited && !jobs.iter().any(|(_, job)| doubtful(job));
-    let absent = "absent".to_owned();
-    let mut stands = entry.before.clone().unwrap_or(absent.clone());
-    let mut held: BTreeSet<String> = [stands.clone()].into();
-    let mut last = vec![stands.clone()];
-    for (run, job) in jobs.iter().filter(|(_, job)| may_have_written(job)) {
-        if wrote(job) {
-            if surely && job.before != stands {
-                tell(run, job, format!("it was {stands}"));
-            }
-            if (job.outcome == Outcome::Added) != (job.before == absent) {
-                tell(run, job, "that is no such change".to_owned());
-            }
-            stands = run.role.to_owned();
-            last = vec![stands.clone()];
-        } else {
-            last.push(run.role.to_owned());
-        }
-        held.insert(run.role.to_owned());
-    }
-    if entry.edited {
-        held.extend([absent.clone(), "Reviewer".to_owned()]);
-        last.extend([absent.clone(), "Reviewer".to_owned()]);
-    }
-    for (at, (run, job)) in jobs.iter().enumerate() {
-        match job.outcome {
-            Outcome::Unchanged if !held.contains(run.role) => {
-                tell(run, job, format!("it was never that, but {held:?}"));
-            }
-            Outcome::LeftHigher if held == [absent.clone()].into() => {
-                tell(run, job, "it was never there".to_owned());
-            }
-            Outcome::Refused | Outcome::Failed if job.reason == "superseded" => {
-                let later = &jobs[at + 1..];
-                if !later.iter().any(|(_, job)| may_have_written(job)) {
-                    tell(run, job, "nothing later was begun".to_owned());
-                }
-            }
-            Outcome::Refused if entry.plain => {
-                tell(run, job, "nothing is wrong with it".to_owned())
-            }
-            Outcome::Failed if entry.plain && !entry.edited && job.reason != "unavailable" => {
-                tell(run, job, "nothing is wrong with it".to_owned());
-            }
-            _ => {}
+    for job in &one.jobs {
+        if job.outcome == Outcome::Cancelled && !job.before.is_empty() {
+            verdict.wrong.push(format!(
+                "{}: {} was cancelled after it had begun",
+                one.id, job.mailbox
+            ));
         }
     }
-    let now = entry.now.clone().unwrap_or(absent);
-    if !last.contains(&now) {
-        let story: Vec<_> = jobs
-            .iter()
-            .map(|(run, job)| {
-                format!(
-                    "{}:{}:{}",
-                    run.number,
-                    run.role,
-                    job.outcome.as_str_name().trim_start_matches("OUTCOME_")
-                )
-            })
-            .collect();
-        wrong.push(format!(
-            "it is {now} and should be {last:?}, after {story:?}"
-        ));
-    }
-    wrong
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn run(number: usize, role: &'static str, outcome: Outcome, before: &str) -> Told {
-        let job = Job {
-            mailbox: "m".to_owned(),
-            state: JobState::Ended,
-            waiting: String::new(),
-            outcome,
-            reason: String::new(),
-            before: before.to_owned(),
-        };
-        Told {
-            number,
-            tenant: "t",
-            group: "g",
-            trustee: "tr",
-            role,
-            validate_only: false,
-            ids: vec![format!("op_{number}")],
-            cancelled: false,
-            order: Some(format!("{number}")),
-            state: OperationState::Done,
-            failure: String::new(),
-            accepted: 1,
-            outstanding: 0,
-            outcomes: [(outcome.into(), 1)].into(),
-            jobs: vec![job],
-        }
-    }
-
-    fn judged(before: Option<&str>, now: Option<&str>, told: &[Told]) -> Verdict {
-        let entry = Entry {
-            before: before.map(str::to_owned),
-            now: now.map(str::to_owned),
-            edited: false,
-            is_there: true,
-            plain: true,
-        };
-        let members = [(("t", "g"), ["m".to_owned()].into())].into();
-        judge(
-            told,
-            &members,
-            &[(("t", "m".to_owned(), "tr"), entry)].into(),
-        )
-    }
-
-    fn broken(verdict: &Verdict) -> [usize; 4] {
-        let Verdict {
-            lost,
-            stuck,
-            wrong,
-            disagree,
-            ..
-        } = verdict;
-        [lost.len(), stuck.len(), wrong.len(), disagree.len()]
-    }
-
-    #[test]
-    fn a_true_history_breaks_nothing() {
-        let told = [
-            run(1, "Author", Outcome::Added, "absent"),
-            run(2, "Author", Outcome::Unchanged, ""),
-            run(3, "Reviewer", Outcome::Updated, "Author"),
-        ];
-        let verdict = judged(None, Some("Reviewer"), &told);
-        assert_eq!(broken(&verdict), [0; 4], "{verdict:?}");
-        assert_eq!(verdict.needed_writes, 2);
-    }
-
-    #[test]
-    fn lies_are_seen() {
-        for (what, before, now, told) in [
-            (
-                "it said added, and nothing is there",
-                None,
-                None,
-                vec![run(1, "Author", Outcome::Added, "absent")],
-            ),
-            (
-                "it said added over something",
-                Some("Reviewer"),
-                Some("Author"),
-                vec![run(1, "Author", Outcome::Added, "absent")],
-            ),
-            (
-                "it said unchanged of what never was",
-                None,
-                None,
-                vec![run(1, "Author", Outcome::Unchanged, "")],
-            ),
-            (
-                "a write that nobody owns up to",
-                None,
-                Some("Author"),
-                vec![run(1, "Author", Outcome::Cancelled, "")],
-            ),
-            (
-                "the earlier one wrote last",
-                None,
-                Some("Author"),
-                vec![
-                    run(1, "Author", Outcome::Added, "absent"),
-                    run(2, "Reviewer", Outcome::Updated, "Author"),
-                ],
-            ),
-            (
-                "a refusal without a reason",
-                None,
-                None,
-                vec![run(1, "Author", Outcome::Refused, "")],
-            ),
-        ] {
-            let mut told = told;
-            told[0].cancelled = true;
-            let verdict = judged(before, now, &told);
-            assert!(!verdict.wrong.is_empty(), "{what}: {verdict:?}");
-        }
-    }
-
-    #[test]
-    fn the_lost_the_stuck_and_the_miscounted_are_seen() {
-        let good = || run(1, "Author", Outcome::Added, "absent");
-        let spoilt = |spoil: fn(&mut Told)| {
-            let mut run = good();
-            spoil(&mut run);
-            broken(&judged(None, Some("Author"), &[run]))
-        };
-        assert_eq!(spoilt(|_| {}), [0; 4]);
-        assert_eq!(spoilt(|run| run.ids.push("op_other".to_owned()))[0], 1);
-        assert_eq!(spoilt(|run| run.order = None)[0], 1);
-        assert_eq!(spoilt(|run| run.accepted = 2)[3], 1);
-        assert_eq!(spoilt(|run| run.jobs.clear())[0], 1);
-        assert_eq!(spoilt(|run| run.jobs[0].state = JobState::Published)[1], 1);
-        assert_eq!(spoilt(|run| run.state = OperationState::Listing)[1], 1);
-    }
-}
+#[path = "verdict_tests.rs"]
+mod tests;

@@ -1,0 +1,107 @@
+//! The operator, who does what Calgrant waits for a person to do.
+
+use calgrant_contract::pb::{
+    fleet::v1::{
+        AccountState, ExplainPaceRequest, ListAccountsRequest, ResumeAccountRequest,
+        fleet_service_client::FleetServiceClient,
+    },
+    provisioning::v1::{
+        Operation, OperationState, ReleaseOperationRequest,
+        provisioning_service_client::ProvisioningServiceClient,
+    },
+    status::v1::{ListDeadLettersRequest, status_service_client::StatusServiceClient},
+};
+use tonic::{Code, Status};
+
+use crate::desk::{Desk, timely};
+
+/// Resumes accounts that a server refused. Answers how many.
+///
+/// # Errors
+/// An api is away.
+pub(crate) async fn resume_paused(desk: &Desk) -> Result<u64, Status> {
+    let mut resumed = 0;
+    let mut fleet = FleetServiceClient::new(desk.channel());
+    let listed = fleet
+        .list_accounts(timely(ListAccountsRequest::default()))
+        .await?;
+    for account in listed.into_inner().accounts {
+        if account.state() == AccountState::Refused {
+            let spec = account.spec.clone().unwrap_or_default();
+            let request = ResumeAccountRequest {
+                tenant: account.tenant.clone(),
+                site: account.site,
+                account: spec.name,
+            };
+            fleet.resume_account(timely(request)).await?;
+            resumed += 1;
+        }
+    }
+    Ok(resumed)
+}
+
+/// Lets operations go on that a brake has stopped. Answers how many.
+///
+/// # Errors
+/// An api is away.
+pub(crate) async fn release_held(desk: &Desk, operations: &[Operation]) -> Result<u64, Status> {
+    let mut released = 0;
+    let held = operations
+        .iter()
+        .filter(|operation| operation.state() == OperationState::Held);
+    for operation in held {
+        let request = ReleaseOperationRequest {
+            id: operation.id.clone(),
+            ticket: "chaos".to_owned(),
+        };
+        let mut client = ProvisioningServiceClient::new(desk.channel());
+        match client.release_operation(timely(request)).await {
+            Ok(_) => released += 1,
+            // Somebody cancelled it meanwhile.
+            Err(status) if status.code() == Code::FailedPrecondition => {}
+            Err(status) => return Err(status),
+        }
+    }
+    Ok(released)
+}
+
+/// What waits with the dead letters, in words.
+pub(crate) async fn dead_letters(desk: &Desk) -> Vec<String> {
+    let listed = desk.insist(async |channel| {
+        StatusServiceClient::new(channel)
+            .list_dead_letters(timely(ListDeadLettersRequest::default()))
+            .await
+    });
+    let letters = listed
+        .await
+        .map(|listed| listed.into_inner().dead_letters)
+        .unwrap_or_default();
+    let told = letters.iter().map(|letter| {
+        format!(
+            "{} of {} is a dead letter: {} {}",
+            letter.about, letter.queue, letter.cause, letter.reason
+        )
+    });
+    told.collect()
+}
+
+/// Says what an operator would look at when things are slow.
+pub(crate) async fn tell_pace(desk: &Desk) {
+    let mut fleet = FleetServiceClient::new(desk.channel());
+    let pace = fleet
+        .explain_pace(timely(ExplainPaceRequest::default()))
+        .await;
+    for site in pace.map(|pace| pace.into_inner().sites).unwrap_or_default() {
+        eprintln!("chaos: {} is {}: {}", site.tenant, site.why, site.text);
+    }
+    let listed = fleet
+        .list_accounts(timely(ListAccountsRequest::default()))
+        .await;
+    for account in listed
+        .map(|listed| listed.into_inner().accounts)
+        .unwrap_or_default()
+    {
+        let name = account.spec.clone().unwrap_or_default().name;
+        eprintln!("chaos: {}/{name}: {:?}", account.tenant, account.keys);
+    }
+}
