@@ -120,12 +120,6 @@ impl Conversation<'_> {
         self.who.as_ref().map_or("", |who| &who.account.name)
     }
 
-    /// The domain it is about: the account's, or the first one.
-    fn domain(&self) -> &Domain {
-        let at = self.who.as_ref().map_or(0, |who| who.domain);
-        &self.service.domains[at]
-    }
-
     fn count(&self, kind: &str) {
         self.world().judge.front("ldap");
         self.world().judge.call(kind, self.name());
