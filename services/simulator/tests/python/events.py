@@ -18,7 +18,8 @@ config = Configuration(
     auth_type="basic",
 )
 own = Account(login, config=config, autodiscover=False, access_type=DELEGATE)
-folder = DistinguishedFolderId(id=Calendar.DISTINGUISHED_FOLDER_ID, mailbox=Mailbox(email_address=address))
+theirs = DistinguishedFolderId(id=Calendar.DISTINGUISHED_FOLDER_ID, mailbox=Mailbox(email_address=address))
+folder = Calendar(root=own.root, _distinguished_id=theirs)
 start = datetime(2026, 12, 1, 9, tzinfo=UTC)
 done = []
 try:
@@ -26,6 +27,8 @@ try:
     # what a request of several folders was refused for one of them stands in its place
     if isinstance(calendar, Exception):
         raise calendar
+    # from here on by its own id: the name "calendar" would be taken for the caller's
+    calendar._distinguished_id = None
     done.append("found the calendar")
     event = CalendarItem(account=own, folder=calendar, subject="Algebra", start=start, end=start + timedelta(hours=1))
     event.save(send_meeting_invitations=SEND_TO_NONE)
