@@ -1,18 +1,14 @@
 //! Clients that others wrote, in another language, work with the simulator as they do with Exchange.
 
-#![expect(clippy::unwrap_used, reason = "a test that can't ask has failed")]
-
+mod foreign;
 mod premises;
 mod rig;
 
-use std::io::Write;
-use std::process::{Command, Output, Stdio};
-
-use premises::{FULL, IMP, Login, open};
+use premises::{FULL, IMP, Login, by_address, everybody, open, strangers};
 use rig::Rig;
 use serde_json::{Value, json};
 
-/// Runs a program with these arguments and this on its stdin. `None` where Python's packages can't be had.
+/// Runs a program with the simulator's address, a login, and these arguments.
 async fn run(
     rig: &Rig,
     program: &str,
@@ -20,39 +16,8 @@ async fn run(
     more: &[&str],
     input: &str,
 ) -> Option<Vec<Value>> {
-    // Set by `cargo xtask test`.
-    let Ok(python) = std::env::var("CALGRANT_TEST_PYTHON") else {
-        eprintln!("CALGRANT_TEST_PYTHON is not set: nothing to run {program} with");
-        return None;
-    };
-    let path = format!("{}/tests/python/{program}", env!("CARGO_MANIFEST_DIR"));
-    let mut command = Command::new(python);
-    command.args([&path, &rig.url, login.0, login.1]).args(more);
-    let input = input.to_owned();
-    let ended = tokio::task::spawn_blocking(move || -> Output {
-        let pipes = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = pipes.spawn().unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(input.as_bytes())
-            .unwrap();
-        child.wait_with_output().unwrap()
-    });
-    let output = ended.await.unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    let printed = String::from_utf8(output.stdout).unwrap();
-    Some(
-        printed
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect(),
-    )
+    let arguments = [&[rig.url.as_str(), login.0, login.1], more].concat();
+    foreign::run(program, &arguments, input).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -143,4 +108,46 @@ async fn pypsrp_runs_cmdlets() {
     let report = rig.get("/_simulator/report").await;
     assert_eq!(report["writes"], 2);
     assert_eq!(report["managed_entries_changed"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exchangelib_works_in_a_calendar_by_the_rights_of_a_group() {
+    let rig = open().await;
+    let bob = "bob@school.example";
+    // one who is in the group over a group in it, and one who isn't
+    let member = ("sa-imp@school.example", "imp");
+    let try_it = async |login| run(&rig, "events.py", login, &[bob], "").await;
+    let Some(without) = try_it(member).await else {
+        return;
+    };
+    assert_eq!(
+        (&without[0]["done"], &without[0]["refused"]),
+        (&json!([]), &json!("ErrorAccessDenied"))
+    );
+    let right = async |role: &str| {
+        let calendar = rig.calendar(FULL, bob).await;
+        let list = [
+            everybody("FreeBusyTimeOnly"),
+            strangers("None"),
+            by_address("delegates@school.example", role),
+        ];
+        let set = rig.set(FULL, &calendar.folder_id(), &list.concat()).await;
+        assert_eq!(set.codes(), ["NoError"], "{}", set.text);
+    };
+    right("Author").await;
+    let with = try_it(member).await.unwrap();
+    let all = json!(["found the calendar", "made an event", "deleted it"]);
+    assert_eq!(
+        with[0],
+        json!({"done": all, "found": ["Algebra"], "left": []})
+    );
+    let outsider = try_it(("dave@school.example", "dave")).await.unwrap();
+    assert_eq!(outsider[0]["done"], json!([]));
+    right("Reviewer").await;
+    let reader = try_it(member).await.unwrap();
+    assert_eq!(
+        (&reader[0]["done"], &reader[0]["refused"]),
+        (&json!(["found the calendar"]), &json!("ErrorAccessDenied"))
+    );
+    assert_eq!(rig.get("/_simulator/report").await["limit_violations"], 0);
 }

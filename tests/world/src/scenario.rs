@@ -162,11 +162,27 @@ impl Scenario {
         }
     }
 
-    /// Calls that the limits of one tenant let through in a second, from what the server really allows.
+    /// How long so many calls of one tenant take at best: with every limit of its accounts used up, the balances of their
+    /// server time full at the start and empty at the end.
+    pub fn best_seconds(&self, calls: f64) -> f64 {
+        let accounts = f64::from(self.accounts);
+        let paid = self.account.server_time.map_or(0.0, |time| {
+            let recharge = time.recharge_per_hour.as_secs_f64() / 3600.0;
+            (calls * self.mean_latency() - accounts * time.burst.as_secs_f64())
+                / (accounts * recharge)
+        });
+        (calls / self.rate()).max(paid)
+    }
+
+    /// How long a call takes at the server, in seconds.
+    fn mean_latency(&self) -> f64 {
+        f64::from(u32::try_from((self.latency.0 + self.latency.1) / 2).unwrap_or(u32::MAX)) / 1e6
+    }
+
+    /// Calls that the limits of one tenant let through in a second, from what the server really allows; limits on server
+    /// time aside.
     pub fn rate(&self) -> f64 {
-        let latency =
-            f64::from(u32::try_from((self.latency.0 + self.latency.1) / 2).unwrap_or(u32::MAX))
-                / 1e6;
+        let latency = self.mean_latency();
         let of = |limits: &KeyLimits| {
             let left = f64::from(100 - limits.reserve_percent) / 100.0;
             let slots = limits.in_flight.map_or(f64::INFINITY, |slots| {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use calgrant_budget::{KeyLimits, message::Overload};
+use calgrant_budget::{KeyLimits, ServerTime, message::Overload};
 
 /// Calls in one window, exactly.
 #[derive(Debug, Clone, Default)]
@@ -25,12 +25,48 @@ impl Window {
     }
 }
 
+/// Exchange's balance of server time: every call in flight pays with its own duration, and what is paid comes back
+/// steadily. Below nothing, answers are held back.
+#[derive(Debug, Clone, Copy)]
+struct Balance {
+    /// In parts of a microsecond, an hour's microseconds of them: so recharging is exact.
+    parts: i128,
+    burst: i128,
+    /// Parts that come back in a microsecond: microseconds in an hour.
+    recharge: i128,
+    touched: u64,
+}
+
+/// Parts of a microsecond of balance.
+const PARTS: i128 = 3_600_000_000;
+
+impl Balance {
+    fn new(limit: &ServerTime) -> Self {
+        let micros = |time: std::time::Duration| i128::try_from(time.as_micros()).unwrap_or(0);
+        let burst = micros(limit.burst) * PARTS;
+        Self {
+            parts: burst,
+            burst,
+            recharge: micros(limit.recharge_per_hour),
+            touched: 0,
+        }
+    }
+
+    fn touch(&mut self, in_flight: u32, now: u64) {
+        let passed = i128::from(now.saturating_sub(self.touched));
+        let net = self.recharge - i128::from(in_flight) * PARTS;
+        self.parts = (self.parts + passed * net).min(self.burst);
+        self.touched = self.touched.max(now);
+    }
+}
+
 /// Limits as the server counts them. Times in microseconds.
 #[derive(Debug, Clone, Default)]
 pub struct Count {
     most_in_flight: Option<u32>,
     in_flight: u32,
     windows: Vec<Window>,
+    balance: Option<Balance>,
 }
 
 impl Count {
@@ -47,6 +83,17 @@ impl Count {
             u32::try_from(left).unwrap_or(u32::MAX).max(calls.min(1))
         };
         self.most_in_flight = limits.in_flight.map(less);
+        self.balance = limits.server_time.as_ref().map(|limit| {
+            let new = Balance::new(limit);
+            match self.balance {
+                Some(known) => Balance {
+                    parts: known.parts.min(new.burst),
+                    touched: known.touched,
+                    ..new
+                },
+                None => new,
+            }
+        });
         for window in &limits.windows {
             let length = u64::try_from(window.length.as_micros()).unwrap_or(u64::MAX);
             match self.windows.iter_mut().find(|known| known.length == length) {
@@ -67,6 +114,15 @@ impl Count {
         {
             return Some(format!("{} in flight of {most}", self.in_flight + 1));
         }
+        if let Some(balance) = &mut self.balance {
+            balance.touch(self.in_flight, now);
+            if balance.parts < 0 {
+                return Some(format!(
+                    "server time overdrawn by {} ms",
+                    -balance.parts / PARTS / 1000
+                ));
+            }
+        }
         for window in &mut self.windows {
             let count = window.count(now);
             if count >= window.most {
@@ -81,7 +137,17 @@ impl Count {
         None
     }
 
+    fn leave(&mut self, now: u64) {
+        if let Some(balance) = &mut self.balance {
+            balance.touch(self.in_flight, now);
+        }
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
     fn enter(&mut self, now: u64) {
+        if let Some(balance) = &mut self.balance {
+            balance.touch(self.in_flight, now);
+        }
         self.in_flight += 1;
         for window in &mut self.windows {
             window.count(now);
@@ -160,12 +226,12 @@ impl ServerKey {
     }
 
     /// The server has done with a call.
-    pub fn leave(&mut self) {
+    pub fn leave(&mut self, now: u64) {
         for count in [Some(&mut self.told), self.hidden.as_mut()]
             .into_iter()
             .flatten()
         {
-            count.in_flight = count.in_flight.saturating_sub(1);
+            count.leave(now);
         }
     }
 
@@ -198,13 +264,36 @@ mod tests {
                 .is_some_and(|wrong| wrong.contains("in flight"))
         );
         for _ in 0..3 {
-            key.leave();
+            key.leave(2);
         }
         assert!(
             key.enter(999_999)
                 .is_some_and(|wrong| wrong.contains("in 1000 ms"))
         );
-        key.leave();
+        key.leave(1_000_000);
         assert_eq!(key.enter(2_000_002), None);
+    }
+
+    #[test]
+    fn server_time_that_is_overdrawn_is_noticed() {
+        let limits = KeyLimits {
+            server_time: Some(ServerTime {
+                burst: Duration::from_secs(1),
+                recharge_per_hour: Duration::from_secs(900),
+                floor: Duration::ZERO,
+            }),
+            ..KeyLimits::default()
+        };
+        let mut key = ServerKey::new(&limits, None);
+        assert_eq!(key.enter(0), None);
+        // A second and a third of work is paid with the burst and what comes back meanwhile.
+        assert_eq!(key.enter(1_333_333), None);
+        key.leave(1_333_333);
+        let wrong = key.enter(1_733_333);
+        assert_eq!(wrong.as_deref(), Some("server time overdrawn by 299 ms"));
+        for _ in 0..2 {
+            key.leave(1_733_333);
+        }
+        assert_eq!(key.enter(2_933_400), None);
     }
 }

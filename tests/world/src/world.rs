@@ -886,7 +886,7 @@ impl World {
         {
             let keys = &self.tenants[call.tenant as usize].keys;
             for key in [keys[call.account], *keys.last().unwrap_or(&0)] {
-                self.keys[key].server.leave();
+                self.keys[key].server.leave(self.now);
             }
         }
         self.forget(index);
@@ -1173,7 +1173,7 @@ impl World {
             .map(|tenant| tenant.done)
             .max()
             .unwrap_or_default();
-        self.report.best_possible_seconds = number(most) / self.scenario.rate();
+        self.report.best_possible_seconds = self.scenario.best_seconds(number(most));
         let all =
             self.scenario.rate() * f64::from(self.scenario.tenants) * self.report.virtual_seconds;
         self.report.utilisation = number(done) / all;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use calgrant_budget::{KeyLimits, Window};
+use calgrant_budget::{KeyLimits, ServerTime, Window};
 use calgrant_world::{Bug, Report, Scenario, World};
 
 const SECOND: u64 = 1_000_000;
@@ -189,5 +189,69 @@ fn somebody_who_waits_goes_before_a_hundred_thousand() {
             waits.len()
         );
         assert!(p99 < 2 * SECOND, "{replicas} replicas: p99 {p99} µs");
+    }
+}
+
+/// A run on premises of 10,000 mailboxes, with one account, and the seconds it takes at best.
+fn on_premises(replicas: u32, account: KeyLimits, call: u64, calls: u64) -> (Report, f64) {
+    let scenario = Scenario {
+        latency: (call, call),
+        network: (0, 500),
+        operations: vec![calls],
+        until: 0,
+        ..Scenario::calm(1, 1, replicas, account)
+    };
+    let best = scenario.best_seconds(f64::from(u32::try_from(calls).unwrap_or(u32::MAX)));
+    let report = World::new(scenario).run();
+    (report, best)
+}
+
+/// Exchange's default policy for EWS: a burst of five minutes of server time, a quarter of the time comes back. Each mailbox
+/// is read, written and read again.
+#[test]
+fn the_default_policy_on_premises_is_used_up_by_ews_and_never_overdrawn() {
+    let policy = KeyLimits {
+        server_time: Some(ServerTime {
+            burst: Duration::from_secs(300),
+            recharge_per_hour: Duration::from_secs(900),
+            floor: Duration::from_secs(1),
+        }),
+        ..limits(Some(27), &[])
+    };
+    for replicas in [1, 3] {
+        let (report, best) = on_premises(replicas, policy.clone(), 120_000, 30_000);
+        // An hour of work, less five minutes, at a quarter.
+        assert_eq!(best.round(), 13_200.0);
+        println!(
+            "{replicas} replicas: {} s, at best {best} s",
+            report.virtual_seconds
+        );
+        assert_eq!(report.violations, 0, "{:?}", report.first_violation);
+        assert_eq!((report.refused, report.served), (0, 30_000));
+        assert!(
+            report.virtual_seconds <= 1.05 * best,
+            "{replicas} replicas: {} s of {best} s",
+            report.virtual_seconds
+        );
+    }
+}
+
+/// Its default policy for PowerShell: 18 sessions, and nothing else. Each mailbox is looked up, read, written and read again.
+#[test]
+fn eighteen_sessions_on_premises_are_kept_busy() {
+    for replicas in [1, 3] {
+        let (report, best) = on_premises(replicas, limits(Some(18), &[]), 400_000, 40_000);
+        assert_eq!(best.round(), 889.0);
+        println!(
+            "{replicas} replicas: {} s, at best {best} s",
+            report.virtual_seconds
+        );
+        assert_eq!(report.violations, 0, "{:?}", report.first_violation);
+        assert_eq!((report.refused, report.served), (0, 40_000));
+        assert!(
+            report.virtual_seconds <= 1.05 * best,
+            "{replicas} replicas: {} s of {best} s",
+            report.virtual_seconds
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use yasna::{ASN1Result, BERReader, BERReaderSeq, Tag, TagClass};
 
-use crate::ldap::message::{invalid, text};
+use crate::ldap::message::{boolean, bytes, invalid, text};
 use crate::ldap::schema::Attribute;
 
 /// A filter. Attributes that the schema doesn't have are none.
@@ -103,7 +103,7 @@ fn pieces(parts: &mut BERReaderSeq<'_, '_>) -> ASN1Result<Filter> {
     let mut count = 0;
     parts.next().read_sequence_of(|reader| {
         let tag = reader.lookahead_tag()?;
-        let value = reader.read_tagged_implicit(tag, |reader| reader.read_bytes())?;
+        let value = reader.read_tagged_implicit(tag, bytes)?;
         let is_over = pieces.last.is_some();
         match tag.tag_number {
             0 if count == 0 => pieces.first = Some(value),
@@ -125,12 +125,8 @@ fn rule(parts: &mut BERReaderSeq<'_, '_>) -> ASN1Result<Filter> {
         parts.read_optional(|reader| reader.read_tagged_implicit(Tag::context(number), text))
     };
     let (rule, name) = (named(1)?, named(2)?);
-    let value = parts
-        .next()
-        .read_tagged_implicit(Tag::context(3), |reader| reader.read_bytes())?;
-    parts.read_optional(|reader| {
-        reader.read_tagged_implicit(Tag::context(4), |reader| reader.read_bool())
-    })?;
+    let value = parts.next().read_tagged_implicit(Tag::context(3), bytes)?;
+    parts.read_optional(|reader| reader.read_tagged_implicit(Tag::context(4), boolean))?;
     let assertion = Assertion {
         attribute: name.as_deref().and_then(Attribute::named),
         value,

@@ -78,13 +78,29 @@ pub(crate) fn text(reader: BERReader<'_, '_>) -> ASN1Result<String> {
     String::from_utf8(reader.read_bytes()?).map_err(|_| invalid())
 }
 
+pub(crate) fn bytes(reader: BERReader<'_, '_>) -> ASN1Result<Vec<u8>> {
+    reader.read_bytes()
+}
+
+pub(crate) fn boolean(reader: BERReader<'_, '_>) -> ASN1Result<bool> {
+    reader.read_bool()
+}
+
+fn whole(reader: BERReader<'_, '_>) -> ASN1Result<i32> {
+    reader.read_i32()
+}
+
+fn nothing(reader: BERReader<'_, '_>) -> ASN1Result<()> {
+    reader.read_null()
+}
+
 impl Message {
     /// Takes a message apart.
     ///
     /// # Errors
     /// It isn't one.
-    pub(crate) fn read(bytes: &[u8]) -> ASN1Result<Self> {
-        yasna::parse_ber(bytes, |reader| {
+    pub(crate) fn read(message: &[u8]) -> ASN1Result<Self> {
+        yasna::parse_ber(message, |reader| {
             reader.read_sequence(|parts| {
                 let id = parts.next().read_i32()?;
                 let request = request(parts.next())?;
@@ -132,17 +148,15 @@ fn request(reader: BERReader<'_, '_>) -> ASN1Result<Request> {
     match tag.tag_number {
         0 => sequence(reader, tag, bind).map(Request::Bind),
         2 => reader
-            .read_tagged_implicit(tag, |reader| reader.read_null())
+            .read_tagged_implicit(tag, nothing)
             .map(|()| Request::Unbind),
         3 => sequence(reader, tag, search).map(Request::Search),
         16 => reader
-            .read_tagged_implicit(tag, |reader| reader.read_i32())
+            .read_tagged_implicit(tag, whole)
             .map(|_| Request::Abandon),
         23 => sequence(reader, tag, |parts| {
             let number = parts.next().read_tagged_implicit(Tag::context(0), text)?;
-            parts.read_optional(|reader| {
-                reader.read_tagged_implicit(Tag::context(1), |reader| reader.read_bytes())
-            })?;
+            parts.read_optional(|reader| reader.read_tagged_implicit(Tag::context(1), bytes))?;
             Ok(Request::Extended(number))
         }),
         other @ (6 | 8 | 10 | 12 | 14) => reader.read_tagged_der().map(|_| Request::Other(other)),
@@ -169,7 +183,7 @@ fn bind(parts: &mut BERReaderSeq<'_, '_>) -> ASN1Result<Bind> {
         }
         3 if tag.tag_class == TagClass::ContextSpecific => sequence(how, tag, |parts| {
             text(parts.next())?;
-            parts.read_optional(|reader| reader.read_bytes())?;
+            parts.read_optional(bytes)?;
             Ok(None)
         })?,
         _ => return Err(invalid()),
@@ -211,10 +225,8 @@ fn control(reader: BERReader<'_, '_>) -> ASN1Result<Control> {
     reader.read_sequence(|parts| {
         Ok(Control {
             number: text(parts.next())?,
-            critical: parts
-                .read_optional(|reader| reader.read_bool())?
-                .unwrap_or_default(),
-            value: parts.read_optional(|reader| reader.read_bytes())?,
+            critical: parts.read_optional(boolean)?.unwrap_or_default(),
+            value: parts.read_optional(bytes)?,
         })
     })
 }

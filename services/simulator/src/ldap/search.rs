@@ -19,8 +19,11 @@ const VALUES: usize = 1500;
 /// The most searches of a connection whose next page can be asked for, as its `MaxResultSetsPerConn`.
 const KEPT: usize = 10;
 
-/// An entry of an answer: its name, and attributes as they are described there.
-pub(crate) type Entry = (String, Vec<(String, Vec<Vec<u8>>)>);
+/// Attributes as an answer describes them, each with its values.
+pub(crate) type Shown = Vec<(String, Vec<Vec<u8>>)>;
+
+/// An entry of an answer, with its name.
+pub(crate) type Entry = (String, Shown);
 
 /// What a search found.
 #[derive(Debug, Default)]
@@ -323,7 +326,7 @@ impl Wanted {
         &self,
         attributes: Attributes,
         types_only: bool,
-    ) -> Result<Vec<(String, Vec<Vec<u8>>)>, Outcome> {
+    ) -> Result<Shown, Outcome> {
         let mut selected = Vec::new();
         for (name, values) in attributes {
             let named = |(named, _): &&(String, Option<Range>)| name.eq_ignore_ascii_case(named);
