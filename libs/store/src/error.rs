@@ -47,20 +47,41 @@ pub enum StoreError {
 /// a server that is read-only because another one leads now, and tables and columns that a migration is still to make.
 const PASSING: &[&str] = &["08", "53", "57P", "25P03", "25006", "42P01", "42703"];
 
+/// A lock that wasn't to be had in the time that was given for it.
+const NO_LOCK: &str = "55P03";
+
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
+        Self::of(&error)
+    }
+}
+
+impl StoreError {
+    /// What it means that a migration failed.
+    pub(crate) fn of_migration(failed: &refinery::Error) -> Self {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(failed);
+        while let Some(inner) = cause {
+            if let Some(refusal) = inner.downcast_ref::<tokio_postgres::Error>() {
+                return Self::of(refusal);
+            }
+            cause = inner.source();
+        }
+        Self::Refused(failed.to_string())
+    }
+
+    fn of(error: &tokio_postgres::Error) -> Self {
         let Some(refusal) = error.as_db_error() else {
             // Without a word from the server: a broken connection, or what we couldn't encode or decode.
             let broken =
                 error.is_closed() || error.source().is_some_and(<dyn Error>::is::<io::Error>);
             return if broken {
-                Self::Away(told(&error))
+                Self::Away(told(error))
             } else {
-                Self::Refused(told(&error))
+                Self::Refused(told(error))
             };
         };
         let code = refusal.code().code();
-        if code.starts_with("40") {
+        if code.starts_with("40") || code == NO_LOCK {
             Self::Contended(refusal.to_string())
         } else if PASSING.iter().any(|class| code.starts_with(class)) {
             Self::Away(refusal.to_string())

@@ -28,7 +28,7 @@ pub(crate) async fn migrate(
     connection.batch_execute("RESET lock_timeout").await?;
     migrated
         .map(drop)
-        .map_err(|cause| StoreError::Refused(cause.to_string()))
+        .map_err(|failed| StoreError::of_migration(&failed))
 }
 
 async fn applied(connection: &ClientWrapper) -> Result<Vec<Applied>, StoreError> {
