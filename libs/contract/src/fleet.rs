@@ -20,7 +20,7 @@ const DEFAULT_IN_FLIGHT: u32 = 4;
 const DEFAULT_WORKERS: u32 = 4;
 /// As Exchange's documentation advises for EWS; a server lets an account have 27 connections, or 18 sessions of PowerShell.
 const DEFAULT_IN_FLIGHT_ONPREM: u32 = 10;
-/// EWSMaxBurst and EWSRechargeRate of a server's default throttling policy.
+/// `EWSMaxBurst` and `EWSRechargeRate` of a server's default throttling policy.
 const DEFAULT_SERVER_TIME: ServerTime = ServerTime {
     burst: Duration::from_secs(300),
     recharge_per_hour: Duration::from_secs(900),

@@ -129,7 +129,7 @@ pub struct OnpremSite {
     pub budget_key: BudgetKey,
     /// Who issues tokens, where an account signs in with one.
     pub token: Option<TokenIssuer>,
-    /// The domain controller: `ldaps://dc1.uni.example`, or `ldap://dc1.uni.example`, which begins with StartTLS.
+    /// The domain controller: `ldaps://dc1.uni.example`, or `ldap://dc1.uni.example`, which begins with `StartTLS`.
     pub ldap_url: String,
     /// The part of the directory that is looked at; `None`: the controller's own domain.
     pub ldap_base: Option<String>,

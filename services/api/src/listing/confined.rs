@@ -50,14 +50,14 @@ impl Listing {
                 self.record_jobs(goal, listed).await?;
             }
         }
-        self.await_unknown(goals, unknown, confines).await
+        self.await_unknown(goals, &unknown, confines).await
     }
 
     /// Waits for mailboxes that no site knows, if they are to be waited for and aren't too late; else records them as refused.
     async fn await_unknown(
         &mut self,
         goals: &Goals,
-        unknown: Vec<Known>,
+        unknown: &[Known],
         confines: &Confines,
     ) -> Result<(), Stopped> {
         let Some(first) = unknown.first() else {
