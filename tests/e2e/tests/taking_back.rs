@@ -229,7 +229,7 @@ async fn undoing_leaves_every_list_as_it_was_but_for_what_others_changed() {
     spec.lower_higher = true;
     let mut before = BTreeMap::new();
     for member in house.members(&format!("group={EVERYONE}")).await {
-        let address = member["address"].as_str().unwrap_or_default();
+        let address = member["upn"].as_str().unwrap_or_default();
         if member["state"] == "mailbox" && !member["calendar"].is_null() {
             before.insert(address.to_owned(), whole_list(&house, address).await);
         }

@@ -204,6 +204,7 @@ async fn who_is_excluded_or_missing_twice_has_departed_and_whoever_was_revoked_i
     world.listing(DAY + 600, 4..5, 0..5).await;
     let leaving = world.by_itself(OperationKind::Revoke).await;
     assert_eq!(leaving.len(), 1);
+    world.store.cover().await.unwrap();
     world.store.list_from_records(at(DAY + 601)).await.unwrap();
     let jobs = world.claim_all_at(DAY + 602).await;
     assert_eq!(jobs.len(), 1);
