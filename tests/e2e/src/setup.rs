@@ -105,6 +105,8 @@ impl Setup {
             Sites::Onprem(_) => 1.0,
             Sites::Hybrid(_) => 0.5,
         };
+        // Active Directory shows no mailbox before it is there, so a listing that comes too early refuses its owner.
+        setup.school.provision_delay_secs = 0;
         setup
     }
 
