@@ -22,7 +22,8 @@ impl School {
         // Another test of this process may have been first.
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let scenario = Scenario::school(options);
+        let mut scenario = Scenario::school(options);
+        scenario.ldaps = (options.on_premises_share > 0.0).then_some(listen);
         let running = calgrant_simulator::start(Config { listen, scenario })
             .await
             .unwrap_or_else(|cause| panic!("the simulator: {cause}"));
@@ -36,6 +37,25 @@ impl School {
     #[must_use]
     pub fn url(&self) -> String {
         self.running.url()
+    }
+
+    /// Its domain controller, if it has servers on premises.
+    ///
+    /// # Panics
+    /// It has none.
+    #[must_use]
+    pub fn ldaps(&self) -> String {
+        let Some(address) = self.running.ldaps else {
+            panic!("this school has no servers on premises");
+        };
+        // The name that its certificate is for.
+        format!("ldaps://localhost:{}", address.port())
+    }
+
+    /// Whom to trust to reach the domain controller, PEM.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&str> {
+        self.running.certificate()
     }
 
     /// What the simulator says at `path`, such as `report`.

@@ -99,8 +99,8 @@ impl House {
             std::env::temp_dir().join(format!("calgrant-e2e-{}", uuid::Uuid::new_v4().simple()));
         std::fs::create_dir_all(&folder)
             .unwrap_or_else(|cause| panic!("{}: {cause}", folder.display()));
-        setup.write_secrets(&folder);
         let school = School::new(&setup.school).await;
+        setup.write_secrets(&school, &folder);
         let (database, vhost) = (Database::new().await, Vhost::new());
         let to_database = Proxy::new(server_of(database.url()), setup.servers_away).await;
         let to_broker = Proxy::new(server_of(vhost.url()), setup.servers_away).await;
@@ -144,7 +144,7 @@ impl House {
     /// The tenant as the setup says.
     #[must_use]
     pub fn tenant(&self) -> TenantSpec {
-        self.setup.tenant(&self.school.url(), &self.folder)
+        self.setup.tenant(&self.school, &self.folder)
     }
 
     /// Where the secrets are.

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use calgrant_contract::pb::{
     fleet::v1::{
-        AccountSpec, CallWindow, CertificateRef, Keeping, Purpose, SecretRef, SiteSpec, TenantSpec,
-        WritePath, account_spec::Credential, secret_ref::At,
+        AccountSpec, CallWindow, CertificateRef, Keeping, OnpremSite, Purpose, SecretRef, SignIn,
+        SiteSpec, TenantSpec, WritePath, account_spec::Credential, secret_ref::At,
     },
     provisioning::v1::SiteKind,
 };
 use calgrant_simulator::{DEMO_CERTIFICATE_PEM, DEMO_KEY_PEM, SchoolOptions, TENANT_ID};
+use calgrant_testkit::School;
 use calgrant_worker::only::Only;
 
 /// The tenant of a house.
@@ -17,12 +18,37 @@ pub const TENANT: &str = "uni";
 /// Grantor accounts of a house, unless it is set up otherwise.
 pub const GRANTORS: usize = 2;
 
+/// The Exchange organisations of a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sites {
+    /// Exchange Online alone.
+    Online,
+    /// Servers on premises alone.
+    Onprem(WritePath),
+    /// Both: half of the mailboxes lie on premises.
+    Hybrid(WritePath),
+}
+
+impl Sites {
+    /// Which there are.
+    #[must_use]
+    pub fn kinds(self) -> Vec<SiteKind> {
+        match self {
+            Self::Online => vec![SiteKind::Online],
+            Self::Onprem(_) => vec![SiteKind::Onprem],
+            Self::Hybrid(_) => vec![SiteKind::Online, SiteKind::Onprem],
+        }
+    }
+}
+
 /// What a house is set up with.
 #[derive(Debug, Clone)]
 pub struct Setup {
     /// The school.
     pub school: SchoolOptions,
-    /// The interface that changes permissions.
+    /// The tenant's sites.
+    pub sites: Sites,
+    /// The interface of Exchange Online that changes permissions.
     pub write_path: WritePath,
     /// What Calgrant is told an account may do.
     pub max_in_flight: u32,
@@ -50,6 +76,7 @@ impl Default for Setup {
                 provision_delay_secs: 1,
                 ..SchoolOptions::default()
             },
+            sites: Sites::Online,
             write_path: WritePath::Auto,
             max_in_flight: 8,
             windows: Vec::new(),
@@ -71,6 +98,21 @@ impl Setup {
         setup
     }
 
+    /// So many, at these sites.
+    #[must_use]
+    pub fn at(sites: Sites, mailboxes: usize) -> Self {
+        let mut setup = Self::mailboxes(mailboxes);
+        setup.sites = sites;
+        setup.school.on_premises_share = match sites {
+            Sites::Online => 0.0,
+            Sites::Onprem(_) => 1.0,
+            Sites::Hybrid(_) => 0.5,
+        };
+        // Active Directory shows no mailbox before it is there, so a listing that comes too early refuses its owner.
+        setup.school.provision_delay_secs = 0;
+        setup
+    }
+
     /// The same with onboarding.
     #[must_use]
     pub fn onboarding(mailboxes: usize) -> Self {
@@ -80,13 +122,29 @@ impl Setup {
         }
     }
 
-    /// The tenant as it is applied; secrets are files in `folder`. The first grantor signs in by certificate.
+    /// The tenant as it is applied; secrets are files in `folder`.
     #[must_use]
-    pub fn tenant(&self, url: &str, folder: &Path) -> TenantSpec {
-        let account = |name: String, purpose: Purpose, client_id: String, credential| AccountSpec {
+    pub fn tenant(&self, school: &School, folder: &Path) -> TenantSpec {
+        let sites = match self.sites {
+            Sites::Online => vec![self.online(&school.url(), folder)],
+            Sites::Onprem(path) => vec![self.onprem(path, school, folder)],
+            Sites::Hybrid(path) => vec![
+                self.online(&school.url(), folder),
+                self.onprem(path, school, folder),
+            ],
+        };
+        TenantSpec {
+            name: TENANT.to_owned(),
+            display_name: "University of the Tests".to_owned(),
+            sites,
+            keeping: self.keeping.clone(),
+        }
+    }
+
+    fn account(&self, name: String, purpose: Purpose, credential: Credential) -> AccountSpec {
+        AccountSpec {
             name,
             purposes: vec![purpose.into()],
-            client_id,
             credential: Some(credential),
             max_in_flight: self.max_in_flight,
             windows: self
@@ -99,6 +157,14 @@ impl Setup {
                 .collect(),
             workers: self.max_in_flight,
             ..AccountSpec::default()
+        }
+    }
+
+    /// The first grantor signs in by certificate.
+    fn online(&self, url: &str, folder: &Path) -> SiteSpec {
+        let account = |name: String, purpose: Purpose, client_id: String, credential| AccountSpec {
+            client_id,
+            ..self.account(name, purpose, credential)
         };
         let reader = account(
             "reader".to_owned(),
@@ -123,22 +189,53 @@ impl Setup {
             )
         });
         let url = url.to_owned();
-        TenantSpec {
-            name: TENANT.to_owned(),
-            display_name: "University of the Tests".to_owned(),
-            sites: vec![SiteSpec {
-                kind: SiteKind::Online.into(),
-                directory_id: TENANT_ID.to_string(),
-                login_url: url.clone(),
-                graph_url: url.clone(),
-                admin_url: url,
-                write_path: self.write_path.into(),
-                park_first_millis: self.park_first_millis,
-                park_limit_millis: 120_000,
-                accounts: std::iter::once(reader).chain(grantors).collect(),
-                ..SiteSpec::default()
-            }],
-            keeping: self.keeping.clone(),
+        SiteSpec {
+            kind: SiteKind::Online.into(),
+            directory_id: TENANT_ID.to_string(),
+            login_url: url.clone(),
+            graph_url: url.clone(),
+            admin_url: url,
+            write_path: self.write_path.into(),
+            park_first_millis: self.park_first_millis,
+            park_limit_millis: 120_000,
+            accounts: std::iter::once(reader).chain(grantors).collect(),
+            ..SiteSpec::default()
+        }
+    }
+
+    /// Both interfaces are there: over EWS, what can't be written whole is changed entry by entry.
+    fn onprem(&self, write_path: WritePath, school: &School, folder: &Path) -> SiteSpec {
+        let account = |name: String, user: String, purpose| {
+            let secret = secret(&folder.join(&user));
+            AccountSpec {
+                user: format!("UNI\\{user}"),
+                ..self.account(name, purpose, secret)
+            }
+        };
+        let grantors = (1..=self.school.grantors).map(|number| {
+            account(
+                format!("sa-{number}"),
+                format!("sa-onprem-{number}"),
+                Purpose::Grantor,
+            )
+        });
+        let reader = account("reader".to_owned(), "sa-reader".to_owned(), Purpose::Reader);
+        let url = school.url();
+        SiteSpec {
+            kind: SiteKind::Onprem.into(),
+            write_path: write_path.into(),
+            onprem: Some(OnpremSite {
+                ews_url: format!("{url}/EWS/Exchange.asmx"),
+                ews_sign_in: SignIn::Basic.into(),
+                powershell_url: format!("{url}/PowerShell/"),
+                ldap_url: school.ldaps(),
+                ca_file: folder.join("ca.pem").display().to_string(),
+                ..OnpremSite::default()
+            }),
+            park_first_millis: self.park_first_millis,
+            park_limit_millis: 120_000,
+            accounts: std::iter::once(reader).chain(grantors).collect(),
+            ..SiteSpec::default()
         }
     }
 
@@ -146,7 +243,7 @@ impl Setup {
     ///
     /// # Panics
     /// The folder can't be written.
-    pub fn write_secrets(&self, folder: &Path) {
+    pub fn write_secrets(&self, school: &School, folder: &Path) {
         let write = |path: &Path, text: &str| {
             std::fs::write(path, text)
                 .unwrap_or_else(|cause| panic!("{}: {cause}", path.display()));
@@ -159,6 +256,13 @@ impl Setup {
                 &grantor_secret(folder, number),
                 &format!("grantor-secret-{number}"),
             );
+        }
+        if let Some(authority) = school.certificate() {
+            write(&folder.join("ca.pem"), authority);
+        }
+        let premises = (1..=self.school.grantors).map(|number| format!("sa-onprem-{number}"));
+        for user in premises.chain(["sa-reader".to_owned()]) {
+            write(&folder.join(&user), &format!("{user}-secret"));
         }
     }
 }

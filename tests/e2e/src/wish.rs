@@ -8,16 +8,23 @@ use calgrant_simulator::TRUSTEE;
 
 use crate::TENANT;
 
-/// `Author` for the school's delegation group on what `by` selects.
+/// `Author` for the school's delegation group on what `by` selects, in Exchange Online.
 #[must_use]
 pub fn wish(by: By) -> DelegationSpec {
+    wish_at(&[SiteKind::Online], by)
+}
+
+/// The same, at these sites.
+#[must_use]
+pub fn wish_at(sites: &[SiteKind], by: By) -> DelegationSpec {
+    let trustees = sites.iter().map(|site| Trustee {
+        site: (*site).into(),
+        address: TRUSTEE.to_owned(),
+    });
     DelegationSpec {
         tenant: TENANT.to_owned(),
         selector: Some(Selector { by: Some(by) }),
-        trustees: vec![Trustee {
-            site: SiteKind::Online.into(),
-            address: TRUSTEE.to_owned(),
-        }],
+        trustees: trustees.collect(),
         role: "Author".to_owned(),
         ..DelegationSpec::default()
     }

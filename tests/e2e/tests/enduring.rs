@@ -206,7 +206,7 @@ async fn a_wrong_secret_pauses_the_account_and_the_operation_waits_for_its_corre
         .until(&operation.id, |now| now.state() == OperationState::Running)
         .await;
     assert!(waits.end_time.is_none());
-    house.setup.write_secrets(house.folder());
+    house.setup.write_secrets(&house.school, house.folder());
     let ended = house.ended(&operation.id).await;
     assert_eq!(ended.state(), OperationState::Done);
     house
@@ -225,7 +225,7 @@ async fn a_reader_with_a_wrong_secret_is_named_as_what_the_operation_waits_for()
         .until(&operation.id, |operation| !operation.waiting_for.is_empty())
         .await;
     assert!(waits.waiting_for.contains("reader"), "{waits:?}");
-    house.setup.write_secrets(house.folder());
+    house.setup.write_secrets(&house.school, house.folder());
     let ended = house.ended(&operation.id).await;
     assert_eq!(
         (ended.state(), ended.waiting_for.as_str()),

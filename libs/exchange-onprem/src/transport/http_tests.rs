@@ -224,6 +224,8 @@ async fn ntlm_is_bound_to_the_servers_certificate() {
         assert_eq!(sent.reply.is_ok(), good);
         // An authority nobody named isn't trusted.
         let sent = http(&url, None).send(&request(), |_| true).await;
-        assert_eq!(sent.reply.unwrap_err().detail.server_code, "connect");
+        let error = sent.reply.unwrap_err();
+        assert_eq!(error.meaning, Meaning::PauseAccount);
+        assert_eq!(error.detail.server_code, "certificate_not_trusted");
     }
 }
