@@ -29,6 +29,9 @@ const SETTLES: Duration = Duration::from_secs(4);
 const STORM: Duration = Duration::from_secs(30);
 /// For how long what held is remembered.
 const HELD_FOR: Duration = Duration::from_secs(600);
+/// A rate below which one refusal says nothing about how many calls are too many, in thousandths of a call a second: it is
+/// waited for, that is all. The search for a ceiling begins no lower.
+const FEW: u64 = 2000;
 /// The search ends when so little is between what held and what failed, in percent.
 const NEAR_PERCENT: u64 = 4;
 /// The first step of probes, in percent.
@@ -338,13 +341,14 @@ impl Learned {
             None => self.pause,
         };
         if !same {
-            self.search(pushback.overload, usage, now);
+            self.search(pushback.overload, usage, again, now);
         }
         self.waited_until = self.waited_until.max(now + wait);
         wait
     }
 
-    fn search(&mut self, overload: Overload, usage: Usage, now: Moment) {
+    /// `again`: the wait after the last refusal has hardly passed.
+    fn search(&mut self, overload: Overload, usage: Usage, again: bool, now: Moment) {
         let by_slots = match overload {
             Overload::Concurrency => true,
             Overload::Rate => false,
@@ -372,6 +376,10 @@ impl Learned {
             Some(ceiling) => ceiling.refused(self.most_calls.used, SLOWEST, now),
             none => {
                 let measured = self.meter.rate();
+                if measured < FEW && !again {
+                    return;
+                }
+                let measured = measured.max(FEW);
                 let failed = usage
                     .most_rate
                     .map_or(measured, |most| most.min(measured.max(most / 2)));
@@ -603,6 +611,33 @@ mod tests {
             let level = level_after_storm(at_storm);
             assert!(level >= 30_000, "from {at_storm}: {level} after 5 minutes");
         }
+    }
+
+    #[test]
+    fn one_refusal_of_a_few_calls_teaches_no_ceiling_and_many_do() {
+        let mut learned = Learned::default();
+        let usage = Usage {
+            in_flight: 1,
+            most_in_flight: Some(6),
+            most_rate: None,
+        };
+        let pushback = Pushback {
+            overload: Overload::Unknown,
+            wait: Some(Duration::from_secs(5)),
+            cause: String::new(),
+        };
+        let at = Moment::from_secs;
+        learned.worked(3, 3, Duration::from_secs(1), usage, at(1000));
+        assert_eq!(
+            learned.refused(&pushback, usage, at(1001)),
+            Duration::from_secs(5)
+        );
+        assert_eq!(learned.window(), None);
+        // Refused again as soon as the wait is over: fewer calls, but not next to none.
+        learned.worked(1, 1, Duration::from_secs(1), usage, at(1007));
+        learned.refused(&pushback, usage, at(1008));
+        let a_second = learned.rate.map(|ceiling| ceiling.level);
+        assert_eq!(a_second, Some(FEW / 2));
     }
 
     #[test]
