@@ -190,7 +190,7 @@ pub(crate) async fn raise(
     run(
         transaction,
         "INSERT INTO alert AS a (id, tenant, kind, subject, text, delegation_id, operation_id, raised_at, last_at)
-         SELECT page.*, $8::timestamptz, $8::timestamptz FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::uuid[])
+         SELECT page.id, page.tenant, page.kind, page.subject, page.text, page.delegation_id, page.operation_id, $8::timestamptz, $8::timestamptz FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::uuid[])
             AS page (id, tenant, kind, subject, text, delegation_id, operation_id)
          ON CONFLICT (tenant, kind, subject) WHERE ended_at IS NULL DO UPDATE SET last_at = EXCLUDED.last_at, text = EXCLUDED.text,
             operation_id = EXCLUDED.operation_id,

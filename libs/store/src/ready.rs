@@ -273,7 +273,7 @@ async fn offers(
 ) -> Result<(Vec<Offer>, usize), StoreError> {
     let published = rows(
         transaction,
-        "SELECT p.*, o.keeping = 'verify' AS in_background FROM (SELECT operation_id, count(*) AS published FROM job
+        "SELECT p.operation_id, p.published, o.keeping = 'verify' AS in_background FROM (SELECT operation_id, count(*) AS published FROM job
             WHERE tenant = $1 AND lane = $2 AND state = 'published' GROUP BY operation_id) p JOIN operation o ON o.id = p.operation_id",
         &[&tenant, &lane.as_str()],
     )

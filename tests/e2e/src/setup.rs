@@ -133,6 +133,16 @@ impl Setup {
                 self.onprem(path, school, folder),
             ],
         };
+        self.of_sites(sites)
+    }
+
+    /// A tenant in Exchange Online, whose servers are at `url`, whatever sites this is for.
+    #[must_use]
+    pub fn online_at(&self, url: &str, folder: &Path) -> TenantSpec {
+        self.of_sites(vec![self.online(url, folder)])
+    }
+
+    fn of_sites(&self, sites: Vec<SiteSpec>) -> TenantSpec {
         TenantSpec {
             name: TENANT.to_owned(),
             display_name: "University of the Tests".to_owned(),

@@ -186,7 +186,7 @@ fn tenant() -> TenantSpec {
         max_in_flight: SLOTS,
         ..Setup::default()
     }
-    .tenant("http://127.0.0.1:1", std::path::Path::new("/nowhere"));
+    .online_at("http://127.0.0.1:1", std::path::Path::new("/nowhere"));
     let site = &mut tenant.sites[0];
     site.max_in_flight = SITE_SLOTS;
     let (calls, length) = WINDOW;

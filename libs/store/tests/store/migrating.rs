@@ -102,7 +102,7 @@ async fn work_goes_on_while_the_schema_changes() {
     let mut versions: Vec<_> = runner
         .get_migrations()
         .iter()
-        .map(|one| one.version())
+        .map(refinery::Migration::version)
         .collect();
     versions.sort_unstable();
     let before = versions[versions.len() - 2];

@@ -140,7 +140,7 @@ async fn what_is_lost_is_put_aside_and_what_is_true_is_found_again() {
         drifted.extend(found.map(|job| job.name.clone()));
         set.school.assert_true_back(jobs, &everyone).await;
     }
-    assert_eq!(drifted, [leaver.clone()]);
+    assert_eq!(drifted, std::slice::from_ref(&leaver));
     // And now of every mailbox what is true.
     assert_eq!(set.asked(&access)[0]["state"], "not_granted");
     let mut members = set.school.members(&everyone).await;
