@@ -70,14 +70,14 @@ impl School {
         }
     }
 
-    /// For the simulator: some mailboxes appear late, some reads lag behind writes.
+    /// For the simulator: some reads lag behind writes, and online some mailboxes appear late. Active Directory lists nobody whose mailbox isn't there.
     pub(super) fn scenario(&self, ports: Ports) -> String {
         let (calls, seconds) = WINDOW;
         let (share, mailboxes) = (self.on_premises_share(), self.mailboxes);
-        let ldaps = if self.is_online() {
-            String::new()
+        let (ldaps, late) = if self.is_online() {
+            (String::new(), 5)
         } else {
-            format!("ldaps = \"127.0.0.1:{}\"\n", ports.ldaps)
+            (format!("ldaps = \"127.0.0.1:{}\"\n", ports.ldaps), 0)
         };
         format!(
             "seed = 1\n\
@@ -89,6 +89,7 @@ impl School {
              max_in_flight = {IN_FLIGHT}\n\
              windows = [[{calls}, {seconds}]]\n\
              on_premises_share = {share:.1}\n\
+             provision_delay_secs = {late}\n\
              [dials]\n\
              latency_ms = 20\n\
              latency_jitter_ms = 30\n\
