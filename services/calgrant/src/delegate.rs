@@ -45,7 +45,7 @@ pub(crate) struct DelegateArgs {
     /// Lowers entries that allow more.
     #[arg(long)]
     lower_higher: bool,
-    /// From now on also for those whom onboarding events tell of; looked at again and listed anew by itself, as [keep] in the tenant's file says.
+    /// From now on also for those whom onboarding events tell of; looked at again and listed anew by itself, as `keep` in the tenant's file says.
     #[arg(long)]
     keep: bool,
     /// Goes before bulk work.

@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: a whole school's calendars, delegated on a simulated Exchange by the real services, and the result
-//! proven against the simulator's own state. Its mailboxes lie in Exchange Online unless `--site` says otherwise; of a hybrid
-//! school, half of them on premises.
+//! proven against the simulator's own state. Half of its mailboxes lie in Exchange Online and half on premises,
+//! unless `--site` says otherwise.
 //!
 //! Servers and simulator start, then `calgrant up`; a tenant is applied, one delegation runs for a nested group, the
 //! simulator says what really changed, and the same delegation runs again, which must write nothing.
@@ -31,7 +31,7 @@ const ENDED_WELL: [i32; 2] = [0, 3];
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Which Exchange organisations the school has.
-    #[arg(long, value_enum, default_value_t = Site::Online)]
+    #[arg(long, value_enum, default_value_t = Site::Hybrid)]
     site: Site,
     /// Which interface changes permissions on premises.
     #[arg(long, value_enum, default_value_t = WritePath::Ews)]
