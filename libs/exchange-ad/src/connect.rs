@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use calgrant_domain::{AccountSpec, Credential, OnpremSite};
 use calgrant_exchange::{Directory, secret};
 
-use crate::{ActiveDirectory, DisabledAccounts, Nesting, Now, Settings, SettingsError};
+use crate::{ActiveDirectory, Nesting, Now, Settings, SettingsError};
 
 /// The longest wait for one answer: somewhat longer than a domain controller works on it.
 const ANSWER: Duration = Duration::from_secs(125);
@@ -32,10 +32,7 @@ pub fn directory(
         bind_name: account.user.clone(),
         password: password.into(),
         base: site.ldap_base.clone(),
-        disabled: match site.disabled_accounts {
-            calgrant_domain::DisabledAccounts::Refuse => DisabledAccounts::Refuse,
-            calgrant_domain::DisabledAccounts::Include => DisabledAccounts::Include,
-        },
+        disabled: site.disabled_accounts,
         nesting: Nesting::InChain,
         answer_limit: ANSWER,
     };

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use calgrant_domain::{Address, Listed, MailboxId, OperationFailure, Reason};
+use calgrant_domain::{Address, DisabledAccounts, Listed, MailboxId, OperationFailure, Reason};
 use calgrant_exchange::{
     CallError, Depth, Directory, ListingError, LookedUp, Meaning, Page, Resolved, Selection,
     TrusteeFound,
@@ -172,7 +172,7 @@ impl ActiveDirectory {
             }),
             Selection::All { types } => {
                 let session = self.session().await?;
-                let with_disabled = self.settings.disabled == crate::DisabledAccounts::Include;
+                let with_disabled = self.settings.disabled == DisabledAccounts::Include;
                 let search = whole(&session, filter::mailboxes(types, with_disabled));
                 Ok(Listing::search(session, search))
             }

@@ -30,7 +30,7 @@ mod trustee;
 mod walk;
 
 pub use directory::ActiveDirectory;
-pub use settings::{DisabledAccounts, Nesting, Settings, SettingsError};
+pub use settings::{Nesting, Settings, SettingsError};
 
 /// The clock, handed in.
 pub type Now = fn() -> time::OffsetDateTime;

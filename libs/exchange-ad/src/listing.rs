@@ -2,13 +2,12 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use calgrant_domain::{Listed, MailboxId, Reason};
+use calgrant_domain::{DisabledAccounts, Listed, MailboxId, Reason};
 use calgrant_exchange::{CallError, Meaning};
 use ldap3::Scope;
 use uuid::Uuid;
 
 use crate::{
-    DisabledAccounts,
     dn::Dn,
     entry::Entry,
     filter, range,

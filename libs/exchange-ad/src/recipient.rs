@@ -1,9 +1,9 @@
 //! What an object of the directory is to Exchange: a mailbox of this organisation, one in the cloud, or neither. Pure.
 
-use calgrant_domain::{Address, Listed, Mailbox, MailboxId, MailboxType, Reason};
+use calgrant_domain::{Address, DisabledAccounts, Listed, Mailbox, MailboxId, MailboxType, Reason};
 use uuid::Uuid;
 
-use crate::{DisabledAccounts, entry::Entry, filter::DISABLED};
+use crate::{entry::Entry, filter::DISABLED};
 
 /// The attributes that decide it.
 pub(crate) const ATTRIBUTES: &[&str] = &[

@@ -2,21 +2,11 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use calgrant_domain::DisabledAccounts;
 use rustls::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{dn::Dn, tls};
-
-/// What becomes of people's mailboxes whose account is disabled: of people who left, mostly. Accounts of shared
-/// mailboxes, rooms, equipment and linked mailboxes are disabled by design, and suit either way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum DisabledAccounts {
-    /// They don't suit, and are reported so where they are listed by group or unit.
-    #[default]
-    Refuse,
-    /// They suit like any other.
-    Include,
-}
 
 /// How members of nested groups are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 
-use calgrant_domain::{Address, Listed, MailboxId, MailboxType, OperationFailure, Reason};
+use calgrant_domain::{
+    Address, DisabledAccounts, Listed, MailboxId, MailboxType, OperationFailure, Reason,
+};
 use calgrant_exchange::{ListingError, PrincipalKind, TrusteeFound};
 
-use crate::{DisabledAccounts, entry::Entry, recipient::Kind};
+use crate::{entry::Entry, recipient::Kind};
 
 /// The bit of `groupType` that security groups have.
 const SECURITY: i64 = 0x8000_0000;

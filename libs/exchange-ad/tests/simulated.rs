@@ -5,12 +5,12 @@
 use std::{fmt::Write as _, net::SocketAddr, time::Duration};
 
 use async_trait::async_trait;
-use calgrant_domain::{Address, MailboxType, Observed, Reason};
+use calgrant_domain::{Address, DisabledAccounts, MailboxType, Observed, Reason};
 use calgrant_exchange::{
     Calendars, Depth, Directory, Selection, conformance,
     conformance::{Expected, Names, State, World},
 };
-use calgrant_exchange_ad::{ActiveDirectory, DisabledAccounts, Nesting, Settings};
+use calgrant_exchange_ad::{ActiveDirectory, Nesting, Settings};
 use calgrant_runtime::clock;
 use calgrant_simulator::{Config, Running, Scenario, start};
 

@@ -326,7 +326,10 @@ impl Account {
 
     /// Says that so many calls wait, for as long as the answer lives.
     fn waits(&self, lane: Lane, calls: u32) -> Waits<'_> {
-        let urgent = self.change_waiting(lane, |waiting| waiting.saturating_add(calls));
+        self.change_waiting(lane, |waiting| waiting.saturating_add(calls));
+        let urgent = self
+            .budgets
+            .with(|holder, now| holder.is_urgent(&self.charge, now));
         // Not for every call: whoever renews looks at all keys when it is woken.
         if urgent {
             self.budgets.shared.wanted.notify_one();
@@ -338,8 +341,7 @@ impl Account {
         }
     }
 
-    /// Whether the next renewal may be due earlier by that.
-    fn change_waiting(&self, lane: Lane, change: impl Fn(u32) -> u32) -> bool {
+    fn change_waiting(&self, lane: Lane, change: impl Fn(u32) -> u32) {
         let mut state = self.budgets.state();
         let State {
             holder, waiting, ..
@@ -353,7 +355,6 @@ impl Account {
             *of_lane = change(*of_lane);
             holder.wait(key, *of_key);
         }
-        holder.is_urgent(&self.charge, self.budgets.now())
     }
 }
 

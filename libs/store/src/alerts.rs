@@ -73,6 +73,10 @@ pub(crate) struct NewAlert {
 
 const COLUMNS: &str = "id, tenant, kind, subject, text, delegation_id, operation_id, raised_at, last_at, ended_at, acknowledged_by, acknowledged_at, ticket";
 
+/// By $2, with the ticket $3, at $4: who was first stays.
+const ACKNOWLEDGED: &str = "acknowledged_by = CASE WHEN acknowledged_at IS NULL THEN $2 ELSE acknowledged_by END,
+    ticket = CASE WHEN acknowledged_at IS NULL THEN $3 ELSE ticket END, acknowledged_at = COALESCE(acknowledged_at, $4)";
+
 impl Store {
     /// Newest first, before `before`; those that nobody has acknowledged, or `all`.
     ///
@@ -110,11 +114,7 @@ impl Store {
         ticket: &str,
         now: OffsetDateTime,
     ) -> Result<Alert, StoreError> {
-        let sql = format!(
-            "UPDATE alert SET acknowledged_by = CASE WHEN acknowledged_at IS NULL THEN $2 ELSE acknowledged_by END,
-                ticket = CASE WHEN acknowledged_at IS NULL THEN $3 ELSE ticket END, acknowledged_at = COALESCE(acknowledged_at, $4)
-             WHERE id = $1 RETURNING {COLUMNS}"
-        );
+        let sql = format!("UPDATE alert SET {ACKNOWLEDGED} WHERE id = $1 RETURNING {COLUMNS}");
         let connection = self.connection().await?;
         let found = connection
             .query_opt(&sql, &[&id.as_uuid(), &by, &ticket, &now])
@@ -270,13 +270,13 @@ pub(crate) async fn released(
     ticket: &str,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    let sql = "UPDATE alert SET ended_at = $4, acknowledged_at = COALESCE(acknowledged_at, $4),
-            acknowledged_by = CASE WHEN acknowledged_at IS NULL THEN $2 ELSE acknowledged_by END,
-            ticket = CASE WHEN acknowledged_at IS NULL THEN $3 ELSE ticket END
-        WHERE tenant = (SELECT tenant FROM operation WHERE id = $1) AND kind = 'held' AND operation_id = $1 AND ended_at IS NULL";
+    let sql = format!(
+        "UPDATE alert SET ended_at = $4, {ACKNOWLEDGED}
+        WHERE tenant = (SELECT tenant FROM operation WHERE id = $1) AND kind = 'held' AND operation_id = $1 AND ended_at IS NULL"
+    );
     run(
         transaction,
-        sql,
+        &sql,
         &[&operation.as_uuid(), &by, &ticket, &now],
     )
     .await?;

@@ -13,10 +13,7 @@ use std::{
     time::Duration,
 };
 
-use calgrant_budget::{
-    Scope,
-    message::{Lane, Overload, Pushback},
-};
+use calgrant_budget::message::Lane;
 use calgrant_contract::{
     bus::millis,
     listing::to_wire,
@@ -421,12 +418,7 @@ impl Listing {
         Ok(match &error.meaning {
             Meaning::WaitUntil { after, .. } => {
                 let wait = DELAYS.delay(failures, clock::roll(), *after);
-                let pushback = Pushback {
-                    overload: Overload::Unknown,
-                    wait: Some(wait),
-                    cause: error.to_string(),
-                };
-                reader.budget.push_back(Scope::Account, &pushback);
+                reader.slow_down(Some(wait), &error);
                 (
                     wait,
                     format!(

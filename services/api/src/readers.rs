@@ -3,15 +3,20 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
+use calgrant_budget::{
+    Scope,
+    message::{Overload, Pushback},
+};
 use calgrant_contract::pb::ledger::v1::{
     GetFleetRequest, ReportAccountRequest, ledger_service_client::LedgerServiceClient,
 };
 use calgrant_domain::{
     AccountSpec, Organisation, Purpose, SiteKind, SiteSpec, TenantName, TenantSpec,
 };
-use calgrant_exchange::{Directory, secret};
+use calgrant_exchange::{CallError, Directory, secret};
 use calgrant_exchange_ad::connect as active_directory;
 use calgrant_exchange_online::connect as online;
 use calgrant_leases::{Account, Budgets, keys};
@@ -35,6 +40,18 @@ pub struct Reader {
     pub account: AccountSpec,
     site: SiteSpec,
     credential: Option<u64>,
+}
+
+impl Reader {
+    /// The directory said to slow down: nothing more is asked of it for so long, if it said how long.
+    pub(crate) fn slow_down(&self, wait: Option<Duration>, cause: &CallError) {
+        let pushback = Pushback {
+            overload: Overload::Unknown,
+            wait,
+            cause: cause.to_string(),
+        };
+        self.budget.push_back(Scope::Account, &pushback);
+    }
 }
 
 impl Readers {

@@ -2,10 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use calgrant_budget::{
-    Scope,
-    message::{Overload, Pushback},
-};
 use calgrant_contract::{
     pb::ledger::v1::{
         ClaimGroupRequest, ClaimGroupResponse, ledger_service_client::LedgerServiceClient,
@@ -107,12 +103,7 @@ async fn look(
         }) => Ok(None),
         Err(ListingError::Call(error)) => {
             if let Meaning::WaitUntil { after, .. } = &error.meaning {
-                let pushback = Pushback {
-                    overload: Overload::Unknown,
-                    wait: *after,
-                    cause: error.to_string(),
-                };
-                reader.budget.push_back(Scope::Account, &pushback);
+                reader.slow_down(*after, &error);
             }
             Err(error.to_string())
         }

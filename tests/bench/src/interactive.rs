@@ -17,6 +17,7 @@ use tokio_stream::StreamExt;
 use tonic::transport::Channel;
 
 use crate::{
+    percentile,
     processes::Processes,
     rounded,
     school::{self, Accounts, EVERYONE, TENANT, request},
@@ -94,12 +95,15 @@ async fn newcomers(program: &Path, mailboxes: usize) -> anyhow::Result<Value> {
         .await?;
     let report = set.simulator("report").await?;
     let upstream = Duration::from_millis(LATENCY_MILLIS * CALLS_OF_ONE);
-    let seconds = |at: usize| rounded(waited[at.min(waited.len() - 1)].as_secs_f64(), 2);
+    let seconds = |percent: usize| {
+        let found = percentile(&waited, percent);
+        found.map(|waited| rounded(waited.as_secs_f64(), 2))
+    };
     Ok(json!({
         "bulk_mailboxes": ended.counts.unwrap_or_default().accepted,
         "granted": waited.len(),
-        "p50_seconds": seconds(waited.len() / 2),
-        "p99_seconds": seconds(waited.len() * 99 / 100),
+        "p50_seconds": seconds(50),
+        "p99_seconds": seconds(99),
         "upstream_seconds": rounded(upstream.as_secs_f64(), 2),
         "limit_violations": report["limit_violations"],
     }))

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
 use crate::{
+    percentile,
     processes::Processes,
     rounded,
     school::{self, Accounts},
@@ -107,8 +108,8 @@ pub(crate) async fn run(program: &Path, args: &Args) -> anyhow::Result<Value> {
     running.shutdown().await;
 
     answered.sort_unstable();
-    let at = |share: usize| {
-        let found = answered.get((answered.len() * share / 100).min(answered.len() - 1));
+    let at = |percent: usize| {
+        let found = percentile(&answered, percent);
         found.map(|latency| rounded(latency.as_secs_f64() * 1000.0, 1))
     };
     Ok(json!({

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tonic::{Code, transport::Channel};
 
 use crate::{
+    percentile,
     processes::Processes,
     rounded,
     school::{self, Accounts, EVERYONE, TENANT, request},
@@ -164,10 +165,10 @@ async fn one(program: &Path, mailboxes: usize, limit: Duration) -> anyhow::Resul
         "outcomes": words(&counts),
         "seconds": rounded(seconds, 2),
         "mailboxes_per_second": rounded(rate, 2),
-        "accept_p50_ms": millis(accepts[accepts.len() / 2]),
-        "accept_p99_ms": millis(accepts[accepts.len() * 99 / 100]),
-        "accept_under_load_p50_ms": millis(under_load[under_load.len() / 2]),
-        "accept_under_load_p99_ms": millis(under_load[under_load.len() * 99 / 100]),
+        "accept_p50_ms": percentile(&accepts, 50).map(millis),
+        "accept_p99_ms": percentile(&accepts, 99).map(millis),
+        "accept_under_load_p50_ms": percentile(&under_load, 50).map(millis),
+        "accept_under_load_p99_ms": percentile(&under_load, 99).map(millis),
         "upload_100k_ms": millis(uploaded),
         "upload_100k_fault_ms": millis(faults_named),
         "limit_violations": report["limit_violations"],

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use calgrant_domain::{MailboxType, OperationFailure, Reason};
+use calgrant_domain::{DisabledAccounts, MailboxType, OperationFailure, Reason};
 use calgrant_exchange::{Depth, Directory, ListingError, Meaning, Selection};
-use calgrant_exchange_ad::{DisabledAccounts, Nesting};
+use calgrant_exchange_ad::Nesting;
 use calgrant_testkit::Proxy;
 use serde_json::json;
 

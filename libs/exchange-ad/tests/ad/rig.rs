@@ -6,9 +6,9 @@ use std::{
     time::Duration,
 };
 
-use calgrant_domain::{Address, Listed};
+use calgrant_domain::{Address, DisabledAccounts, Listed};
 use calgrant_exchange::{Directory, ListingError, Selection};
-use calgrant_exchange_ad::{ActiveDirectory, DisabledAccounts, Nesting, Settings};
+use calgrant_exchange_ad::{ActiveDirectory, Nesting, Settings};
 use calgrant_runtime::clock;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;

@@ -9,7 +9,10 @@ use calgrant_domain::{
 use calgrant_store::{Begun, NewBack, OperationView};
 use calgrant_testkit::sample::{self, HOLD, PLANNER, listed_operation};
 
-use crate::world::{World, at, author, result};
+use crate::{
+    taking_back::back,
+    world::{World, at, author, result},
+};
 
 const DAY: u64 = 86_400;
 const WEEK: u64 = 7 * DAY;
@@ -136,24 +139,10 @@ async fn who_was_looked_at_longest_ago_is_next_and_what_was_taken_away_meanwhile
     assert_eq!(jobs.len(), 2);
     // One is taken away before it is looked at.
     let gone = &jobs[0];
-    let new = sample::operation("uni", Lane::Bulk, at(WEEK + 2));
     let leaver = NewBack {
-        id: new.id,
-        tenant: new.tenant,
-        kind: OperationKind::Revoke,
-        delegation: Some(delegation),
-        trustee: None,
-        undoes: None,
-        repair: false,
         names: vec![gone.mailbox.to_string()],
         lane: Lane::Interactive,
-        validate_only: false,
-        caller: new.caller,
-        request_id: new.request_id,
-        canonical: new.canonical,
-        ticket: String::new(),
-        traceparent: String::new(),
-        at: at(WEEK + 2),
+        ..back(OperationKind::Revoke, delegation, WEEK + 2)
     };
     world.store.accept_back(&leaver).await.unwrap();
     world.store.list_from_records(at(WEEK + 2)).await.unwrap();
@@ -275,25 +264,7 @@ async fn a_delegation_that_was_revoked_or_never_run_is_not_listed_by_itself() {
     let world = World::new().await;
     world.keeping(only_list(Leavers::Report)).await;
     let delegation = world.run_to_keep(0..3).await;
-    let new = sample::operation("uni", Lane::Bulk, at(50));
-    let whole = NewBack {
-        id: new.id,
-        tenant: new.tenant,
-        kind: OperationKind::Revoke,
-        delegation: Some(delegation),
-        trustee: None,
-        undoes: None,
-        repair: false,
-        names: Vec::new(),
-        lane: Lane::Bulk,
-        validate_only: false,
-        caller: new.caller,
-        request_id: new.request_id,
-        canonical: new.canonical,
-        ticket: String::new(),
-        traceparent: String::new(),
-        at: at(50),
-    };
+    let whole = back(OperationKind::Revoke, delegation, 50);
     world.store.accept_back(&whole).await.unwrap();
     world.store.cancel(whole.id, at(60)).await.unwrap();
     let mut never_run = sample::operation("uni", Lane::Bulk, at(70))
