@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     access, accounts, alerts, apply, back, dead_letters, delegate, delegations, events, exit,
-    front::Front, mailboxes, operations, output::Output, plan, services,
+    front::Front, mailboxes, operations, output::Output, plan, services, trying,
 };
 
 /// Gives a calendar product's service accounts the right to work in people's Exchange calendars.
@@ -64,6 +64,8 @@ enum Command {
     Mailboxes(mailboxes::MailboxesArgs),
     /// What is known of mailboxes.
     Access(access::AccessArgs),
+    /// Lets a member of the delegation group work in calendars on premises: it makes an event, and deletes it.
+    Try(trying::TryArgs),
     /// Service accounts: what they do, and the operator's hand on them.
     #[command(subcommand)]
     Accounts(accounts::AccountsCommand),
@@ -163,6 +165,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Operations(command) => operations::run(front()?, command).await,
         Command::Mailboxes(args) => mailboxes::run(front()?, args).await,
         Command::Access(args) => access::run(front()?, args).await,
+        Command::Try(args) => trying::run(front()?, args).await,
         Command::Accounts(command) => accounts::run(front()?, command).await,
         Command::Plan(args) => plan::run(front()?, args).await,
         Command::Events(command) => events::run(front, command).await,

@@ -20,6 +20,7 @@ mod plan;
 mod progress;
 mod services;
 mod tenant_file;
+mod trying;
 mod windows;
 
 use std::process::ExitCode;

@@ -31,6 +31,15 @@ impl Run {
     }
 }
 
+/// What a member account of the delegation group could do, by doing it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tried {
+    /// Calendars in which it tried.
+    pub(super) mailboxes: u64,
+    /// Those in which it made an event and deleted it.
+    pub(super) worked: u64,
+}
+
 /// All figures of the demo.
 pub(super) struct Figures {
     mailboxes: u64,
@@ -53,6 +62,8 @@ pub(super) struct Figures {
     second_writes: u64,
     second_calls: u64,
     second_accepted: u64,
+    /// `None` where there are no servers on premises.
+    effective_access: Option<Tried>,
 }
 
 impl Figures {
@@ -90,12 +101,18 @@ impl Figures {
             second_writes: number(again_report, "writes"),
             second_calls: calls(again_report),
             second_accepted: again.accepted,
+            effective_access: None,
         }
     }
 
     /// Where mailboxes are read in several ways, nothing can be said of reads that were repeated.
     pub(super) fn forget_rereads(&mut self) {
         self.proof_rereads = None;
+    }
+
+    /// What a member could do.
+    pub(super) fn tried(&mut self, tried: Tried) {
+        self.effective_access = Some(tried);
     }
 
     /// The claims that do not hold; none if the demo is a proof.
@@ -142,6 +159,11 @@ impl Figures {
         .into_iter()
         .filter(|(_, found, wanted)| found != wanted)
         .map(|(claim, found, wanted)| format!("{claim}: {found}, and not {wanted}"))
+        .chain(self.effective_access.and_then(|tried| {
+            let (mailboxes, worked) = (tried.mailboxes, tried.worked);
+            (mailboxes == 0 || worked < mailboxes)
+                .then(|| format!("a member works in {worked} of {mailboxes} calendars it tried"))
+        }))
         .chain((self.mailboxes == 0).then(|| "no mailbox was delegated at all".to_owned()))
         .collect()
     }
@@ -166,6 +188,7 @@ impl Figures {
             "proof_rereads": self.proof_rereads,
             "limit_violations": self.limit_violations,
             "foreign_entries_changed": self.foreign_entries_changed,
+            "effective_access": self.effective_access.map(|tried| json!({"tried": tried.mailboxes, "worked": tried.worked})),
             "second_run_writes": self.second_writes,
             "second_run_seconds": rounded(self.second_seconds),
             "second_run_calls_per_mailbox": rounded(self.per_mailbox(self.second_calls)),
@@ -216,6 +239,13 @@ impl fmt::Display for Figures {
             self.true_granted, self.true_mailboxes
         );
         line("mailboxes, by the simulator's state", truth)?;
+        if let Some(tried) = self.effective_access {
+            let (mailboxes, worked) = (tried.mailboxes, tried.worked);
+            line(
+                "calendars a member works in",
+                format!("{worked} of {mailboxes} tried"),
+            )?;
+        }
         let again = format!(
             "{}; {} writes, {:.1} s",
             list(&self.second_outcomes),
@@ -291,6 +321,12 @@ mod tests {
             assert_eq!(json[field].as_f64(), Some(want), "{field}");
         }
         assert_eq!(json["proof_rereads"], 11);
+        assert_eq!(json["effective_access"], Value::Null);
+        let mut figures = figures;
+        for (mailboxes, worked, broken) in [(20, 20, 0), (20, 19, 1), (0, 0, 1)] {
+            figures.tried(Tried { mailboxes, worked });
+            assert_eq!(figures.broken().len(), broken, "{worked} of {mailboxes}");
+        }
     }
 
     #[test]

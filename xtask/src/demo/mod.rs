@@ -20,9 +20,9 @@ use serde_json::Value;
 use crate::clock::Stopwatch;
 use crate::process::{run, run_beside};
 use crate::signals;
-use figures::{Figures, Run};
+use figures::{Figures, Run, Tried};
 use school::{GRANTORS, School, Site, WritePath};
-use stage::{GROUP, Stage, TENANT, TRUSTEE};
+use stage::{GROUP, Stage, TENANT, TRUSTEE, rows};
 
 /// Exit codes of `calgrant` after which the run is worth looking at: all granted, or some mailboxes refused or failed.
 const ENDED_WELL: [i32; 2] = [0, 3];
@@ -83,6 +83,10 @@ pub(crate) fn run_all(args: &Args) -> Result<ExitCode> {
     let mut figures = Figures::gather((&first, &report), (&second, &second_report), &proof);
     if !school.is_online() {
         figures.forget_rereads();
+        eprintln!(
+            "\ndemo: a member of {TRUSTEE} makes an event in some of the calendars on premises, and deletes it"
+        );
+        figures.tried(try_access(&stage, &school, &first)?);
     }
     // The table goes where talk goes when a program reads stdout.
     if args.json {
@@ -183,6 +187,38 @@ fn delegate(stage: &Stage) -> Result<Run> {
         parked_then_done,
         seconds,
     })
+}
+
+/// Let a member account work in a sample of the calendars.
+fn try_access(stage: &Stage, school: &School, first: &Run) -> Result<Tried> {
+    let mut command = stage.calgrant([
+        "try",
+        "--tenant",
+        TENANT,
+        "--operation",
+        &first.operation,
+        "--output",
+        "json",
+    ]);
+    let output = command.envs(school.secrets()).output()?;
+    ensure!(
+        output
+            .status
+            .code()
+            .is_some_and(|code| ENDED_WELL.contains(&code)),
+        "a member could not be tried ({}): {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    let mut tried = Tried::default();
+    for row in rows(output.stdout)? {
+        tried.mailboxes += 1;
+        tried.worked += u64::from(row["works"] == true);
+        if row["works"] != true {
+            eprintln!("demo: {row}");
+        }
+    }
+    Ok(tried)
 }
 
 fn text(row: &Value, field: &str) -> String {

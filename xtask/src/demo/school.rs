@@ -137,6 +137,10 @@ impl School {
             "CALGRANT_DEMO_ONPREM_READER_SECRET".to_owned(),
             "sa-reader-secret".to_owned(),
         ));
+        secrets.push((
+            "CALGRANT_DEMO_ONPREM_MEMBER_SECRET".to_owned(),
+            "sa-member-secret".to_owned(),
+        ));
         for number in 1..=GRANTORS {
             secrets.push((
                 format!("CALGRANT_DEMO_ONPREM_{number}_SECRET"),
@@ -222,6 +226,12 @@ name = "reader"
 purpose = ["reader"]
 user = "sa-reader@uni.example"
 secret = {{ env = "CALGRANT_DEMO_ONPREM_READER_SECRET" }}
+
+[[site.account]]
+name = "sa-member"
+purpose = ["member"]
+user = 'UNI\sa-member'
+secret = {{ env = "CALGRANT_DEMO_ONPREM_MEMBER_SECRET" }}
 "#,
         ports.ldaps,
         authority.display().to_string()

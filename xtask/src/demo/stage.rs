@@ -144,10 +144,7 @@ impl Stage {
                 said.trim()
             );
         }
-        let rows = String::from_utf8(output.stdout).context("no text")?;
-        rows.lines()
-            .map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}")))
-            .collect()
+        rows(output.stdout)
     }
 
     /// Ask the simulator's own interface.
@@ -180,6 +177,14 @@ impl Stage {
     pub(super) fn discard_logs(&self) {
         self.folder.discarded.set(true);
     }
+}
+
+/// The rows that a command printed as JSON.
+pub(super) fn rows(stdout: Vec<u8>) -> Result<Vec<Value>> {
+    let rows = String::from_utf8(stdout).context("no text")?;
+    rows.lines()
+        .map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}")))
+        .collect()
 }
 
 fn api_url(port: u16) -> String {
