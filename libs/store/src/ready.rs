@@ -144,9 +144,9 @@ impl Store {
         let found = rows(
             &transaction,
             "WITH page AS (
-                SELECT j.id, o.traceparent, m.folder_id, m.folder_path FROM job j JOIN operation o ON o.id = j.operation_id
-                    LEFT JOIN mailbox m ON m.tenant = j.tenant AND m.id = j.mailbox
-                WHERE j.id = ANY($1) AND j.state = 'ready' AND j.not_before <= $2 ORDER BY j.id FOR UPDATE OF j SKIP LOCKED
+                SELECT j.id, o.traceparent, m.folder_id, m.folder_path FROM unnest($1::uuid[]) AS chosen (id) JOIN job j ON j.id = chosen.id
+                    JOIN operation o ON o.id = j.operation_id LEFT JOIN mailbox m ON m.tenant = j.tenant AND m.id = j.mailbox
+                WHERE j.state = 'ready' AND j.not_before <= $2 ORDER BY j.id FOR UPDATE OF j SKIP LOCKED
              )
              UPDATE job SET state = 'published', published_at = $2, waiting = '', delivery = delivery + 1 FROM page WHERE job.id = page.id
              RETURNING job.id, job.operation_id, job.tenant, job.site, job.lane, job.mailbox, job.address, job.licensed, job.trustee, job.aim, job.role,
