@@ -5,6 +5,7 @@ mod accounts;
 mod alerts;
 mod apply;
 mod back;
+mod check;
 mod cli;
 mod dead_letters;
 mod delegate;

@@ -3,20 +3,16 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
-use calgrant_contract::{
-    fleet,
-    pb::{
-        fleet::v1::GetTenantRequest,
-        provisioning::v1::{Outcome, SiteKind},
-        status::v1::ListOperationMailboxesRequest,
-    },
+use calgrant_contract::pb::{
+    provisioning::v1::{Outcome, SiteKind},
+    status::v1::ListOperationMailboxesRequest,
 };
 use calgrant_domain::{AccountSpec, Address, Organisation, Purpose, TenantSpec};
 use calgrant_exchange_onprem::{EwsMember, connect};
 use calgrant_runtime::{clock, tls};
 use clap::Args;
 
-use crate::{cli::OutputArgs, exit, front::Front, output::Rows};
+use crate::{check, cli::OutputArgs, exit, front::Front, output::Rows};
 
 /// Where, by whom.
 #[derive(Debug, Args)]
@@ -58,13 +54,8 @@ const GIVEN: [Outcome; 4] = [
 /// Makes an event in each calendar and deletes it, one after the other, and prints how that went.
 pub(crate) async fn run(front: Front, args: &TryArgs) -> anyhow::Result<ExitCode> {
     tls::install_crypto();
-    let request = GetTenantRequest {
-        name: args.tenant.clone(),
-    };
-    let tenant = front.fleet.clone().get_tenant(request).await?.into_inner();
-    let spec = fleet::tenant(tenant.spec.unwrap_or_default())
-        .map_err(|_| anyhow!("the tenant can't be read: is this calgrant older than its api?"))?;
-    let member = member(&spec, args.account.as_deref())?;
+    let tenant = check::tenant(&front, &args.tenant).await?;
+    let member = member(&tenant, args.account.as_deref())?;
     let mailboxes = match &args.operation {
         Some(operation) => sample(granted(&front, operation).await?, args.sample.into()),
         None => args.mailboxes.clone(),

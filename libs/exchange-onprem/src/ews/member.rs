@@ -1,7 +1,7 @@
 //! What a member of the delegation group can do in a calendar: shown by doing it.
 
 use calgrant_domain::Address;
-use calgrant_exchange::CallError;
+use calgrant_exchange::{Calendars, CallError};
 
 use super::{
     calendars::{Access, EwsCalendars},
@@ -27,6 +27,14 @@ impl EwsMember {
     /// A setting is wrong.
     pub fn new(server: &Server, sign_in: SignIn, now: Now) -> Result<Self, ConnectError> {
         EwsCalendars::new(server, sign_in, Access::Full, now).map(Self)
+    }
+
+    /// Signs in, or does nothing while it is signed in.
+    ///
+    /// # Errors
+    /// The credential is refused, or the server is away.
+    pub async fn sign_in(&self) -> Result<(), CallError> {
+        Calendars::sign_in(&self.0).await
     }
 
     /// Makes an event of five minutes, long past and free, in the mailbox's calendar, and deletes it: two calls.
