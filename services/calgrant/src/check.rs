@@ -1,19 +1,24 @@
 //! Preflight: signs in with the credentials that this process can read, and says what each account may do, may not, and may beyond what
 //! it is for. Nothing is written anywhere.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{collections::BTreeSet, process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow, bail};
+use calgrant_budget::message::Lane;
 use calgrant_contract::{
     fleet,
     pb::{
-        fleet::v1::GetTenantRequest,
+        fleet::v1::{GetTenantRequest, TenantSpec as PbTenantSpec},
+        ledger::v1::{
+            GetFleetRequest, lease_service_client::LeaseServiceClient,
+            ledger_service_client::LedgerServiceClient,
+        },
         provisioning::v1::{ListDelegationsRequest, SiteKind as PbSiteKind},
     },
 };
 use calgrant_domain::{
-    AccountSpec, Address, Finding, Held, MailboxType, Organisation, Purpose, SiteKind, SiteSpec,
-    TenantSpec, preflight::app_roles,
+    AccountSpec, Address, Finding, Held, MailboxType, Organisation, Purpose, Reason, SiteKind,
+    SiteSpec, TenantName, TenantSpec, preflight::app_roles,
 };
 use calgrant_exchange::{
     Answer, Ask, CalendarCall, Calendars, CallError, Directory, ListingError, Meaning, Selection,
@@ -21,10 +26,16 @@ use calgrant_exchange::{
 use calgrant_exchange_ad::connect as active_directory;
 use calgrant_exchange_online::connect as online;
 use calgrant_exchange_onprem::connect as onprem;
-use calgrant_runtime::{clock, tls};
+use calgrant_leases::{Account, Budgets, Renewing, keys, wire};
+use calgrant_runtime::{clock, grpc, tls};
 use clap::Args;
 
-use crate::{cli::OutputArgs, exit, front::Front, output::Rows};
+use crate::{
+    cli::OutputArgs,
+    exit,
+    front::Front,
+    output::{Output, Rows},
+};
 
 /// Whom to check.
 #[derive(Debug, Args)]
@@ -38,6 +49,9 @@ pub(crate) struct CheckArgs {
     /// A mailbox to look at; the first that the site's reader lists by default.
     #[arg(long)]
     mailbox: Option<Address>,
+    /// Address of status, which grants the calls that this takes from the accounts' budgets.
+    #[arg(long, env = "CALGRANT_STATUS", default_value = "http://127.0.0.1:7102")]
+    status: String,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -52,28 +66,106 @@ const COLUMNS: &[(&str, usize)] = &[
 ];
 /// Nobody's address, by which it is tried whether entries may be changed: there is no entry of it to change.
 const NOBODY: &str = "calgrant-preflight-nobody";
+/// What to do where a credential isn't at hand.
+const ELSEWHERE: &str = "run this where the account is used, with the same environment and files";
+/// Longest wait for a permit.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Prints a row for each capability of each account. The exit code says whether something needed is missing.
 pub(crate) async fn run(front: Front, args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let mut rows = Rows::new(args.output.output, COLUMNS);
+    let mut missing = false;
+    let told = |site: SiteKind, account: &AccountSpec, finding: Finding| {
+        missing |= finding.held == Held::No;
+        rows.print(vec![
+            site.to_string().into(),
+            account.name.to_string().into(),
+            finding.capability.into(),
+            finding.held.to_string().into(),
+            finding.why.into(),
+            finding.todo.into(),
+        ])
+    };
+    look(&front, args, told).await?;
+    Ok(if missing {
+        ExitCode::from(exit::SOME_FAILED)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// The same for a tenant that was just applied: says on stderr what is missing, what is too much, and what can't be told from here.
+pub(crate) async fn after_apply(front: &Front, tenant: &str, status: &str) {
+    let args = CheckArgs {
+        tenant: tenant.to_owned(),
+        account: None,
+        mailbox: None,
+        status: status.to_owned(),
+        output: OutputArgs {
+            output: Output::Table,
+        },
+    };
+    let mut unread = 0;
+    let told = |site: SiteKind, account: &AccountSpec, finding: Finding| {
+        if finding.todo == ELSEWHERE {
+            unread += 1;
+        } else if matches!(finding.held, Held::No | Held::Beyond) {
+            let (name, held) = (&account.name, finding.held);
+            eprintln!(
+                "{site}/{name}: {}: {held}: {}; {}",
+                finding.capability, finding.why, finding.todo
+            );
+        }
+        Ok(())
+    };
+    let looked = look(front, &args, told).await;
+    if let Err(cause) = looked {
+        eprintln!("what the accounts may do was not looked at: {cause:#}");
+    } else if unread > 0 {
+        eprintln!(
+            "{unread} credentials can't be read here: run `calgrant check --tenant {tenant}` where they are used"
+        );
+    }
+}
+
+/// Looks at each account in turn.
+async fn look(
+    front: &Front,
+    args: &CheckArgs,
+    mut told: impl FnMut(SiteKind, &AccountSpec, Finding) -> std::io::Result<()>,
+) -> anyhow::Result<()> {
     tls::install_crypto();
-    let tenant = tenant(&front, &args.tenant).await?;
+    let channel = grpc::channel(&args.status).map_err(|fault| anyhow!("--status: {fault}"))?;
+    let fleet = LedgerServiceClient::new(channel.clone())
+        .get_fleet(GetFleetRequest::default())
+        .await?
+        .into_inner();
+    let terms = wire::terms(&fleet);
+    let found = fleet
+        .tenants
+        .into_iter()
+        .find(|one| one.name == args.tenant);
+    let found =
+        found.with_context(|| format!("--tenant {:?}: there is none of this name", args.tenant))?;
+    let tenant = read(found)?;
     let is_meant = |account: &AccountSpec| {
         let wanted = args.account.as_ref();
         wanted.is_none_or(|name| account.name.as_str() == name)
     };
     let mut accounts = tenant.sites.iter().flat_map(|site| &site.accounts);
     if let Some(name) = args.account.as_ref().filter(|_| !accounts.any(is_meant)) {
-        return Err(anyhow!(
-            "--account {name:?}: the tenant has no such account"
-        ));
+        bail!("--account {name:?}: the tenant has no such account");
     }
-    let trustees = trustees(&front, &args.tenant).await?;
-    let mut rows = Rows::new(args.output.output, COLUMNS);
-    let mut missing = false;
+    let trustees = trustees(front, &args.tenant).await?;
+    let process = uuid::Uuid::new_v4().simple().to_string();
+    let budgets = Budgets::new(&process, terms, clock::instant);
+    let held = Renewing::begin(budgets.clone(), LeaseServiceClient::new(channel));
     for site in &tenant.sites {
         let here = trustees.iter().filter(|(kind, _)| *kind == site.kind());
         let mut check = Check {
+            tenant: &tenant.name,
             site,
+            budgets: &budgets,
             trustees: here.map(|(_, address)| address.clone()).collect(),
             mailbox: args.mailbox.clone(),
         };
@@ -81,28 +173,18 @@ pub(crate) async fn run(front: Front, args: &CheckArgs) -> anyhow::Result<ExitCo
         let mut accounts: Vec<_> = site.accounts.iter().collect();
         accounts.sort_by_key(|account| !account.is(Purpose::Reader));
         for account in accounts {
-            let findings = check.account(account).await;
-            if !is_meant(account) {
+            if !is_meant(account) && !account.is(Purpose::Reader) {
                 continue;
             }
-            for finding in findings {
-                missing |= finding.held == Held::No;
-                rows.print(vec![
-                    site.kind().to_string().into(),
-                    account.name.to_string().into(),
-                    finding.capability.into(),
-                    finding.held.to_string().into(),
-                    finding.why.into(),
-                    finding.todo.into(),
-                ])?;
+            for finding in check.account(account).await {
+                if is_meant(account) {
+                    told(site.kind(), account, finding)?;
+                }
             }
         }
     }
-    Ok(if missing {
-        ExitCode::from(exit::SOME_FAILED)
-    } else {
-        ExitCode::SUCCESS
-    })
+    held.give_back().await;
+    Ok(())
 }
 
 /// The tenant as it was applied.
@@ -111,12 +193,16 @@ pub(crate) async fn tenant(front: &Front, name: &str) -> anyhow::Result<TenantSp
         name: name.to_owned(),
     };
     let tenant = front.fleet.clone().get_tenant(request).await?.into_inner();
-    fleet::tenant(tenant.spec.unwrap_or_default())
-        .map_err(|_| anyhow!("the tenant can't be read: is this calgrant older than its api?"))
+    read(tenant.spec.unwrap_or_default())
+}
+
+fn read(spec: PbTenantSpec) -> anyhow::Result<TenantSpec> {
+    fleet::tenant(spec)
+        .map_err(|_| anyhow!("the tenant can't be read: is this calgrant older than its services?"))
 }
 
 /// To whom the tenant's delegations give rights, by site.
-async fn trustees(front: &Front, tenant: &str) -> anyhow::Result<Vec<(SiteKind, Address)>> {
+async fn trustees(front: &Front, tenant: &str) -> anyhow::Result<BTreeSet<(SiteKind, Address)>> {
     let request = ListDelegationsRequest {
         tenant: tenant.to_owned(),
         page_size: 1000,
@@ -125,27 +211,21 @@ async fn trustees(front: &Front, tenant: &str) -> anyhow::Result<Vec<(SiteKind, 
     let listed = front.provisioning.clone().list_delegations(request).await?;
     let delegations = listed.into_inner().delegations.into_iter();
     let all = delegations.flat_map(|one| one.spec.unwrap_or_default().trustees);
-    let mut known = Vec::new();
-    for trustee in all {
+    let known = all.filter_map(|trustee| {
         let kind = match trustee.site() {
             PbSiteKind::Onprem => SiteKind::Onprem,
             _ => SiteKind::Online,
         };
-        if let Ok(address) = trustee.address.parse()
-            && !known.contains(&(kind, address))
-        {
-            known.push((
-                kind,
-                trustee.address.parse().map_err(|bad| anyhow!("{bad}"))?,
-            ));
-        }
-    }
-    Ok(known)
+        Some((kind, trustee.address.parse().ok()?))
+    });
+    Ok(known.collect())
 }
 
 /// A site that is checked.
 struct Check<'a> {
+    tenant: &'a TenantName,
     site: &'a SiteSpec,
+    budgets: &'a Budgets,
     trustees: Vec<Address>,
     /// A mailbox there, once one is known.
     mailbox: Option<Address>,
@@ -158,7 +238,8 @@ impl Check<'_> {
         if account.is(Purpose::Reader) {
             match self.directory(account) {
                 Ok(directory) => {
-                    findings.extend(self.reader(&*directory).await);
+                    let budget = self.budget(account, keys::directory(self.site.kind()));
+                    findings.extend(self.reader(&*directory, &budget).await);
                     directory_roles = directory.app_roles().await.ok().flatten();
                 }
                 Err(why) => findings.push(unreadable("read the directory", &why)),
@@ -167,7 +248,8 @@ impl Check<'_> {
         if account.is(Purpose::Grantor) {
             match self.calendars(account) {
                 Ok(calendars) => {
-                    findings.extend(self.grantor(&*calendars).await);
+                    let budget = self.budget(account, keys::EXCHANGE);
+                    findings.extend(self.grantor(&*calendars, &budget).await);
                     exchange_roles = calendars.app_roles().await.ok().flatten();
                     calendars.sign_out().await;
                 }
@@ -185,6 +267,12 @@ impl Check<'_> {
         findings
     }
 
+    /// What the account's calls are charged to.
+    fn budget(&self, account: &AccountSpec, family: &str) -> Option<Account> {
+        let keys = keys::of_account(self.tenant, self.site, account, family);
+        self.budgets.account(&keys)
+    }
+
     fn directory(&self, account: &AccountSpec) -> Result<Arc<dyn Directory>, String> {
         match &self.site.organisation {
             Organisation::Online(site) => online::directory(site, account, clock::now),
@@ -199,7 +287,11 @@ impl Check<'_> {
         }
     }
 
-    async fn reader(&mut self, directory: &dyn Directory) -> Vec<Finding> {
+    async fn reader(
+        &mut self,
+        directory: &dyn Directory,
+        budget: &Option<Account>,
+    ) -> Vec<Finding> {
         if let Err(error) = directory.sign_in().await {
             return vec![refused("sign in", &error)];
         }
@@ -207,7 +299,8 @@ impl Check<'_> {
         let everybody = Selection::All {
             types: vec![MailboxType::User],
         };
-        findings.push(match directory.page(&everybody, None).await {
+        let page = permitted(budget, directory.page(&everybody, None)).await;
+        findings.push(match page.unwrap_or_else(|| Err(not_permitted().into())) {
             Ok(page) => {
                 let mut there = page.listed.iter().filter_map(|one| one.what.as_ref().ok());
                 let first = there.next().map(|mailbox| mailbox.address.clone());
@@ -221,7 +314,8 @@ impl Check<'_> {
         });
         for trustee in &self.trustees {
             let capability = format!("find {trustee}");
-            findings.push(match directory.trustee(trustee).await {
+            let found = permitted(budget, directory.trustee(trustee)).await;
+            findings.push(match found.unwrap_or_else(|| Err(not_permitted().into())) {
                 Ok(found) => Finding::yes(capability, format!("{:?}", found.kind)),
                 Err(error) => unlisted(&capability, &error),
             });
@@ -229,7 +323,8 @@ impl Check<'_> {
         findings
     }
 
-    async fn grantor(&self, calendars: &dyn Calendars) -> Vec<Finding> {
+    async fn grantor(&self, calendars: &dyn Calendars, budget: &Option<Account>) -> Vec<Finding> {
+        let ask = |mailbox, what| ask(calendars, budget, mailbox, what);
         if let Err(error) = calendars.sign_in().await {
             return vec![refused("sign in", &error)];
         }
@@ -239,7 +334,7 @@ impl Check<'_> {
             findings.push(Finding::unknown("work in calendars", why));
             return findings;
         };
-        let calendar = match ask(calendars, mailbox, Ask::FindCalendar).await {
+        let calendar = match ask(mailbox, Ask::FindCalendar).await {
             Ok(Answer::Calendar(calendar)) => {
                 findings.push(Finding::yes("find calendars", mailbox.as_str()));
                 calendar
@@ -260,15 +355,12 @@ impl Check<'_> {
             calendar: calendar.clone(),
             trustee: self.trustees.first().unwrap_or(mailbox).clone(),
         };
-        findings.push(tried(
-            "read permissions",
-            ask(calendars, mailbox, read).await,
-        ));
+        findings.push(tried("read permissions", ask(mailbox, read).await));
         let remove = Ask::Remove {
             calendar,
             trustee: nobody,
         };
-        let removed = ask(calendars, mailbox, remove).await;
+        let removed = ask(mailbox, remove).await;
         findings.push(match removed {
             // Lists are written whole: where there is nothing to change, nothing was asked of the server.
             Err(error) if error.detail.server_code == "no_entry" => Finding::unknown(
@@ -299,19 +391,39 @@ impl Check<'_> {
 }
 
 /// One call.
-async fn ask(calendars: &dyn Calendars, mailbox: &Address, ask: Ask) -> Result<Answer, CallError> {
+async fn ask(
+    calendars: &dyn Calendars,
+    budget: &Option<Account>,
+    mailbox: &Address,
+    ask: Ask,
+) -> Result<Answer, CallError> {
     let call = CalendarCall {
         mailbox: mailbox.clone(),
         ask,
     };
-    let answer = calendars.perform(vec![call]).await.answers.pop();
-    answer.unwrap_or_else(|| {
-        Err(CallError::new(
-            Meaning::Retry,
-            "no_answer",
-            "no answer came",
-        ))
-    })
+    let asked = async { calendars.perform(vec![call]).await.answers.pop() };
+    let answer = permitted(budget, async {
+        asked.await.unwrap_or_else(|| Err(no_answer()))
+    });
+    answer.await.unwrap_or_else(|| Err(not_permitted()))
+}
+
+/// What is asked under the account's budget; `None` if it may not be asked now.
+async fn permitted<T>(budget: &Option<Account>, ask: impl Future<Output = T>) -> Option<T> {
+    let permits = budget.as_ref()?.permits(Lane::Interactive, 1);
+    let permits = tokio::time::timeout(PATIENCE, permits).await.ok()?;
+    let answer = ask.await;
+    permits.done(true);
+    Some(answer)
+}
+
+fn no_answer() -> CallError {
+    CallError::new(Meaning::Retry, "no_answer", "no answer came")
+}
+
+fn not_permitted() -> CallError {
+    let why = "the account may not be used now: it is paused or drained, or its budget is spent";
+    CallError::new(Meaning::Retry, "no_permit", why)
 }
 
 /// What an answer says of a right: whoever is told that there is no such entry, or nobody of that name, was let in.
@@ -320,9 +432,7 @@ fn tried(capability: &str, answer: Result<Answer, CallError>) -> Finding {
         Ok(_) => Finding::yes(capability, ""),
         Err(error) => match &error.meaning {
             Meaning::NoEntry | Meaning::EntryExists => Finding::yes(capability, ""),
-            Meaning::GiveUp(calgrant_domain::Reason::TrusteeRefused) => {
-                Finding::yes(capability, "")
-            }
+            Meaning::GiveUp(Reason::TrusteeRefused) => Finding::yes(capability, ""),
             _ => refused(capability, &error),
         },
     }
@@ -357,7 +467,7 @@ fn unlisted(capability: &str, error: &ListingError) -> Finding {
 /// The credential isn't here: it may be where the account is used.
 fn unreadable(capability: &str, why: &str) -> Finding {
     Finding {
-        todo: "run this where the account is used, with the same environment and files".to_owned(),
+        todo: ELSEWHERE.to_owned(),
         ..Finding::unknown(capability, why)
     }
 }
