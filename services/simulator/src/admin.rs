@@ -22,6 +22,7 @@ use crate::proof;
 use crate::query::Params;
 use crate::reply::Reply;
 use crate::scenario::JoinRestriction;
+use crate::user::Side;
 use crate::world::{Outage, World};
 
 pub(crate) fn router() -> Router<Arc<World>> {
@@ -344,6 +345,8 @@ struct MailboxChange {
     licensed: Option<bool>,
     licence_expired: Option<bool>,
     deleted: Option<bool>,
+    /// Where the mailbox lies from now on: `online` or `on_premises`.
+    moved_to: Option<Side>,
 }
 
 /// Makes a mailbox come and go; a licence alone brings it back at once.
@@ -374,6 +377,9 @@ async fn change_mailbox(
     if change.deleted == Some(true) {
         user.license(false);
         mailbox.provision(None);
+    }
+    if let Some(side) = change.moved_to {
+        user.move_to(side);
     }
     if let Some(provisioned) = change.provisioned {
         mailbox.provision(provisioned.then_some(now));

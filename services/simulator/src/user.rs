@@ -1,6 +1,6 @@
 //! One user of the directory: names, licence and mailbox.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use crate::calendar::Mailbox;
@@ -12,7 +12,8 @@ const LICENSED: u8 = 1;
 const EXPIRED: u8 = 2;
 
 /// The two halves of a hybrid organisation; each of its mailboxes lies in one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Side {
     Online,
     OnPremises,
@@ -25,14 +26,22 @@ pub(crate) struct User {
     pub(crate) alias: String,
     /// `NO_LICENCE`, `LICENSED` or `EXPIRED`.
     licence: AtomicU8,
+    /// Where the mailbox lies by now.
+    on_premises: AtomicBool,
     pub(crate) mailbox: Option<Mailbox>,
 }
 
 impl User {
     /// The mailbox, when this side is the one that holds it.
     pub(crate) fn mailbox_at(&self, side: Side) -> Option<&Mailbox> {
-        let here = self.spec.on_premises == (side == Side::OnPremises);
+        let here = self.on_premises.load(Ordering::Relaxed) == (side == Side::OnPremises);
         self.mailbox.as_ref().filter(|_| here)
+    }
+
+    /// The mailbox is moved, with its folders and their lists.
+    pub(crate) fn move_to(&self, side: Side) {
+        self.on_premises
+            .store(side == Side::OnPremises, Ordering::Relaxed);
     }
 
     /// With a mailbox as the licence and the sort say; its folders come later.
@@ -56,6 +65,7 @@ impl User {
             (false, false) => NO_LICENCE,
         };
         Self {
+            on_premises: AtomicBool::new(spec.on_premises),
             spec,
             mail,
             alias,
