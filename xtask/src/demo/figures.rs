@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use super::setting_up::Made;
+
 /// Outcomes after which the trustee has at least the right.
 pub(super) const GRANTED: [&str; 4] = ["added", "updated", "unchanged", "left_higher"];
 /// Outcomes after which something was written.
@@ -64,11 +66,13 @@ pub(super) struct Figures {
     second_accepted: u64,
     /// `None` where there are no servers on premises.
     effective_access: Option<Tried>,
+    made: Made,
+    second_set_up_changes: u64,
 }
 
 impl Figures {
-    /// From both runs, each with the simulator's report about it, and the simulator's word on where the right stands.
-    pub(super) fn gather(first: (&Run, &Value), second: (&Run, &Value), proof: &Value) -> Self {
+    /// From both runs, each with the simulator's report about it, and the simulator's word on where the right of each trustee stands.
+    pub(super) fn gather(first: (&Run, &Value), second: (&Run, &Value), proofs: &[Value]) -> Self {
         let ((run, report), (again, again_report)) = (first, second);
         let number = |value: &Value, field: &str| value[field].as_u64().unwrap_or(0);
         let calls = |report: &Value| {
@@ -94,20 +98,30 @@ impl Figures {
             limit_violations: number(report, "limit_violations")
                 + number(again_report, "limit_violations"),
             foreign_entries_changed: number(again_report, "foreign_entries_changed"),
-            true_mailboxes: number(proof, "mailboxes"),
-            true_granted: number(proof, "with_at_least_author"),
+            true_mailboxes: proofs.first().map_or(0, |proof| number(proof, "mailboxes")),
+            true_granted: proofs
+                .iter()
+                .map(|proof| number(proof, "with_at_least_author"))
+                .sum(),
             second_seconds: again.seconds,
             second_outcomes: again.outcomes.clone(),
             second_writes: number(again_report, "writes"),
             second_calls: calls(again_report),
             second_accepted: again.accepted,
             effective_access: None,
+            made: Made::default(),
+            second_set_up_changes: 0,
         }
     }
 
     /// Where mailboxes are read in several ways, nothing can be said of reads that were repeated.
     pub(super) fn forget_rereads(&mut self) {
         self.proof_rereads = None;
+    }
+
+    /// What set-up made, and how much it changed when it was run again.
+    pub(super) fn set_up(&mut self, made: Made, again: u64) {
+        (self.made, self.second_set_up_changes) = (made, again);
     }
 
     /// What a member could do.
@@ -155,6 +169,11 @@ impl Figures {
             ),
             ("writes of the second run", self.second_writes, 0),
             ("mailboxes changed by the second run", second_changed, 0),
+            (
+                "changes by the second set-up",
+                self.second_set_up_changes,
+                0,
+            ),
         ]
         .into_iter()
         .filter(|(_, found, wanted)| found != wanted)
@@ -189,6 +208,13 @@ impl Figures {
             "limit_violations": self.limit_violations,
             "foreign_entries_changed": self.foreign_entries_changed,
             "effective_access": self.effective_access.map(|tried| json!({"tried": tried.mailboxes, "worked": tried.worked})),
+            "set_up": {
+                "accounts_created": self.made.accounts,
+                "licences_assigned": self.made.licences,
+                "group_created": self.made.groups,
+                "members_added": self.made.members,
+            },
+            "second_set_up_changes": self.second_set_up_changes,
             "second_run_writes": self.second_writes,
             "second_run_seconds": rounded(self.second_seconds),
             "second_run_calls_per_mailbox": rounded(self.per_mailbox(self.second_calls)),
@@ -210,6 +236,19 @@ impl fmt::Display for Figures {
                 .join(", ")
         };
         let mut line = |name: &str, value: String| writeln!(f, "  {name:<36}{value}");
+        let Made {
+            accounts,
+            licences,
+            groups,
+            members,
+        } = self.made;
+        line(
+            "set up",
+            format!(
+                "{accounts} accounts, {licences} licences, {groups} groups, {members} members; {} changes when run again",
+                self.second_set_up_changes
+            ),
+        )?;
         line("mailboxes", self.mailboxes.to_string())?;
         line("outcomes", list(&self.outcomes))?;
         line("parked first, then done", self.parked_then_done.to_string())?;
@@ -310,7 +349,7 @@ mod tests {
     fn a_clean_run_is_a_proof() {
         let (first, second, proof) = reports();
         let again = a_run(&[("unchanged", 99), ("refused", 1)]);
-        let figures = Figures::gather((&first_run(), &first), (&again, &second), &proof);
+        let figures = Figures::gather((&first_run(), &first), (&again, &second), &[proof]);
         assert_eq!(figures.broken(), Vec::<String>::new());
         let json = figures.to_json();
         for (field, want) in [
@@ -335,7 +374,7 @@ mod tests {
         let broken = |run: &Run, again: &Run, change: fn(&mut Value, &mut Value, &mut Value)| {
             let (mut first, mut second, mut proof) = reports();
             change(&mut first, &mut second, &mut proof);
-            Figures::gather((run, &first), (again, &second), &proof).broken()
+            Figures::gather((run, &first), (again, &second), &[proof]).broken()
         };
         assert_eq!(
             broken(
