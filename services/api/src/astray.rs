@@ -75,7 +75,7 @@ impl Seeker {
         loop {
             let request = ListParkedRequest { after, limit: PAGE };
             let listed = self.ledger.list_parked(request).await;
-            let jobs = listed.map_err(said)?.into_inner().jobs;
+            let jobs = listed.map_err(|status| said(&status))?.into_inner().jobs;
             let full = jobs.len() >= PAGE as usize;
             after = jobs.last().map(|job| job.job.clone()).unwrap_or_default();
             let mut new: BTreeMap<(String, String), Vec<ParkedJob>> = BTreeMap::new();
@@ -149,7 +149,7 @@ impl Seeker {
         };
         let trustee = attempt(&reader, &ask)
             .await
-            .map_err(|why| told(&reader, why))?;
+            .map_err(|why| told(&reader, &why))?;
         let request = RecordMovedRequest {
             operation_id: job.operation_id,
             job: job.job,
@@ -158,7 +158,11 @@ impl Seeker {
             listed: Some(to_wire(listed)),
         };
         let operation = request.operation_id.clone();
-        let recorded = self.ledger.record_moved(request).await.map_err(said)?;
+        let recorded = self
+            .ledger
+            .record_moved(request)
+            .await
+            .map_err(|status| said(&status))?;
         if recorded.into_inner().moved {
             info!(
                 operation,
@@ -180,23 +184,27 @@ impl Seeker {
         for names in names.chunks(reader.directory.lookup_size()) {
             let ask = |reader: Arc<Reader>| {
                 let names = names.to_vec();
-                async move { reader.directory.look_up(&names).await.map_err(Into::into) }
+                async move { reader.directory.look_up(&names).await }
             };
             let looked = attempt(&reader, &ask)
                 .await
-                .map_err(|why| told(&reader, why))?;
+                .map_err(|why| told(&reader, &why))?;
             let resolved = looked.resolved.into_iter();
             found.extend(resolved.map(|resolved| (resolved.asked, resolved.listed)));
             // Those that weren't answered are asked for when they have been missing once more.
             if let Some(error) = looked.rest {
-                told(&reader, error.into());
+                told(&reader, &error.into());
             }
         }
         Ok(found)
     }
 
     async fn reader(&self, tenant: &TenantName, kind: SiteKind) -> Result<Arc<Reader>, String> {
-        let spec = self.readers.tenant(tenant).await.map_err(said)?;
+        let spec = self
+            .readers
+            .tenant(tenant)
+            .await
+            .map_err(|status| said(&status))?;
         let site = spec
             .site(kind)
             .ok_or_else(|| format!("the tenant has no {kind} site any more"))?;
@@ -204,13 +212,13 @@ impl Seeker {
     }
 }
 
-fn said(status: tonic::Status) -> String {
+fn said(status: &tonic::Status) -> String {
     status.message().to_owned()
 }
 
 /// What went wrong, in words. Who is told to slow down does.
-fn told(reader: &Reader, why: ListingError) -> String {
-    if let ListingError::Call(error) = &why
+fn told(reader: &Reader, why: &ListingError) -> String {
+    if let ListingError::Call(error) = why
         && let Meaning::WaitUntil { after, .. } = &error.meaning
     {
         reader.slow_down(*after, error);

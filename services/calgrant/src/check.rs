@@ -431,8 +431,9 @@ fn tried(capability: &str, answer: Result<Answer, CallError>) -> Finding {
     match answer {
         Ok(_) => Finding::yes(capability, ""),
         Err(error) => match &error.meaning {
-            Meaning::NoEntry | Meaning::EntryExists => Finding::yes(capability, ""),
-            Meaning::GiveUp(Reason::TrusteeRefused) => Finding::yes(capability, ""),
+            Meaning::NoEntry | Meaning::EntryExists | Meaning::GiveUp(Reason::TrusteeRefused) => {
+                Finding::yes(capability, "")
+            }
             _ => refused(capability, &error),
         },
     }

@@ -28,21 +28,21 @@ struct Ask {
 
 /// Where rounds ask.
 #[derive(Debug, Clone)]
-pub struct Begins(mpsc::Sender<Ask>);
+pub(crate) struct Begins(mpsc::Sender<Ask>);
 
 /// What rounds have asked.
 #[derive(Debug)]
-pub struct Asked(mpsc::Receiver<Ask>);
+pub(crate) struct Asked(mpsc::Receiver<Ask>);
 
 /// Both ends.
-pub fn channel() -> (Begins, Asked) {
+pub(crate) fn channel() -> (Begins, Asked) {
     let (sender, receiver) = mpsc::channel(WAITING);
     (Begins(sender), Asked(receiver))
 }
 
 impl Begins {
     /// Answers in the order of `begins`; none if the process was stopped before.
-    pub async fn ask(&self, begins: Vec<Begin>) -> Vec<BeginAnswer> {
+    pub(crate) async fn ask(&self, begins: Vec<Begin>) -> Vec<BeginAnswer> {
         let (answers, answered) = oneshot::channel();
         let sent = self.0.send(Ask { begins, answers }).await;
         if sent.is_err() {
@@ -54,7 +54,11 @@ impl Begins {
 
 impl Asked {
     /// Answers until nobody can ask any more. Waiting for status ends when `stop` does.
-    pub async fn serve(mut self, client: LedgerServiceClient<Channel>, stop: CancellationToken) {
+    pub(crate) async fn serve(
+        mut self,
+        client: LedgerServiceClient<Channel>,
+        stop: CancellationToken,
+    ) {
         let mut under_way = FuturesUnordered::new();
         let mut waiting = Vec::new();
         let mut open = true;

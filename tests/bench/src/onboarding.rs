@@ -126,7 +126,7 @@ pub(crate) async fn run(program: &Path, args: &Args) -> anyhow::Result<Value> {
     eprintln!("bench: {}", figures(&mut idle));
 
     let bulk = RunDelegationRequest {
-        what: Some(What::Delegation(delegation)),
+        what: Some(What::DelegationId(delegation)),
         ..wish
     };
     let bulk = api.run_delegation(bulk).await?.into_inner();

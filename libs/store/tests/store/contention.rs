@@ -153,7 +153,7 @@ async fn nothing_deadlocks() {
 
 #[tokio::test]
 async fn a_transaction_that_gives_way_is_done_again() {
-    const TRIES: usize = 10;
+    const TRIES: u32 = 10;
     let world = World::new().await;
     world.bulk(0, 0..2 * TRIES).await;
     let mut jobs = world.claim_all().await;
@@ -198,4 +198,98 @@ async fn a_transaction_that_gives_way_is_done_again() {
         }
     }
     panic!("no transaction gave way in {TRIES} tries");
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_in_the_middle_is_away_and_leaves_no_trace() {
+    let world = World::new().await;
+    let id = world.bulk(0, 0..1).await;
+    let job = world.claim_all().await.remove(0);
+    let console = world.database.client().await;
+    console.batch_execute("BEGIN").await.unwrap();
+    console
+        .execute(
+            "SELECT 1 FROM operation WHERE id = $1 FOR UPDATE",
+            &[&id.as_uuid()],
+        )
+        .await
+        .unwrap();
+    let results = [result(&job, Reading::Seen(author()))];
+    let applying = world.store.apply(&results, 0.5, at(30));
+    let cutting = async {
+        eventually("the result waits for the operation", async || {
+            let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+            console.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) > 0
+        })
+        .await;
+        world.database.cut().await;
+    };
+    let (applied, ()) = futures::future::join(applying, cutting).await;
+    assert!(matches!(applied, Err(StoreError::Away(_))), "{applied:?}");
+    // The pool finds new connections by itself, perhaps after it noticed that the old ones are gone.
+    eventually("the result is recorded", async || {
+        world.store.apply(&results, 0.5, at(31)).await.is_ok()
+    })
+    .await;
+    assert_eq!(world.counts(id).await.of(Outcome::Unchanged), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_away_and_a_fault_of_ours_is_not() {
+    let away = calgrant_store::Store::new("postgres://app@127.0.0.1:1/calgrant", None).unwrap();
+    assert!(matches!(away.ping().await, Err(StoreError::Away(_))));
+    let world = World::new().await;
+    world.bulk(0, 0..1).await;
+    let job = world.claim_all().await.remove(0);
+    let zero = ReportedResult {
+        report: Some(calgrant_domain::reading::Report {
+            reading: Reading::Seen(author()),
+            detail: calgrant_domain::Detail {
+                server_text: "a text with a zero \0 in it".to_owned(),
+                ..calgrant_domain::Detail::default()
+            },
+        }),
+        ..returned(&job)
+    };
+    let refused = world.store.apply(&[zero], 0.5, at(30)).await;
+    assert!(
+        matches!(refused, Err(StoreError::Refused(_))),
+        "{refused:?}"
+    );
+    let client = world.database.client().await;
+    client
+        .batch_execute("ALTER TABLE job ADD CONSTRAINT of_a_fault CHECK (false) NOT VALID")
+        .await
+        .unwrap();
+    let refused = world
+        .store
+        .apply(&[result(&job, Reading::Retry)], 0.5, at(30))
+        .await;
+    assert!(
+        matches!(refused, Err(StoreError::Refused(_))),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn two_planners_at_once_claim_different_operations() {
+    let world = World::new().await;
+    let mut ids = Vec::new();
+    for second in 0..6 {
+        let new: NewOperation = sample::operation("uni", Lane::Bulk, at(second));
+        world.store.accept(&new).await.unwrap();
+        ids.push(new.id);
+    }
+    let owners: Vec<_> = (0..6).map(|number| format!("{PLANNER}-{number}")).collect();
+    let claims = owners
+        .iter()
+        .map(|owner| world.store.claim_listing(owner, HOLD, at(9)));
+    let mut claimed: Vec<_> = futures::future::join_all(claims)
+        .await
+        .into_iter()
+        .filter_map(|claim| claim.unwrap().map(|claim| claim.operation))
+        .collect();
+    claimed.sort();
+    claimed.dedup();
+    assert_eq!(claimed, ids);
 }
