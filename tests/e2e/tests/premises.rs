@@ -332,7 +332,12 @@ async fn who_moves_in_the_middle_of_a_run_is_found_at_the_other_site() {
     house.ended(&listed.id).await;
     let jobs = house.mailboxes(&listed.id).await;
     for ((old, address), to, _) in movers {
-        let its: Vec<_> = jobs.iter().filter(|job| job.name == old.name).collect();
+        // Each site lists it by a name of its own.
+        let member = members.iter().find(|one| one["address"] == *address);
+        let member = member.unwrap();
+        let is_its = |name: &str| member["address"] == name || member["upn"] == name;
+        let its = jobs.iter().filter(|job| is_its(&job.name));
+        let its: Vec<_> = its.collect();
         let at = |site| {
             let mut here = its.iter().filter(|job| job.site() == site);
             here.next().unwrap_or_else(|| panic!("{its:?}"))

@@ -10,7 +10,7 @@ const GRANTOR: &str = "apps/bbbbbbbb-0000-0000-0000-000000000002";
 const ROLES: [&str; 3] = [
     "User.Read.All",
     "GroupMember.Read.All",
-    "AdministrativeUnit.Read.All",
+    "Exchange.ManageAsApp",
 ];
 const CMDLETS: [&str; 6] = [
     "Get-Mailbox",
@@ -69,8 +69,9 @@ async fn a_check_tells_what_an_account_may_and_may_not_do() {
         };
         assert!(rows.iter().any(|row| told(&row)), "{role}: {rows:?}");
     }
-    let more = json!({"roles": ["User.Read.All", "GroupMember.Read.All", "Calendars.ReadWrite"]});
-    set.school.put(READER, &more).await;
+    let more = ROLES.iter().chain(&["Calendars.ReadWrite"]);
+    let more: Vec<_> = more.collect();
+    set.school.put(READER, &json!({"roles": more})).await;
     let (rows, code) = check(&set, "reader");
     assert_eq!(
         (held(&rows, "Calendars.ReadWrite").as_str(), code),
