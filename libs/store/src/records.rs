@@ -302,8 +302,6 @@ async fn wishes_undone(
 ) -> Result<(), StoreError> {
     let (first, last) = jobs_of(undoes);
     let (own_first, own_last) = jobs_of(listed.id);
-    // No index finds an operation's job by its mailbox: here the whole of two operations is held against each other.
-    run(transaction, "SET LOCAL enable_hashjoin = on", &[]).await?;
     run(
         transaction,
         "UPDATE coverage c SET state = CASE WHEN u.kind = 'delegate' THEN 'released' ELSE 'wanted' END, operation_id = $1
