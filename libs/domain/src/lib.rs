@@ -15,6 +15,7 @@ pub mod dead_letter;
 pub mod decide;
 pub mod delays;
 pub mod delegation;
+pub mod directory_object;
 pub mod draw;
 pub mod event;
 pub mod id;
@@ -47,6 +48,10 @@ pub use counts::Counts;
 pub use dead_letter::DeadCause;
 pub use decide::{Decision, Observed, decide};
 pub use delegation::{Confined, DelegationSpec, Policy, Selector, Trustee};
+pub use directory_object::{
+    GroupChange, GroupFound, GroupKind, GroupMemberFound, LicenceFound, MailboxFound, NewGroup,
+    NewUser, Password, PlanFound, SkuFound, UserChange, UserFound,
+};
 pub use event::{EventKind, EventMoment, EventVerdict};
 pub use id::{AlertId, DeadLetterId, DelegationId, JobId, ListId, MailboxId, OperationId};
 pub use job::{Begin, BeginRefusal, Beginner, Job, LastBegun, Phase};
