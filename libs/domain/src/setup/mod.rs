@@ -1,0 +1,24 @@
+//! Set-up: the service accounts that the calendar product signs in with, their licences and mailboxes, and the delegation group
+//! with them as members. A sequence of steps that is safe to repeat.
+//!
+//! * [`spec`]: what is wanted, as a tenant's file says it.
+//! * [`step`]: the steps that follow from it, in their order.
+//! * [`found`]: what was found, and what a step did before.
+//! * [`decide`]: what to do next about a step.
+//! * [`licence`]: which plans of a product are switched off.
+//! * [`script`]: the same as PowerShell that a person can read and run.
+
+pub mod decide;
+pub mod found;
+pub mod licence;
+pub mod password;
+pub mod script;
+pub mod spec;
+pub mod step;
+#[cfg(test)]
+mod world_tests;
+
+pub use decide::{Action, Decision, decide};
+pub use found::{ActionEnd, Found, Last, Past, PasswordKept, StepRecord, StepState, TrusteeSeen};
+pub use spec::{AddressPattern, ManagedBy, ManagedParts, Setting, SetupSpec};
+pub use step::{SetupAim, SetupState, Step, needs, standing, steps};
