@@ -31,6 +31,8 @@ mod records;
 mod refuse;
 mod results;
 mod retention;
+mod setup_journal;
+mod setups;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -44,8 +46,10 @@ use calgrant_contract::pb::{
     fleet::v1::fleet_service_server::FleetServiceServer,
     ledger::v1::{
         lease_service_server::LeaseServiceServer, ledger_service_server::LedgerServiceServer,
+        setup_journal_service_server::SetupJournalServiceServer,
     },
     provisioning::v1::provisioning_service_server::ProvisioningServiceServer,
+    setup::v1::setup_service_server::SetupServiceServer,
     status::v1::status_service_server::StatusServiceServer,
 };
 use calgrant_runtime::{
@@ -69,6 +73,8 @@ const SERVICES: &[&str] = &[
     "calgrant.fleet.v1.FleetService",
     "calgrant.ledger.v1.LedgerService",
     "calgrant.ledger.v1.LeaseService",
+    "calgrant.ledger.v1.SetupJournalService",
+    "calgrant.setup.v1.SetupService",
 ];
 /// A job published longer ago is published again: its message is lost, or the repeat is harmless.
 const OVERDUE: Duration = Duration::from_secs(900);
@@ -133,6 +139,12 @@ pub async fn run_on(
         .add_service(FleetServiceServer::new(fleet::Fleet {
             store: store.clone(),
             terms: config.terms,
+        }))
+        .add_service(SetupServiceServer::new(setups::Setups {
+            store: store.clone(),
+        }))
+        .add_service(SetupJournalServiceServer::new(setup_journal::Journal {
+            store: store.clone(),
         }))
         .add_service(health_service)
         .add_service(described().build_v1()?)
