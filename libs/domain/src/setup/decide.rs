@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use crate::{
     Address, GroupChange, GroupFound, GroupKind, GroupMemberFound, LicenceFound, MailboxFound,
-    MailboxId, NewGroup, SkuFound, UserChange, UserFound,
+    NewGroup, SkuFound, UserChange, UserFound,
     setup::{
-        ActionEnd, Found, ManagedBy, PasswordKept, Past, Setting, Step, TrusteeSeen, licence,
+        Action, ActionEnd, Found, ManagedBy, PasswordKept, Past, Setting, Step, TrusteeSeen, licence,
     },
 };
 
@@ -38,58 +38,6 @@ pub enum Decision {
     },
     /// A person must do something. Says what.
     Refuse(String),
-}
-
-/// A change to be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Makes the user of this number, with a password that was sealed before.
-    CreateUser(u32),
-    /// Changes a user.
-    ChangeUser(MailboxId, UserChange),
-    /// Gives the user of this number a password that was sealed before.
-    SetPassword(u32, MailboxId),
-    /// Gives a product with these plans switched off.
-    AssignLicence {
-        /// Whom.
-        user: MailboxId,
-        /// Which product, by id.
-        sku_id: String,
-        /// Plans of it that are switched off, by id.
-        disabled_plans: Vec<String>,
-    },
-    /// Takes a product away.
-    RemoveLicence {
-        /// From whom.
-        user: MailboxId,
-        /// Which product, by id.
-        sku_id: String,
-    },
-    /// Makes the group.
-    CreateGroup(NewGroup),
-    /// Changes it.
-    ChangeGroup(GroupChange),
-    /// Puts an account into it.
-    AddMember(Address),
-    /// Takes one out.
-    RemoveMember(Address),
-}
-
-impl Action {
-    /// The word for it.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::CreateUser(_) => "create_user",
-            Self::ChangeUser(..) => "change_user",
-            Self::SetPassword(..) => "set_password",
-            Self::AssignLicence { .. } => "assign_licence",
-            Self::RemoveLicence { .. } => "remove_licence",
-            Self::CreateGroup(_) => "create_group",
-            Self::ChangeGroup(_) => "change_group",
-            Self::AddMember(_) => "add_member",
-            Self::RemoveMember(_) => "remove_member",
-        }
-    }
 }
 
 /// Decides what to do next about a step.

@@ -2,7 +2,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    SiteKind,
+    MailboxId, SiteKind,
     setup::{licence::tests::product, spec::tests::setting},
 };
 

@@ -5,9 +5,13 @@
 //! * [`step`]: the steps that follow from it, in their order.
 //! * [`found`]: what was found, and what a step did before.
 //! * [`decide`]: what to do next about a step.
+//! * [`action`]: the changes there are.
+//! * [`assume`]: what would be found if the steps before were done.
 //! * [`licence`]: which plans of a product are switched off.
 //! * [`script`]: the same as PowerShell that a person can read and run.
 
+pub mod action;
+pub mod assume;
 pub mod decide;
 pub mod found;
 pub mod licence;
@@ -18,7 +22,9 @@ pub mod step;
 #[cfg(test)]
 mod world_tests;
 
-pub use decide::{Action, Decision, decide};
+pub use action::Action;
+pub use assume::assume;
+pub use decide::{Decision, decide};
 pub use found::{ActionEnd, Found, Last, Past, PasswordKept, StepRecord, StepState, TrusteeSeen};
 pub use spec::{AddressPattern, ManagedBy, ManagedParts, Setting, SetupSpec};
 pub use step::{SetupAim, SetupState, Step, needs, standing, steps};

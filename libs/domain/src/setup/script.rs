@@ -60,22 +60,23 @@ pub fn preamble(setting: &Setting) -> String {
 pub fn step(setting: &Setting, step: Step, action: &Action) -> String {
     let mut text = comment(&format!("{step}"));
     text.push_str(&match setting.site {
-        SiteKind::Online => online(setting, action),
-        SiteKind::Onprem => onprem(setting, action),
+        SiteKind::Online => online(setting, step, action),
+        SiteKind::Onprem => onprem(setting, step, action),
     });
     text
 }
 
-fn online(setting: &Setting, action: &Action) -> String {
+fn online(setting: &Setting, step: Step, action: &Action) -> String {
     let spec = &setting.spec;
+    let user = quoted(spec.name.of(step.number().unwrap_or_default()).as_str());
     match action {
         Action::CreateUser(number) => {
             let name = spec.name.of(*number);
             let nickname = name.as_str().split('@').next().unwrap_or_default().to_owned();
             format!(
                 "$password = Read-Host -AsSecureString -Prompt {prompt}\n\
-                 $profile = @{{ Password = [System.Net.NetworkCredential]::new('', $password).Password; ForceChangePasswordNextSignIn = $false }}\n\
-                 New-MgUser -AccountEnabled -DisplayName {display} -MailNickname {nickname} -UserPrincipalName {name} -UsageLocation {location} -EmployeeId {mark} -PasswordPolicies 'DisablePasswordExpiration' -PasswordProfile $profile\n",
+                 $signIn = @{{ Password = [System.Net.NetworkCredential]::new('', $password).Password; ForceChangePasswordNextSignIn = $false }}\n\
+                 New-MgUser -AccountEnabled -DisplayName {display} -MailNickname {nickname} -UserPrincipalName {name} -UsageLocation {location} -EmployeeId {mark} -PasswordPolicies 'DisablePasswordExpiration' -PasswordProfile $signIn\n",
                 prompt = quoted(&format!("A password for {name}")),
                 display = quoted(&spec.display_name(*number)),
                 nickname = quoted(&nickname),
@@ -84,8 +85,8 @@ fn online(setting: &Setting, action: &Action) -> String {
                 mark = quoted(&setting.mark()),
             )
         }
-        Action::ChangeUser(id, change) => {
-            let mut text = format!("Update-MgUser -UserId '{}'", id.as_uuid());
+        Action::ChangeUser(_, change) => {
+            let mut text = format!("Update-MgUser -UserId {user}");
             if let Some(location) = &change.usage_location {
                 let _ = write!(text, " -UsageLocation {}", quoted(location));
             }
@@ -97,45 +98,43 @@ fn online(setting: &Setting, action: &Action) -> String {
             }
             text + "\n"
         }
-        Action::SetPassword(number, id) => format!(
+        Action::SetPassword(number, _) => format!(
             "$password = Read-Host -AsSecureString -Prompt {}\n\
-             Update-MgUser -UserId '{}' -PasswordProfile @{{ Password = [System.Net.NetworkCredential]::new('', $password).Password; ForceChangePasswordNextSignIn = $false }}\n",
+             Update-MgUser -UserId {user} -PasswordProfile @{{ Password = [System.Net.NetworkCredential]::new('', $password).Password; ForceChangePasswordNextSignIn = $false }}\n",
             quoted(&format!("A new password for {}", spec.name.of(*number))),
-            id.as_uuid()
         ),
         Action::AssignLicence {
-            user,
             sku_id,
             disabled_plans,
+            ..
         } => {
             let plans: Vec<_> = disabled_plans.iter().map(|plan| quoted(plan)).collect();
             format!(
-                "Set-MgUserLicense -UserId '{}' -AddLicenses @(@{{ SkuId = {}; DisabledPlans = @({}) }}) -RemoveLicenses @()\n",
-                user.as_uuid(),
+                "Set-MgUserLicense -UserId {user} -AddLicenses @(@{{ SkuId = {}; DisabledPlans = @({}) }}) -RemoveLicenses @()\n",
                 quoted(sku_id),
                 plans.join(", ")
             )
         }
-        Action::RemoveLicence { user, sku_id } => format!(
-            "Set-MgUserLicense -UserId '{}' -AddLicenses @() -RemoveLicenses @({})\n",
-            user.as_uuid(),
+        Action::RemoveLicence { sku_id, .. } => format!(
+            "Set-MgUserLicense -UserId {user} -AddLicenses @() -RemoveLicenses @({})\n",
             quoted(sku_id)
         ),
         group => of_group(setting, group, ""),
     }
 }
 
-fn onprem(setting: &Setting, action: &Action) -> String {
+fn onprem(setting: &Setting, step: Step, action: &Action) -> String {
     let spec = &setting.spec;
-    let name_of = |number: u32| spec.name.of(number);
+    let user = quoted(spec.name.of(step.number().unwrap_or_default()).as_str());
+    let user = format!("(Get-Mailbox -Identity {user} -DomainController $dc).SamAccountName");
     match action {
         Action::CreateUser(number) => {
-            let name = name_of(*number);
+            let name = spec.name.of(*number);
             let alias = name.as_str().split('@').next().unwrap_or_default().to_owned();
             format!(
                 "New-Mailbox -Name {alias} -Alias {alias} -DisplayName {display} -UserPrincipalName {name} -PrimarySmtpAddress {name} -OrganizationalUnit {unit} -ResetPasswordOnNextLogon $false -Password (Read-Host -AsSecureString -Prompt {prompt}) -DomainController $dc\n\
                  Set-Mailbox -Identity {name} -CustomAttribute15 {mark} -DomainController $dc\n\
-                 Set-ADUser -Identity (Get-Mailbox {name} -DomainController $dc).SamAccountName -PasswordNeverExpires $true -Server $dc\n",
+                 Set-ADUser -Identity {user} -PasswordNeverExpires $true -Server $dc\n",
                 alias = quoted(&alias),
                 display = quoted(&spec.display_name(*number)),
                 name = quoted(name.as_str()),
@@ -144,8 +143,8 @@ fn onprem(setting: &Setting, action: &Action) -> String {
                 mark = quoted(&setting.mark()),
             )
         }
-        Action::ChangeUser(id, change) => {
-            let mut text = format!("Set-ADUser -Identity '{}' -Server $dc", id.as_uuid());
+        Action::ChangeUser(_, change) => {
+            let mut text = format!("Set-ADUser -Identity {user} -Server $dc");
             if let Some(never) = change.password_never_expires {
                 let _ = write!(text, " -PasswordNeverExpires ${never}");
             }
@@ -154,10 +153,9 @@ fn onprem(setting: &Setting, action: &Action) -> String {
             }
             text + "\n"
         }
-        Action::SetPassword(number, id) => format!(
-            "Set-ADAccountPassword -Identity '{}' -Reset -NewPassword (Read-Host -AsSecureString -Prompt {}) -Server $dc\n",
-            id.as_uuid(),
-            quoted(&format!("A new password for {}", name_of(*number)))
+        Action::SetPassword(number, _) => format!(
+            "Set-ADAccountPassword -Identity {user} -Reset -NewPassword (Read-Host -AsSecureString -Prompt {}) -Server $dc\n",
+            quoted(&format!("A new password for {}", spec.name.of(*number)))
         ),
         Action::AssignLicence { .. } | Action::RemoveLicence { .. } => {
             comment("no licences on premises")

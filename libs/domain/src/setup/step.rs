@@ -219,20 +219,20 @@ pub fn needs(step: Step, site: SiteKind) -> Vec<Step> {
     }
 }
 
-/// Where a set-up stands by its steps. `planning`: nothing is done, it is only looked.
+/// Where a set-up stands by its steps, when none of them can go on at present. `planning`: nothing is done, it is only looked.
 pub fn standing<'a>(
     records: impl Iterator<Item = &'a StepRecord> + Clone,
     planning: bool,
 ) -> SetupState {
     let any = |state: StepState| records.clone().any(|record| record.state == state);
-    if any(StepState::Due) || any(StepState::Doing) {
-        SetupState::Running
-    } else if planning {
+    if planning {
         SetupState::Planned
     } else if any(StepState::Refused) {
         SetupState::Blocked
     } else if any(StepState::Waiting) {
         SetupState::Waiting
+    } else if any(StepState::Due) || any(StepState::Doing) {
+        SetupState::Running
     } else {
         SetupState::Done
     }
