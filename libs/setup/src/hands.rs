@@ -9,7 +9,10 @@ use calgrant_budget::{
 };
 use calgrant_domain::{Address, SiteKind, setup::TrusteeSeen};
 use calgrant_exchange::{Administered, Administration, AdministrationError, CallError, Meaning};
-use calgrant_leases::Account;
+use calgrant_leases::{Account, Permits};
+
+/// Longest wait for permission.
+const PERMIT: Duration = Duration::from_secs(60);
 
 /// Who can say what the directory shows of the trustee to those who look it up.
 #[async_trait]
@@ -83,7 +86,7 @@ impl Hands {
             self.administration.sign_in().await?;
             let account = self.charged(about);
             let permits = match account {
-                Some(account) => Some(account.permits(Lane::Interactive, 1).await),
+                Some(account) => Some(permitted(account).await?),
                 None => None,
             };
             let answer = ask(Arc::clone(&self.administration)).await;
@@ -116,6 +119,19 @@ impl Hands {
             About::Users | About::Exchange => &budgets.exchange,
         })
     }
+}
+
+/// Permission for one call. It isn't awaited for long: the claim on the set-up would run out, and another carry it out meanwhile.
+async fn permitted(account: &Account) -> Result<Permits, CallError> {
+    let permits = account.permits(Lane::Interactive, 1);
+    tokio::time::timeout(PERMIT, permits).await.map_err(|_| {
+        let wait = Meaning::WaitUntil {
+            scope: calgrant_exchange::Scope::Account,
+            after: None,
+        };
+        let why = "the budget of the set-up account allows no call at present: it may be paused, or used up";
+        CallError::new(wait, "BudgetSpent", why)
+    })
 }
 
 /// The server said to slow down.

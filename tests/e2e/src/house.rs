@@ -326,6 +326,7 @@ impl House {
                         amqp_url,
                         window: 2000,
                         listings: 4,
+                        secrets_key: Some(secrets_key),
                     };
                     calgrant_api::run_on(listener, config, stop).await
                 }
