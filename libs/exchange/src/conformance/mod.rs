@@ -3,6 +3,7 @@
 //! An adapter's tests set a server up, describe it as a [`World`] and call [`calendars::all`] and
 //! [`directory::all`]. A check that fails panics and says what was seen.
 
+pub mod administration;
 pub mod asking;
 pub mod calendars;
 pub mod directory;

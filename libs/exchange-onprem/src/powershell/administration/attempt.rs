@@ -1,8 +1,6 @@
 //! What set-up tries: as a command, and in words for whoever is told that it came to nothing. Pure.
 
-use calgrant_domain::{
-    Address, GroupChange, MailboxId, NewGroup, NewUser, Password, UserChange,
-};
+use calgrant_domain::{Address, GroupChange, MailboxId, NewGroup, NewUser, Password};
 
 use crate::powershell::pipeline::{Argument, Command};
 
@@ -14,7 +12,10 @@ pub(super) enum Attempt<'a> {
     FindUser(&'a Address),
     CreateUser(&'a NewUser),
     Mark(MailboxId, &'a str),
-    ChangeUser(MailboxId, &'a UserChange),
+    SetPassword(MailboxId, &'a Password),
+    /// Lets it sign in, or not any more.
+    Enable(MailboxId, bool),
+    ReadBack(MailboxId),
     FindGroup(&'a Address),
     CreateGroup(&'a NewGroup),
     ChangeGroup(&'a Address, &'a GroupChange),
@@ -31,6 +32,11 @@ fn text(text: impl Into<String>) -> Argument {
 
 fn texts(addresses: &[Address]) -> Argument {
     Argument::Texts(addresses.iter().map(ToString::to_string).collect())
+}
+
+/// A mailbox, by its user's GUID.
+fn this(id: MailboxId) -> (&'static str, Argument) {
+    ("Identity", text(id.as_uuid().to_string()))
 }
 
 /// What stands before the `@`.
@@ -57,9 +63,9 @@ impl Attempt<'_> {
     /// The cmdlet.
     pub(super) fn cmdlet(&self) -> &'static str {
         match self {
-            Self::AnyMailbox | Self::FindUser(_) => "Get-Mailbox",
+            Self::AnyMailbox | Self::FindUser(_) | Self::ReadBack(_) => "Get-Mailbox",
             Self::CreateUser(_) => "New-Mailbox",
-            Self::Mark(..) | Self::ChangeUser(..) => "Set-Mailbox",
+            Self::Mark(..) | Self::SetPassword(..) | Self::Enable(..) => "Set-Mailbox",
             Self::FindGroup(_) => "Get-DistributionGroup",
             Self::CreateGroup(_) => "New-DistributionGroup",
             Self::ChangeGroup(..) => "Set-DistributionGroup",
@@ -76,14 +82,15 @@ impl Attempt<'_> {
                 vec![("Identity", text(name.as_str()))]
             }
             Self::CreateUser(user) => new_mailbox(user),
-            Self::Mark(id, mark) => vec![
-                ("Identity", text(id.as_uuid().to_string())),
-                ("CustomAttribute15", text(*mark)),
+            Self::ReadBack(id) => vec![this(*id)],
+            Self::Mark(id, mark) => vec![this(*id), ("CustomAttribute15", text(*mark))],
+            Self::SetPassword(id, password) => vec![
+                this(*id),
+                ("Password", Argument::Secret((*password).clone())),
+                ("ResetPasswordOnNextLogon", Argument::Switch(false)),
             ],
-            Self::ChangeUser(id, change) => {
-                let mut parameters = vec![("Identity", text(id.as_uuid().to_string()))];
-                parameters.extend(changes_of_user(change));
-                parameters
+            Self::Enable(id, enabled) => {
+                vec![this(*id), ("AccountDisabled", Argument::Switch(!enabled))]
             }
             Self::CreateGroup(group) => new_group(group),
             Self::ChangeGroup(address, change) => {
@@ -112,20 +119,16 @@ impl Attempt<'_> {
 
     /// Whether it would be a change of nothing.
     pub(super) fn changes_nothing(&self) -> bool {
-        match self {
-            Self::ChangeUser(_, change) => changes_of_user(change).is_empty(),
-            Self::ChangeGroup(_, change) => changes_of_group(change).is_empty(),
-            _ => false,
-        }
+        matches!(self, Self::ChangeGroup(_, change) if changes_of_group(change).is_empty())
     }
 
     /// What is tried, as a verb.
     pub(super) fn what(&self) -> &'static str {
         match self {
-            Self::AnyMailbox | Self::FindUser(_) => "read mailboxes",
+            Self::AnyMailbox | Self::FindUser(_) | Self::ReadBack(_) => "read mailboxes",
             Self::CreateUser(_) => "create users with mailboxes",
-            Self::ChangeUser(_, change) if change.password.is_some() => "reset passwords",
-            Self::Mark(..) | Self::ChangeUser(..) => "change mailboxes",
+            Self::SetPassword(..) => "reset passwords",
+            Self::Mark(..) | Self::Enable(..) => "change mailboxes",
             Self::FindGroup(_) => "read groups",
             Self::CreateGroup(_) => "create mail-enabled security groups",
             Self::ChangeGroup(..) => "change groups",
@@ -137,14 +140,14 @@ impl Attempt<'_> {
     /// The management roles that it takes.
     pub(super) fn roles(&self) -> &'static str {
         match self {
-            Self::AnyMailbox | Self::FindUser(_) | Self::FindGroup(_) | Self::Members(_) => {
-                "View-Only Recipients"
-            }
+            Self::AnyMailbox
+            | Self::FindUser(_)
+            | Self::ReadBack(_)
+            | Self::FindGroup(_)
+            | Self::Members(_) => "View-Only Recipients",
             Self::CreateUser(_) => "Mail Recipient Creation",
-            Self::ChangeUser(_, change) if change.password.is_some() => {
-                "Mail Recipients and Reset Password"
-            }
-            Self::Mark(..) | Self::ChangeUser(..) => "Mail Recipients",
+            Self::SetPassword(..) => "Reset Password",
+            Self::Mark(..) | Self::Enable(..) => "Mail Recipients",
             Self::CreateGroup(_)
             | Self::ChangeGroup(..)
             | Self::AddMember(..)
@@ -158,8 +161,12 @@ impl Attempt<'_> {
             Self::AnyMailbox => "list mailboxes".to_owned(),
             Self::FindUser(name) => format!("look the mailbox {name} up"),
             Self::CreateUser(user) => format!("create the user {}", user.user_name),
-            Self::Mark(id, _) | Self::ChangeUser(id, _) => {
+            Self::ReadBack(id) => format!("look the user {} up", id.as_uuid()),
+            Self::Mark(id, _) | Self::Enable(id, _) => {
                 format!("change the user {}", id.as_uuid())
+            }
+            Self::SetPassword(id, _) => {
+                format!("reset the password of the user {}", id.as_uuid())
             }
             Self::FindGroup(group) => format!("look the group {group} up"),
             Self::CreateGroup(group) => format!("create the group {}", group.address),
@@ -176,7 +183,10 @@ impl Attempt<'_> {
             Self::AnyMailbox => "a mailbox".to_owned(),
             Self::FindUser(name) => format!("the user {name}"),
             Self::CreateUser(user) => format!("the user {}", user.user_name),
-            Self::Mark(id, _) | Self::ChangeUser(id, _) => format!("the user {}", id.as_uuid()),
+            Self::Mark(id, _)
+            | Self::SetPassword(id, _)
+            | Self::Enable(id, _)
+            | Self::ReadBack(id) => format!("the user {}", id.as_uuid()),
             Self::CreateGroup(group) => format!("the group {}", group.address),
             Self::FindGroup(group)
             | Self::ChangeGroup(group, _)
@@ -220,7 +230,7 @@ impl Attempt<'_> {
     pub(super) fn password(&self) -> Option<&str> {
         match self {
             Self::CreateUser(user) => Some(user.password.reveal()),
-            Self::ChangeUser(_, change) => change.password.as_ref().map(Password::reveal),
+            Self::SetPassword(_, password) => Some(password.reveal()),
             _ => None,
         }
     }
@@ -238,18 +248,6 @@ fn new_mailbox(user: &NewUser) -> Parameters {
     ];
     if let Some(unit) = &user.organizational_unit {
         parameters.push(("OrganizationalUnit", text(unit)));
-    }
-    parameters
-}
-
-fn changes_of_user(change: &UserChange) -> Parameters {
-    let mut parameters = Parameters::new();
-    if let Some(enabled) = change.enabled {
-        parameters.push(("AccountDisabled", Argument::Switch(!enabled)));
-    }
-    if let Some(password) = &change.password {
-        parameters.push(("Password", Argument::Secret(password.clone())));
-        parameters.push(("ResetPasswordOnNextLogon", Argument::Switch(false)));
     }
     parameters
 }

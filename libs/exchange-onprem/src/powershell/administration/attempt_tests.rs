@@ -39,11 +39,7 @@ fn every_command_names_the_domain_controller_once_one_is_known() {
         owners: vec![address("a@uni.example"), address("b@uni.example")],
         organizational_unit: None,
     };
-    let user = UserChange {
-        enabled: Some(false),
-        password: Some(Password::new("hunter3")),
-        ..UserChange::default()
-    };
+    let password = Password::new("hunter3");
     let closed = GroupChange {
         join_closed: Some(true),
         depart_closed: Some(false),
@@ -66,9 +62,17 @@ fn every_command_names_the_domain_controller_once_one_is_known() {
             "Set-Mailbox -Identity 6f1c2d3e-0000-4000-8000-000000000001 -CustomAttribute15 m-1",
         ),
         (
-            Attempt::ChangeUser(id, &user),
-            "Set-Mailbox -Identity 6f1c2d3e-0000-4000-8000-000000000001 -AccountDisabled $true \
-             -Password (sealed) -ResetPasswordOnNextLogon $false",
+            Attempt::SetPassword(id, &password),
+            "Set-Mailbox -Identity 6f1c2d3e-0000-4000-8000-000000000001 -Password (sealed) \
+             -ResetPasswordOnNextLogon $false",
+        ),
+        (
+            Attempt::Enable(id, false),
+            "Set-Mailbox -Identity 6f1c2d3e-0000-4000-8000-000000000001 -AccountDisabled $true",
+        ),
+        (
+            Attempt::ReadBack(id),
+            "Get-Mailbox -Identity 6f1c2d3e-0000-4000-8000-000000000001",
         ),
         (
             Attempt::FindGroup(&group),
@@ -113,14 +117,12 @@ fn every_command_names_the_domain_controller_once_one_is_known() {
 
 #[test]
 fn a_change_of_nothing_is_not_sent() {
-    let id = MailboxId::from_uuid("6f1c2d3e-0000-4000-8000-000000000001".parse().unwrap());
     let group = address("cal@uni.example");
-    assert!(Attempt::ChangeUser(id, &UserChange::default()).changes_nothing());
     assert!(Attempt::ChangeGroup(&group, &GroupChange::default()).changes_nothing());
-    let enabled = UserChange {
-        enabled: Some(true),
-        ..UserChange::default()
+    let hidden = GroupChange {
+        hidden: Some(false),
+        ..GroupChange::default()
     };
-    assert!(!Attempt::ChangeUser(id, &enabled).changes_nothing());
+    assert!(!Attempt::ChangeGroup(&group, &hidden).changes_nothing());
     assert!(!Attempt::FindUser(&group).changes_nothing());
 }

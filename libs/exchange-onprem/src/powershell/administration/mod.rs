@@ -30,16 +30,22 @@ pub struct PowerShellAdministration {
 
 /// Why a command failed.
 enum Failed {
-    /// There is no session, or no answer that says how it went.
-    Call(CallError),
+    /// There is no session, or no answer that says how it went; or the domain controller couldn't be found out.
+    Before(AdministrationError),
     /// It ran, and says why it came to nothing.
     Record(ErrorRecord),
+}
+
+impl From<CallError> for Failed {
+    fn from(error: CallError) -> Self {
+        Self::Before(error.into())
+    }
 }
 
 impl Failed {
     fn of(self, attempt: &Attempt<'_>) -> AdministrationError {
         match self {
-            Self::Call(error) => error.into(),
+            Self::Before(error) => error,
             Self::Record(record) => refusal::classed(record, attempt),
         }
     }
@@ -61,7 +67,9 @@ impl PowerShellAdministration {
     async fn run(&self, attempt: &Attempt<'_>) -> Result<Vec<Value>, Failed> {
         let mut pinned = self.domain_controller.lock().await;
         if pinned.is_none() {
-            let rows = self.carried_out(&Attempt::AnyMailbox, None).await?;
+            let any = Attempt::AnyMailbox;
+            let rows = self.carried_out(&any, None).await;
+            let rows = rows.map_err(|failed| Failed::Before(failed.of(&any)))?;
             *pinned = found::controller(&rows);
         }
         let rows = self.carried_out(attempt, pinned.as_deref()).await?;
@@ -79,19 +87,20 @@ impl PowerShellAdministration {
     ) -> Result<Vec<Value>, Failed> {
         let command = attempt.command(domain_controller);
         let ran = self.sessions.run(&command).await;
-        let output = ran.output.map_err(Failed::Call)?;
+        let output = ran.output?;
         if let Some(record) = output.errors.into_iter().next() {
             return Err(Failed::Record(record));
         }
         if output.ended != Some(true) {
-            return Err(Failed::Call(CallError {
+            return Err(CallError {
                 unanswered: true,
                 ..CallError::new(
                     Meaning::Retry,
                     "unexpected_answer",
                     "the command didn't complete, and says no error",
                 )
-            }));
+            }
+            .into());
         }
         Ok(output.rows)
     }
@@ -165,13 +174,21 @@ impl Administration for PowerShellAdministration {
         })
     }
 
+    /// One call for the password, and two for whether it may sign in: no error is no proof that it was switched.
     async fn change_user(&self, id: &MailboxId, change: &UserChange) -> Administered<()> {
-        let attempt = Attempt::ChangeUser(*id, change);
         refusal::possible(*id, change)?;
-        if attempt.changes_nothing() {
-            return Ok(());
+        if let Some(password) = &change.password {
+            self.changed(&Attempt::SetPassword(*id, password)).await?;
         }
-        self.changed(&attempt).await.map(drop)
+        if let Some(enabled) = change.enabled {
+            self.changed(&Attempt::Enable(*id, enabled)).await?;
+            let rows = self.changed(&Attempt::ReadBack(*id)).await?;
+            let user = rows.first().and_then(found::user);
+            if user.is_none_or(|user| user.enabled != enabled) {
+                return Err(refusal::not_switched(*id, enabled));
+            }
+        }
+        Ok(())
     }
 
     /// Servers on premises sell no seats.

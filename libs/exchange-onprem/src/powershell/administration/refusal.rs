@@ -180,6 +180,17 @@ pub(super) fn possible(id: MailboxId, change: &UserChange) -> Result<(), Adminis
     Ok(())
 }
 
+/// It was said, and didn't come to be: servers on premises know the parameter, and most do nothing about it.
+pub(super) fn not_switched(id: MailboxId, enabled: bool) -> AdministrationError {
+    let word = if enabled { "enable" } else { "disable" };
+    AdministrationError::Refused {
+        why: format!(
+            "this Exchange doesn't {word} accounts: {word} that of the user {} in Active Directory",
+            id.as_uuid()
+        ),
+    }
+}
+
 /// There are none on premises.
 pub(super) fn no_licences(user: MailboxId, sku_id: &str) -> AdministrationError {
     AdministrationError::Refused {

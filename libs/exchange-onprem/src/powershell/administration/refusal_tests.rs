@@ -12,7 +12,7 @@ struct Things {
     new_user: NewUser,
     new_group: NewGroup,
     owners: GroupChange,
-    password: UserChange,
+    password: Password,
     id: MailboxId,
 }
 
@@ -39,10 +39,7 @@ fn things() -> Things {
             owners: Some(vec![address("admin@uni.example")]),
             ..GroupChange::default()
         },
-        password: UserChange {
-            password: Some(Password::new("hunter2")),
-            ..UserChange::default()
-        },
+        password: Password::new("hunter2"),
         id: MailboxId::from_uuid(Uuid::from_u128(5)),
     }
 }
@@ -119,7 +116,7 @@ fn names_that_are_taken_and_things_that_are_not_there() {
         ),
         (
             not_found("?"),
-            Attempt::ChangeUser(all.id, &all.password),
+            Attempt::SetPassword(all.id, &all.password),
             missing("the user 00000000-0000-0000-0000-000000000005"),
         ),
     ] {
@@ -157,7 +154,7 @@ fn what_may_not_be_done_is_said_with_the_role_it_takes() {
                 "ParameterBindingException",
                 "A parameter cannot be found that matches parameter name 'Password'.",
             ),
-            Attempt::ChangeUser(all.id, &all.password),
+            Attempt::SetPassword(all.id, &all.password),
             "reset passwords",
             "Reset Password",
         ),
@@ -244,7 +241,11 @@ fn refusals_name_the_value_and_what_to_do() {
             Err(AdministrationError::Refused { .. })
         ));
     }
-    assert_eq!(possible(all.id, &all.password), Ok(()));
+    let password = UserChange {
+        password: Some(all.password),
+        ..UserChange::default()
+    };
+    assert_eq!(possible(all.id, &password), Ok(()));
 }
 
 #[test]
@@ -283,7 +284,7 @@ fn a_password_is_not_told_even_where_the_server_does() {
     let all = things();
     for attempt in [
         Attempt::CreateUser(&all.new_user),
-        Attempt::ChangeUser(all.id, &all.password),
+        Attempt::SetPassword(all.id, &all.password),
     ] {
         for reason in ["OddException", "ParameterBindingException", "XTransientException"] {
             let said = classed(record(reason, "hunter2 isn't good enough"), &attempt);
