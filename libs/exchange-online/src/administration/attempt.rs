@@ -154,6 +154,19 @@ impl Attempt<'_> {
         }
     }
 
+    /// Which of the names that it gives is taken, by the server's text in lower case.
+    pub(super) fn taken(&self, text: &str) -> String {
+        let address = self.makes().map(Address::as_str).unwrap_or_default();
+        match self {
+            Self::CreateGroup(group)
+                if !text.contains(address) && text.contains(&group.name.to_lowercase()) =>
+            {
+                group.name.clone()
+            }
+            _ => address.to_owned(),
+        }
+    }
+
     /// Who else is named, beside whom it is about: owners, or a member.
     pub(super) fn others(&self) -> &[Address] {
         match self {

@@ -93,11 +93,11 @@ pub(super) fn classed(mut error: CallError, attempt: &Attempt<'_>) -> Administra
     if wait {
         return error.into();
     }
-    if let Some(name) = attempt.makes()
+    if attempt.makes().is_some()
         && (TAKEN.contains(&code) || TAKEN_WORDS.iter().any(|words| text.contains(words)))
     {
         return AdministrationError::Taken {
-            name: name.to_string(),
+            name: attempt.taken(&text),
         };
     }
     if error.meaning == Meaning::Retry {

@@ -221,6 +221,14 @@ fn a_name_that_is_taken_is_said_to_be() {
         let want = AdministrationError::Taken { name: name.into() };
         assert_eq!(classed(error, &attempt), want);
     }
+    let by_name = cmdlet(
+        "ADObjectAlreadyExistsException",
+        "The name \"Calendar Access\" is already being used.",
+    );
+    let want = AdministrationError::Taken {
+        name: "Calendar access".into(),
+    };
+    assert_eq!(classed(by_name, &Attempt::CreateGroup(&all.new_group)), want);
     // Where nothing is made, the same words say something else.
     let change = Attempt::ChangeGroup(&all.group, &all.owners);
     assert!(matches!(

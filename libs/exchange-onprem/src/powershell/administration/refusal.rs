@@ -54,11 +54,11 @@ pub(super) fn classed(mut record: ErrorRecord, attempt: &Attempt<'_>) -> Adminis
     }
     let text = record.text.to_lowercase();
     let reason = record.reason.as_str();
-    if let Some(name) = attempt.makes()
+    if attempt.makes().is_some()
         && (TAKEN.contains(&reason) || TAKEN_WORDS.iter().any(|words| text.contains(words)))
     {
         return AdministrationError::Taken {
-            name: name.to_string(),
+            name: attempt.taken(&text),
         };
     }
     if let Some(why) = known(reason, &text, attempt) {
