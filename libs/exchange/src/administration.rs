@@ -141,4 +141,7 @@ pub trait Administration: Send + Sync {
     /// # Errors
     /// The group isn't there or is synchronised, not allowed, or a call failed.
     async fn remove_member(&self, group: &Address, member: &Address) -> Administered<()>;
+
+    /// Ends what is kept open at the server, after the last call. The server ends it too, later.
+    async fn sign_out(&self) {}
 }
