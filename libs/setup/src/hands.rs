@@ -67,6 +67,11 @@ impl Hands {
         }
     }
 
+    /// Ends what is kept open at the server, after the last call.
+    pub async fn sign_out(&self) {
+        self.administration.sign_out().await;
+    }
+
     /// What the directory shows of the trustee.
     pub(crate) async fn trustee(&self, address: &Address) -> Administered<TrusteeSeen> {
         match &self.trustees {

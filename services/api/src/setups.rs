@@ -100,7 +100,9 @@ impl Setups {
                 passwords: &ready.passwords,
                 now: clock::now,
             };
-            let ended = run.run(claimed.known.clone()).await?;
+            let ended = run.run(claimed.known.clone()).await;
+            ready.hands.sign_out().await;
+            let ended = ended?;
             info!(state = %ended.state, "{id} went as far as it goes at present");
             claimed.journal.release(&ended).await
         }
