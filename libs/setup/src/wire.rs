@@ -121,6 +121,14 @@ impl RemoteJournal {
             .await
     }
 
+    /// Gives the claim back in the middle: another goes on.
+    ///
+    /// # Errors
+    /// As [`Self::release`].
+    pub async fn leave(&self, now: OffsetDateTime) -> Result<(), JournalError> {
+        self.released(SetupState::Running, Some(now), "").await
+    }
+
     async fn released(
         &self,
         state: SetupState,

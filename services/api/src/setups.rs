@@ -1,6 +1,9 @@
 //! Set-ups that the site's own account carries out: claimed, gone on with as far as they go at present, given back.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use calgrant_contract::pb::ledger::v1::setup_journal_service_client::SetupJournalServiceClient;
@@ -17,7 +20,7 @@ use calgrant_runtime::clock;
 use calgrant_secrets::Folder;
 use calgrant_setup::{
     Budgets as SetupBudgets, Hands, JournalError, Passwords, Run, Trustees,
-    wire::{self, Claimed},
+    wire::{self, Claimed, RemoteJournal},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -40,6 +43,8 @@ pub(crate) struct Setups {
     readers: Arc<Readers>,
     budgets: Budgets,
     key: Option<SecretRef>,
+    /// The set-up that is being carried out.
+    under_way: Mutex<Option<RemoteJournal>>,
 }
 
 impl Setups {
@@ -55,6 +60,20 @@ impl Setups {
             readers,
             budgets,
             key,
+            under_way: Mutex::default(),
+        }
+    }
+
+    fn set_under_way(&self, journal: Option<RemoteJournal>) -> Option<RemoteJournal> {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *under_way, journal)
+    }
+
+    /// Lets another go on at once with what was under way here. What it finds begun it looks for first.
+    async fn leave(&self) {
+        if let Some(journal) = self.set_under_way(None) {
+            let left = journal.leave(clock::now()).await;
+            info!(heard = left.is_ok(), "a set-up is left to others");
         }
     }
 
@@ -62,7 +81,7 @@ impl Setups {
     pub(crate) async fn run(self, stop: CancellationToken) {
         loop {
             match stop.run_until_cancelled(self.next()).await {
-                None => return,
+                None => return self.leave().await,
                 Some(Ok(true)) => continue,
                 Some(Ok(false)) => {}
                 Some(Err(JournalError::Lost)) => info!("a set-up is not ours any more"),
@@ -81,8 +100,9 @@ impl Setups {
             return Ok(false);
         };
         let id = claimed.id;
+        self.set_under_way(Some(claimed.journal.clone()));
         let span = info_span!("set-up", setup.id = %id);
-        async {
+        let ended = async {
             let ready = match self.prepare(&claimed).await {
                 Ok(ready) => ready,
                 Err(why) => {
@@ -107,8 +127,9 @@ impl Setups {
             claimed.journal.release(&ended).await
         }
         .instrument(span)
-        .await?;
-        Ok(true)
+        .await;
+        self.set_under_way(None);
+        ended.map(|()| true)
     }
 
     async fn prepare(&self, claimed: &Claimed) -> Result<Ready, String> {
