@@ -15,11 +15,6 @@ impl Address {
         &self.0
     }
 
-    /// Whether two texts are the same address to a server: case doesn't count.
-    pub fn is(&self, other: &str) -> bool {
-        self.0 == other.trim().to_lowercase()
-    }
-
     /// The address with a number in the place of `{n}`.
     pub(crate) fn numbered(&self, number: u32) -> Self {
         Self(self.0.replace("{n}", &number.to_string()))

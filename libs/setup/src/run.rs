@@ -157,8 +157,9 @@ impl Run<'_> {
                 Ok(found) => decide(&self.setting, step, &found, &record.past((self.now)())),
                 Err(trouble) => told(trouble)?,
             };
-            let Decision::Do(action) = decision else {
-                return self.settle(step, record, decision, &said).await;
+            let action = match decision {
+                Decision::Do(action) => action,
+                over => return self.settle(step, record, over, &said).await,
             };
             said.push(action.told(&self.setting, step));
             if let Some(decision) = self.carry_out(step, record, &action).await? {

@@ -9,7 +9,7 @@ use calgrant_contract::{
         fleet::v1::GetTenantRequest,
         setup::v1::{
             CancelSetupRequest, GetSetupRequest, ListSetupsRequest, RunSetupRequest, Setup,
-            SetupAim, SetupState, StepState,
+            SetupAim, SetupState, SetupStep, StepState,
         },
     },
     words,
@@ -387,13 +387,11 @@ fn step_word(state: StepState) -> String {
 }
 
 fn code(setup: &Setup) -> ExitCode {
-    let refused = |step: &&calgrant_contract::pb::setup::v1::SetupStep| {
-        step.state() == StepState::Refused
-    };
+    let refused = |step: &SetupStep| step.state() == StepState::Refused;
     match setup.state() {
         SetupState::Blocked => ExitCode::from(exit::HELD),
         SetupState::Cancelled => ExitCode::from(exit::OPERATION_FAILED),
-        SetupState::Planned if setup.steps.iter().any(|step| refused(&step)) => {
+        SetupState::Planned if setup.steps.iter().any(refused) => {
             ExitCode::from(exit::HELD)
         }
         _ => ExitCode::SUCCESS,

@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use calgrant_domain::{
-    AccountSpec, Credential, Limits, Organisation, Purpose, SecretRef, Setting, SiteKind,
-    TenantSpec,
+    AccountName, AccountSpec, Credential, Limits, Organisation, Purpose, SecretRef, Setting,
+    SetupId, SiteKind, TenantSpec,
 };
 use calgrant_exchange::secret;
 use calgrant_exchange_online::connect as online;
@@ -104,7 +104,7 @@ fn prepare(
 /// An account that nobody has registered.
 fn account(user: String) -> anyhow::Result<AccountSpec> {
     Ok(AccountSpec {
-        name: "one-run".parse().map_err(|bad| anyhow!("{bad}"))?,
+        name: "one-run".parse::<AccountName>()?,
         purposes: vec![Purpose::Setup],
         client_id: String::new(),
         user,
@@ -129,7 +129,7 @@ pub(crate) async fn carry_out(
     id: &str,
     given: Given,
 ) -> anyhow::Result<()> {
-    let id = id.parse().map_err(|bad| anyhow!("{bad}"))?;
+    let id: SetupId = id.parse()?;
     let (hands, passwords, setting) = prepare(tenant, kind, given)?;
     loop {
         if let Some(claimed) = wire::claim(front.journal.clone(), Some(id)).await? {

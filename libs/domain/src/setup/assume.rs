@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::{
     GroupFound, GroupKind, MailboxId, UserFound,
-    setup::{Found, ManagedBy, Setting, Step},
+    setup::{Found, ManagedBy, Setting, Step, TrusteeSeen},
 };
 
 /// What was found, with what this set-up would have made by then in the place of what isn't there. Steps that would make it
@@ -27,7 +27,7 @@ pub fn assume(setting: &Setting, step: Step, found: Found) -> Found {
         },
         Found::Trustee { group: None, .. } => Found::Trustee {
             group: made_group(setting),
-            seen: crate::setup::TrusteeSeen::NotAsked,
+            seen: TrusteeSeen::NotAsked,
         },
         other => other,
     }

@@ -97,8 +97,8 @@ pub(crate) mod tests {
         for (plans, mailbox) in [
             (&all[..1], false),
             (&all[2..], false),
-            (&[("EXCHANGE_S_STANDARD", true)], true),
-            (&[("EXCHANGE_S_STANDARD", false)], false),
+            (&[("EXCHANGE_S_STANDARD", true)][..], true),
+            (&[("EXCHANGE_S_STANDARD", false)][..], false),
         ] {
             assert_eq!(
                 disabled_plans(&product("X", 1, plans)).is_some(),

@@ -58,7 +58,7 @@ pub fn preamble(setting: &Setting) -> String {
 
 /// A step as a script: what it is about, and what would be done.
 pub fn step(setting: &Setting, step: Step, action: &Action) -> String {
-    let mut text = comment(&format!("{step}"));
+    let mut text = comment(&step.to_string());
     text.push_str(&match setting.site {
         SiteKind::Online => online(setting, step, action),
         SiteKind::Onprem => onprem(setting, step, action),
