@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use calgrant_domain::{
     Address, BadInput, Organisation, SetupAim, SetupSpec, SiteKind, SiteSpec, Step, TenantName,
-    setup::{ActionEnd, Last, ManagedBy, ManagedParts, StepRecord, StepState, spec},
+    setup::{ActionEnd, HandOver, Last, ManagedBy, ManagedParts, StepRecord, StepState, spec},
 };
 use time::OffsetDateTime;
 
@@ -158,6 +158,7 @@ fn read_spec(wire: &fleet::SetupSpec, faults: &mut Vec<BadInput>) -> Option<Setu
         group: by("group", parts.group),
         members: by("members", parts.members),
     };
+    let hand_over = hand_over(wire, faults);
     let text = |raw: &str| Some(raw.trim().to_owned()).filter(|text| !text.is_empty());
     let (name, group) = (name?, group?);
     if faults.len() > before {
@@ -176,8 +177,25 @@ fn read_spec(wire: &fleet::SetupSpec, faults: &mut Vec<BadInput>) -> Option<Setu
         group,
         group_owners,
         managed,
-        password_folder: text(&wire.password_folder),
+        hand_over,
     })
+}
+
+fn hand_over(wire: &fleet::SetupSpec, faults: &mut Vec<BadInput>) -> Option<HandOver> {
+    let (folder, secret) = (wire.password_folder.trim(), wire.kubernetes_secret.trim());
+    match (folder.is_empty(), secret.is_empty()) {
+        (true, true) => None,
+        (false, true) => Some(HandOver::Folder(folder.to_owned())),
+        (true, false) => parse("kubernetes_secret", secret)
+            .map_err(|bad| faults.push(bad))
+            .ok()
+            .map(HandOver::Kubernetes),
+        (false, false) => {
+            let why = "password_folder is given too: take one of the two away";
+            faults.push(BadInput::new("kubernetes_secret", secret, why));
+            None
+        }
+    }
 }
 
 /// Faults that no single site shows: the accounts of two sites would have the same names.
@@ -202,6 +220,11 @@ pub(crate) fn between_sites(sites: &[SiteSpec], faults: &mut Vec<BadInput>) {
 
 /// Writes what a site is set up with.
 pub(crate) fn write(spec: &SetupSpec) -> fleet::SetupSpec {
+    let (password_folder, kubernetes_secret) = match &spec.hand_over {
+        None => (String::new(), String::new()),
+        Some(HandOver::Folder(path)) => (path.clone(), String::new()),
+        Some(HandOver::Kubernetes(object)) => (String::new(), object.to_string()),
+    };
     fleet::SetupSpec {
         count: spec.count,
         without: spec.without.clone(),
@@ -219,7 +242,8 @@ pub(crate) fn write(spec: &SetupSpec) -> fleet::SetupSpec {
             group: words::managed_by_to_wire(spec.managed.group),
             members: words::managed_by_to_wire(spec.managed.members),
         }),
-        password_folder: spec.password_folder.clone().unwrap_or_default(),
+        password_folder,
+        kubernetes_secret,
     }
 }
 
@@ -298,6 +322,7 @@ mod tests {
             sku: "EXCHANGESTANDARD".into(),
             group: "delegates@uni.example".into(),
             group_owners: vec!["ann@uni.example".into()],
+            kubernetes_secret: "timetable/passwords".into(),
             ..fleet::SetupSpec::default()
         }
     }
@@ -324,6 +349,7 @@ mod tests {
                 licences: 9,
                 ..fleet::ManagedParts::default()
             }),
+            password_folder: "/run".into(),
             ..wire()
         };
         read(Some(&online()), Some(&bad), &mut faults);
@@ -334,6 +360,7 @@ mod tests {
             "setup.name",
             "setup.group",
             "setup.managed.licences",
+            "setup.kubernetes_secret",
             "setup.count",
         ];
         assert_eq!(fields, want);

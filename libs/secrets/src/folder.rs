@@ -8,19 +8,12 @@ use std::{
 
 use calgrant_domain::{Address, Password};
 
+use crate::HandOverError;
+
 /// A folder that passwords are written into, a file for each account, called as the account is.
 #[derive(Debug, Clone)]
 pub struct Folder {
     path: PathBuf,
-}
-
-/// A password couldn't be handed over.
-#[derive(Debug, thiserror::Error)]
-#[error("the password of {account} can't be written into {folder}: {cause}. Make the folder, and let this process write there")]
-pub struct HandOverError {
-    account: String,
-    folder: String,
-    cause: io::Error,
 }
 
 impl Folder {
@@ -34,12 +27,13 @@ impl Folder {
     /// # Errors
     /// It can't be written: says where.
     pub fn hand_over(&self, account: &Address, password: &Password) -> Result<(), HandOverError> {
-        self.write(account, password)
-            .map_err(|cause| HandOverError {
-                account: account.to_string(),
-                folder: self.path.display().to_string(),
-                cause,
-            })
+        self.write(account, password).map_err(|cause| {
+            let folder = self.path.display();
+            let why = format!(
+                "{folder} can't be written into: {cause}. Make the folder, and let this process write there"
+            );
+            HandOverError::new(account, why)
+        })
     }
 
     fn write(&self, account: &Address, password: &Password) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! Passwords of accounts: drawn, sealed, kept, handed over.
 
 use calgrant_domain::{Address, Password};
-use calgrant_secrets::{Folder, Key, draw_password};
+use calgrant_secrets::{Key, Sink, draw_password};
 
 use crate::{Journal, JournalError};
 
@@ -9,7 +9,7 @@ use crate::{Journal, JournalError};
 #[derive(Debug)]
 pub struct Passwords {
     key: Option<Key>,
-    folder: Option<Folder>,
+    sink: Option<Sink>,
 }
 
 /// Why there is no password to use.
@@ -27,10 +27,10 @@ impl From<JournalError> for NoPassword {
 }
 
 impl Passwords {
-    /// Sealed with `key`: without one no password is made. Written into `folder`, if there is one.
+    /// Sealed with `key`: without one no password is made. Handed over at `sink`, if there is one.
     #[must_use]
-    pub fn new(key: Option<Key>, folder: Option<Folder>) -> Self {
-        Self { key, folder }
+    pub fn new(key: Option<Key>, sink: Option<Sink>) -> Self {
+        Self { key, sink }
     }
 
     /// The password that is about to be used for a name: the one that is kept, or a new one, sealed and kept before this returns.
@@ -55,11 +55,16 @@ impl Passwords {
     }
 
     /// Hands a password over, if that is wanted.
-    pub(crate) fn hand_over(&self, account: &Address, password: &Password) -> Result<(), String> {
-        match &self.folder {
+    pub(crate) async fn hand_over(
+        &self,
+        account: &Address,
+        password: &Password,
+    ) -> Result<(), String> {
+        match &self.sink {
             None => Ok(()),
-            Some(folder) => folder
+            Some(sink) => sink
                 .hand_over(account, password)
+                .await
                 .map_err(|cause| cause.to_string()),
         }
     }

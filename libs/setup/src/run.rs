@@ -259,6 +259,7 @@ impl Run<'_> {
         let user_name = spec.name.of(number);
         self.passwords
             .hand_over(&user_name, &password)
+            .await
             .map_err(Trouble::Refused)?;
         let new = &NewUser {
             user_name,
@@ -328,6 +329,7 @@ impl Run<'_> {
             .await?;
         self.passwords
             .hand_over(&self.setting.spec.name.of(number), &password)
+            .await
             .map_err(Trouble::Refused)?;
         Ok(self.journal.settle(&name).await?)
     }
@@ -461,7 +463,10 @@ impl Run<'_> {
             let user = self.user(number).await?;
             let holds = user.is_some_and(|user| {
                 let mut held = user.licences.iter();
-                held.any(|held| id.is_some_and(|id| held.sku_id.eq_ignore_ascii_case(id)))
+                held.any(|held| {
+                    let same = id.is_some_and(|id| held.sku_id.eq_ignore_ascii_case(id));
+                    same || licence::brings_mailbox(held, &skus)
+                })
             });
             lacking += u32::from(!holds);
         }

@@ -16,6 +16,7 @@ CREATE TABLE site_setup (
     group_owners text[] NOT NULL,
     managed text[] NOT NULL, -- who makes accounts, licences, group, members
     password_folder text,
+    kubernetes_secret text,
     PRIMARY KEY (tenant, kind),
     FOREIGN KEY (tenant, kind) REFERENCES site ON DELETE CASCADE
 );

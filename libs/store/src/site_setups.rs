@@ -2,7 +2,7 @@
 
 use calgrant_domain::{
     BadInput, SetupSpec, SiteKind,
-    setup::{ManagedBy, ManagedParts},
+    setup::{HandOver, ManagedBy, ManagedParts},
 };
 use tokio_postgres::{GenericClient, Row};
 
@@ -11,7 +11,7 @@ use crate::{
     row::{int, parsed, parsed_all, small},
 };
 
-const COLUMNS: &str = "account_count, without, name_pattern, display_name, usage_location, sku, organizational_unit, group_address, group_name, group_owners, managed, password_folder";
+const COLUMNS: &str = "account_count, without, name_pattern, display_name, usage_location, sku, organizational_unit, group_address, group_name, group_owners, managed, password_folder, kubernetes_secret";
 
 /// Stores a site's, whose row is there.
 pub(crate) async fn insert(
@@ -29,10 +29,15 @@ pub(crate) async fn insert(
         group,
         members,
     } = spec.managed;
+    let (folder, object) = match &spec.hand_over {
+        None => (None, None),
+        Some(HandOver::Folder(path)) => (Some(path), None),
+        Some(HandOver::Kubernetes(object)) => (None, Some(object.to_string())),
+    };
     let managed = [accounts, licences, group, members].map(|by| by.as_str());
     client
         .execute(
-            &format!("INSERT INTO site_setup (tenant, kind, {COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"),
+            &format!("INSERT INTO site_setup (tenant, kind, {COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"),
             &[
                 &tenant,
                 &site.as_str(),
@@ -47,7 +52,8 @@ pub(crate) async fn insert(
                 &spec.group_name,
                 &owners,
                 &managed.as_slice(),
-                &spec.password_folder,
+                &folder,
+                &object,
             ],
         )
         .await?;
@@ -67,6 +73,13 @@ pub(crate) async fn read(
 
 fn spec(row: &Row) -> Result<SetupSpec, StoreError> {
     let without: Vec<i32> = row.try_get("without")?;
+    let folder: Option<String> = row.try_get("password_folder")?;
+    let object: Option<String> = row.try_get("kubernetes_secret")?;
+    let hand_over = match (folder, object) {
+        (Some(path), _) => Some(HandOver::Folder(path)),
+        (None, Some(object)) => Some(HandOver::Kubernetes(object.parse()?)),
+        (None, None) => None,
+    };
     let managed: Vec<ManagedBy> = parsed_all(row, "managed")?;
     let [accounts, licences, group, members] = managed[..] else {
         return Err(BadInput::missing("managed", "not in a form that is known").into());
@@ -91,6 +104,6 @@ fn spec(row: &Row) -> Result<SetupSpec, StoreError> {
             group,
             members,
         },
-        password_folder: row.try_get("password_folder")?,
+        hand_over,
     })
 }

@@ -93,7 +93,8 @@ impl Config {
             faults.push(fault);
             Duration::ZERO
         });
-        let in_environment = std::env::var_os(KEY).map(|_| SecretRef::Env(KEY.into()));
+        let in_environment = std::env::var_os(KEY).filter(|key| !key.is_empty());
+        let in_environment = in_environment.map(|_| SecretRef::Env(KEY.into()));
         let secrets_key = raw
             .secrets_key_file
             .map(SecretRef::File)

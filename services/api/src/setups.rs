@@ -17,7 +17,7 @@ use calgrant_exchange_online::connect as online;
 use calgrant_exchange_onprem::connect as onprem;
 use calgrant_leases::{Budgets, keys};
 use calgrant_runtime::clock;
-use calgrant_secrets::Folder;
+use calgrant_secrets::Sink;
 use calgrant_setup::{
     Budgets as SetupBudgets, Hands, JournalError, Passwords, Run, Trustees,
     wire::{self, Claimed, RemoteJournal},
@@ -172,10 +172,8 @@ impl Setups {
 
     fn passwords(&self, spec: &SetupSpec) -> Result<Passwords, String> {
         let key = self.key.as_ref().map(config::read_key).transpose()?;
-        Ok(Passwords::new(
-            key,
-            spec.password_folder.as_ref().map(Folder::new),
-        ))
+        let sink = spec.hand_over.as_ref().map(Sink::of).transpose()?;
+        Ok(Passwords::new(key, sink))
     }
 
     fn charged(

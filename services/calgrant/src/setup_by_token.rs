@@ -15,7 +15,7 @@ use calgrant_exchange::secret;
 use calgrant_exchange_online::connect as online;
 use calgrant_exchange_onprem::connect as onprem;
 use calgrant_runtime::clock;
-use calgrant_secrets::{Folder, Key};
+use calgrant_secrets::{Key, Sink};
 use calgrant_setup::{Hands, JournalError, Passwords, Run, wire};
 
 use crate::front::Front;
@@ -88,7 +88,8 @@ fn prepare(
         }
     };
     let administration = administration.map_err(|why| anyhow!(why))?;
-    let folder = spec.password_folder.as_ref().map(Folder::new);
+    let sink = spec.hand_over.as_ref().map(Sink::of).transpose();
+    let sink = sink.map_err(|why| anyhow!(why))?;
     let setting = Setting {
         tenant: tenant.name.clone(),
         site: kind,
@@ -96,7 +97,7 @@ fn prepare(
     };
     Ok((
         Hands::new(kind, administration, None, None),
-        Passwords::new(Some(key), folder),
+        Passwords::new(Some(key), sink),
         setting,
     ))
 }

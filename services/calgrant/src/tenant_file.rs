@@ -120,6 +120,7 @@ fn setup(section: &mut Section) -> pb::SetupSpec {
             })
             .pop(),
         password_folder: section.text("password_folder"),
+        kubernetes_secret: section.text("kubernetes_secret"),
     }
 }
 

@@ -26,5 +26,7 @@ pub use action::Action;
 pub use assume::assume;
 pub use decide::{Decision, decide};
 pub use found::{ActionEnd, Found, Last, Past, PasswordKept, StepRecord, StepState, TrusteeSeen};
-pub use spec::{AddressPattern, ManagedBy, ManagedParts, Setting, SetupSpec};
+pub use spec::{
+    AddressPattern, HandOver, ManagedBy, ManagedParts, SecretObject, Setting, SetupSpec,
+};
 pub use step::{SetupAim, SetupState, Step, needs, standing, steps};

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use uuid::Uuid;
 
-use crate::{Address, BadInput, SiteKind, TenantName, outcome::words};
+use crate::{Address, BadInput, SiteKind, TenantName, name::slug, outcome::words};
 
 /// The most accounts that a site is set up with.
 pub const MOST_ACCOUNTS: u32 = 50;
@@ -114,9 +114,58 @@ pub struct SetupSpec {
     pub group_owners: Vec<Address>,
     /// Who makes which part.
     pub managed: ManagedParts,
-    /// A folder that the accounts' passwords are written into, one file each, by the process that runs the set-up. `None`: they are
-    /// only kept sealed.
-    pub password_folder: Option<String>,
+    /// Where the process that runs the set-up hands the accounts' passwords over. `None`: they are only kept sealed.
+    pub hand_over: Option<HandOver>,
+}
+
+/// Where passwords are handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HandOver {
+    /// A folder, by its path: a file for each account.
+    Folder(String),
+    /// A Secret of Kubernetes: a key for each account.
+    Kubernetes(SecretObject),
+}
+
+/// A Secret of Kubernetes: `namespace/name`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretObject {
+    namespace: String,
+    name: String,
+}
+
+impl SecretObject {
+    /// Its namespace.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Display for SecretObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl FromStr for SecretObject {
+    type Err = BadInput;
+
+    fn from_str(raw: &str) -> Result<Self, BadInput> {
+        let parts = raw.split_once('/').map(|(namespace, name)| {
+            let label = |raw: &str| slug(raw).ok();
+            Some((label(namespace)?, label(name)?))
+        });
+        let Some((namespace, name)) = parts.flatten() else {
+            let why = "a Secret of Kubernetes is named namespace/name, such as timetable/passwords";
+            return Err(BadInput::new("", raw, why));
+        };
+        Ok(Self { namespace, name })
+    }
 }
 
 impl SetupSpec {
@@ -268,7 +317,7 @@ pub(crate) mod tests {
                 group_name: "MyTimetable delegates".into(),
                 group_owners: vec!["ann@uni.example".parse().unwrap()],
                 managed: ManagedParts::default(),
-                password_folder: None,
+                hand_over: None,
             },
         }
     }
@@ -323,6 +372,23 @@ pub(crate) mod tests {
             fields(&spec, SiteKind::Onprem),
             ["organizational_unit", "usage_location", "sku"]
         );
+    }
+
+    #[test]
+    fn secrets_of_kubernetes_are_named_in_two_parts() {
+        for (raw, good) in [
+            ("timetable/passwords", true),
+            ("passwords", false),
+            ("a/b/c", false),
+            ("../x", false),
+            ("a/", false),
+        ] {
+            let read: Result<SecretObject, _> = raw.parse();
+            assert_eq!(read.is_ok(), good, "{raw}");
+            if let Ok(read) = read {
+                assert_eq!(read.to_string(), raw);
+            }
+        }
     }
 
     #[test]

@@ -145,7 +145,7 @@ impl World {
             group_name: "MyTimetable delegates".to_owned(),
             group_owners: vec!["ann@uni.example".parse().unwrap()],
             managed: ManagedParts::default(),
-            password_folder: None,
+            hand_over: None,
         };
         Self {
             running,

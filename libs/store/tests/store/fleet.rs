@@ -2,7 +2,7 @@ use calgrant_domain::{
     AccountSpec, BudgetKey, CallWindow, Credential, DisabledAccounts, Interface, Limits,
     MailboxAccess, OnpremSite, OnpremWritePath, Organisation, SecretRef, ServerTime, SetupSpec,
     SharedLimits, SignInKind, SiteSpec, TokenIssuer,
-    setup::{ManagedBy, ManagedParts},
+    setup::{HandOver, ManagedBy, ManagedParts},
 };
 use calgrant_store::StoreError;
 use calgrant_testkit::sample;
@@ -49,7 +49,7 @@ async fn a_tenant_is_read_as_it_was_applied() {
             members: ManagedBy::External,
             ..ManagedParts::default()
         },
-        password_folder: Some("/run/passwords".to_owned()),
+        hand_over: Some(HandOver::Kubernetes("uni/passwords".parse().unwrap())),
     });
     let onprem = SiteSpec {
         organisation: Organisation::Onprem(OnpremSite {
