@@ -277,6 +277,7 @@ pub fn record(wire: &ledger::StepRecord) -> Result<(Step, StepRecord), BadInput>
         state: parse::<StepState>("state", &wire.state)?,
         says: wire.says.clone(),
         script: wire.script.clone(),
+        did: wire.did.clone(),
         last,
         since: moment(wire.since_micros),
         not_before: moment(wire.not_before_micros),
@@ -297,6 +298,7 @@ pub fn record_to_wire(step: Step, record: &StepRecord) -> ledger::StepRecord {
         action_micros: micros(last.map(|last| last.at)),
         since_micros: micros(record.since),
         not_before_micros: micros(record.not_before),
+        did: record.did.clone(),
     }
 }
 
@@ -396,6 +398,7 @@ mod tests {
             state: StepState::Doing,
             says: "says".into(),
             script: "script".into(),
+            did: vec!["make it".into()],
             last: Some(Last {
                 action: "create_user".into(),
                 end: ActionEnd::Unknown,

@@ -155,14 +155,20 @@ mod tests {
             .with_state(Arc::clone(&seen));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let serving = tokio::task::spawn(axum::serve(listener, routes).into_future());
+        tokio::select! {
+            _ = axum::serve(listener, routes).into_future() => panic!("it serves no more"),
+            () = hand_over_at(&url, &seen) => {}
+        }
+    }
+
+    async fn hand_over_at(url: &str, seen: &Seen) {
         let place = tempfile::tempdir().unwrap();
         let token = place.path().join("token");
         fs::write(&token, "of-this-process\n").unwrap();
         let account: Address = "sa-1@uni.example".parse().unwrap();
         let password = Password::new("hunter2");
         let of = |object: &str| {
-            KubernetesSecret::new(&url, None, &token, object.parse().unwrap()).unwrap()
+            KubernetesSecret::new(url, None, &token, object.parse().unwrap()).unwrap()
         };
         of("uni/passwords")
             .hand_over(&account, &password)
@@ -175,6 +181,5 @@ mod tests {
         let missing = of("uni/others").hand_over(&account, &password).await;
         let missing = missing.unwrap_err().to_string();
         assert!(missing.contains("kubectl create secret") && !missing.contains("hunter2"));
-        serving.abort();
     }
 }

@@ -151,7 +151,6 @@ impl Run<'_> {
     /// Takes one step as far as it goes: looks, does, looks again.
     async fn advance(&self, step: Step, record: &mut StepRecord) -> Result<(), JournalError> {
         record.since.get_or_insert((self.now)());
-        let mut said = Vec::new();
         for _ in 0..MOST_CHANGES {
             let decision = match self.look(step).await {
                 Ok(found) => decide(&self.setting, step, &found, &record.past((self.now)())),
@@ -159,18 +158,17 @@ impl Run<'_> {
             };
             let action = match decision {
                 Decision::Do(action) => action,
-                over => return self.settle(step, record, over, &said).await,
+                over => return self.settle(step, record, over).await,
             };
-            said.push(action.told(&self.setting, step));
             if let Some(decision) = self.carry_out(step, record, &action).await? {
-                return self.settle(step, record, decision, &said).await;
+                return self.settle(step, record, decision).await;
             }
         }
         let decision = Decision::Wait {
             why: "the server takes the changes, and doesn't show them".into(),
             after: LOOK_AGAIN,
         };
-        self.settle(step, record, decision, &said).await
+        self.settle(step, record, decision).await
     }
 
     /// Records how a step stands after a decision that ends it for now.
@@ -179,18 +177,12 @@ impl Run<'_> {
         step: Step,
         record: &mut StepRecord,
         decision: Decision,
-        did: &[String],
     ) -> Result<(), JournalError> {
         let now = (self.now)();
         let (state, says, after) = match decision {
             Decision::Wait { why, after } => (StepState::Waiting, why, Some(after)),
             Decision::Refuse(why) => (StepState::Refused, why, Some(LOOK_AGAIN)),
-            Decision::Done(says) if did.is_empty() => (StepState::Done, says, None),
-            Decision::Done(says) => (
-                StepState::Done,
-                format!("{says}. Done for it: {}", did.join("; ")),
-                None,
-            ),
+            Decision::Done(says) => (StepState::Done, says, None),
             // Not one that ends it.
             Decision::Do(_) => return Ok(()),
         };
@@ -221,22 +213,30 @@ impl Run<'_> {
                 at: (self.now)(),
             })
         };
-        let before = record.last.clone();
+        let (before, did) = (record.last.clone(), record.did.clone());
+        let told_so = action.told(&self.setting, step);
         record.state = StepState::Doing;
-        record.says = format!("begun: {}", action.told(&self.setting, step));
+        record.says = format!("begun: {told_so}");
+        if record.did.last() != Some(&told_so) {
+            record.did.push(told_so);
+        }
         record.not_before = None;
         record.last = last(ActionEnd::Unknown);
         self.journal.record(&[(step, record.clone())]).await?;
         let (end, decision) = match self.act(action).await {
             Ok(()) => (last(ActionEnd::Done), None),
             Err(Trouble::Administration(AdministrationError::Taken { .. })) => {
+                record.did = did;
                 (last(ActionEnd::Taken), None)
             }
             // It may have been carried out, or may still be: it is looked before anything is done again.
             Err(Trouble::Administration(AdministrationError::Call(error))) if is_open(&error) => {
                 (last(ActionEnd::Unknown), Some(of_call(&error)))
             }
-            Err(trouble) => (before, Some(told(trouble)?)),
+            Err(trouble) => {
+                record.did = did;
+                (before, Some(told(trouble)?))
+            }
         };
         record.last = end;
         self.journal.record(&[(step, record.clone())]).await?;

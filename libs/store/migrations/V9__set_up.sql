@@ -52,6 +52,7 @@ CREATE TABLE set_up_step (
     state text NOT NULL,
     says text NOT NULL,
     script text NOT NULL,
+    did text[] NOT NULL,
     action text, -- the last one
     action_end text,
     action_at timestamptz,

@@ -260,11 +260,11 @@ impl Store {
         if held == 0 {
             return Err(StoreError::ClaimLost);
         }
-        let sql = "INSERT INTO set_up_step (set_up_id, step, position, state, says, script, action, action_end, action_at, since, not_before, changed_at)
-            VALUES ($1, $2, (SELECT count(step)::integer FROM set_up_step WHERE set_up_id = $1), $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        let sql = "INSERT INTO set_up_step (set_up_id, step, position, state, says, script, action, action_end, action_at, since, not_before, changed_at, did)
+            VALUES ($1, $2, (SELECT count(step)::integer FROM set_up_step WHERE set_up_id = $1), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
             ON CONFLICT (set_up_id, step) DO UPDATE SET state = EXCLUDED.state, says = EXCLUDED.says, script = EXCLUDED.script, action = EXCLUDED.action,
                 action_end = EXCLUDED.action_end, action_at = EXCLUDED.action_at, since = EXCLUDED.since, not_before = EXCLUDED.not_before,
-                changed_at = EXCLUDED.changed_at";
+                changed_at = EXCLUDED.changed_at, did = EXCLUDED.did";
         for (step, record) in steps {
             let last = record.last.as_ref();
             run(
@@ -282,6 +282,7 @@ impl Store {
                     &record.since,
                     &record.not_before,
                     &now,
+                    &record.did,
                 ],
             )
             .await?;
@@ -355,7 +356,7 @@ async fn steps(
     client: &impl GenericClient,
     id: SetupId,
 ) -> Result<Vec<(Step, StepRecord, OffsetDateTime)>, StoreError> {
-    let sql = "SELECT step, state, says, script, action, action_end, action_at, since, not_before, changed_at FROM set_up_step
+    let sql = "SELECT step, state, says, script, action, action_end, action_at, since, not_before, changed_at, did FROM set_up_step
         WHERE set_up_id = $1 ORDER BY position, step";
     let found = client.query(sql, &[&id.as_uuid()]).await?;
     found.iter().map(step).collect()
@@ -374,6 +375,7 @@ fn step(row: &Row) -> Result<(Step, StepRecord, OffsetDateTime), StoreError> {
         state: parsed(row, "state")?,
         says: row.try_get("says")?,
         script: row.try_get("script")?,
+        did: row.try_get("did")?,
         last,
         since: row.try_get("since")?,
         not_before: row.try_get("not_before")?,

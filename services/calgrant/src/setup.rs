@@ -298,6 +298,9 @@ fn table(setup: &Setup) -> String {
     for step in &setup.steps {
         let word = step_word(step.state());
         text.push_str(&format!("  {:<14} {word:<8} {}\n", step.name, step.says));
+        for did in &step.did {
+            text.push_str(&format!("  {:<14} {:<8} did: {did}\n", "", ""));
+        }
     }
     text
 }
@@ -308,6 +311,7 @@ fn as_json(setup: &Setup) -> serde_json::Value {
             "name": step.name,
             "state": step_word(step.state()),
             "says": step.says,
+            "did": step.did,
             "script": step.script,
             "next": when(step.next_time.as_ref()),
         })

@@ -37,6 +37,7 @@ fn wire(view: &SetupView) -> pb::Setup {
         script: record.script.clone(),
         update_time: Some(timestamp(*at)),
         next_time: record.not_before.map(timestamp),
+        did: record.did.clone(),
     });
     pb::Setup {
         id: view.id.to_string(),

@@ -138,6 +138,8 @@ pub struct StepRecord {
     pub says: String,
     /// What would be run to do it; empty if nothing is to be done.
     pub script: String,
+    /// What was done for it in this set-up, for people; what was begun and whose end nobody heard included.
+    pub did: Vec<String>,
     /// The last action; `None` if nothing was ever begun.
     pub last: Option<Last>,
     /// When it was first looked at.
@@ -153,6 +155,7 @@ impl StepRecord {
             state: StepState::Due,
             says: String::new(),
             script: String::new(),
+            did: Vec::new(),
             last: None,
             since: None,
             not_before: None,

@@ -32,6 +32,7 @@ fn record(state: StepState) -> StepRecord {
         state,
         says: "says".to_owned(),
         script: String::new(),
+        did: vec!["make it".to_owned()],
         last: Some(Last {
             action: "create_user".to_owned(),
             end: ActionEnd::Unknown,
