@@ -283,7 +283,7 @@ async fn print(front: &Front, setup: &Setup, output: SetupOutput) -> anyhow::Res
         SetupOutput::Powershell => {
             let kind = words::site_kind("site", setup.site)?;
             let setting = setting(front, &setup.tenant, kind).await?;
-            powershell(&setting, setup)
+            script::preamble(&setting) + &steps_as_powershell(setup)
         }
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
@@ -330,8 +330,8 @@ fn as_json(setup: &Setup) -> serde_json::Value {
     })
 }
 
-fn powershell(setting: &Setting, setup: &Setup) -> String {
-    let mut text = script::preamble(setting);
+fn steps_as_powershell(setup: &Setup) -> String {
+    let mut text = String::new();
     for step in &setup.steps {
         if step.script.is_empty() {
             text.push_str(&format!("\n# {}: {}\n", step.name, step.says.replace(char::is_control, " ")));
@@ -399,5 +399,33 @@ fn code(setup: &Setup) -> ExitCode {
             ExitCode::from(exit::HELD)
         }
         _ => ExitCode::SUCCESS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_says_every_step() {
+        let step = |name: &str, says: &str, script: &str| SetupStep {
+            name: name.to_owned(),
+            state: StepState::Planned.into(),
+            says: says.to_owned(),
+            script: script.to_owned(),
+            ..SetupStep::default()
+        };
+        let setup = Setup {
+            steps: vec![
+                step("user/1", "would make it", "# user/1\nNew-MgUser\n"),
+                step("seats", "there are\nenough", ""),
+            ],
+            ..Setup::default()
+        };
+        let text = steps_as_powershell(&setup);
+        assert_eq!(
+            text,
+            "\n# user/1\nNew-MgUser\n\n# seats: there are enough\n"
+        );
     }
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't ask has failed")]
 
+mod clocks;
 mod cutting;
 mod journal;
 mod plans;

@@ -1,13 +1,6 @@
 //! A simulated organisation, and set-ups carried out there.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use calgrant_domain::{
     Address, SetupAim, SetupSpec, Setting, SiteKind,
@@ -16,14 +9,13 @@ use calgrant_domain::{
 use calgrant_exchange::{Administration, AdministrationError};
 use calgrant_exchange_online::{Account, Endpoints, OnlineAdministration, Secret};
 use calgrant_exchange_onprem::{PowerShellAdministration, Server, SignIn};
-use calgrant_runtime::clock;
 use calgrant_secrets::Key;
 use calgrant_setup::{Ended, Hands, JournalError, Passwords, Run};
 use calgrant_simulator::{Config, Running, Scenario, start};
 use serde_json::json;
 use time::OffsetDateTime;
 
-use crate::journal::MemoryJournal;
+use crate::{clocks::Clock, journal::MemoryJournal};
 
 const DIRECTORY: &str = "11111111-2222-3333-4444-555555555555";
 /// The bytes 0 to 31.
@@ -83,16 +75,10 @@ upn = "ann@uni.example"
 on_premises = true
 "#;
 
-/// How far the clock of this process was put forward.
-static AHEAD_MILLIS: AtomicI64 = AtomicI64::new(0);
-
-fn now() -> OffsetDateTime {
-    clock::now() + time::Duration::milliseconds(AHEAD_MILLIS.load(Ordering::Relaxed))
-}
-
 /// A simulated organisation, with a journal.
 pub(crate) struct World {
     running: Running,
+    clock: Clock,
     pub(crate) setting: Setting,
     pub(crate) administration: Arc<dyn Administration>,
     pub(crate) journal: MemoryJournal,
@@ -110,6 +96,8 @@ impl World {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let running = start(Config { listen, scenario }).await.unwrap();
         let url = running.url();
+        let clock = Clock::new();
+        let now = clock.function();
         let administration: Arc<dyn Administration> = if online {
             let endpoints = Endpoints {
                 login_url: url.clone(),
@@ -149,6 +137,7 @@ impl World {
         };
         Self {
             running,
+            clock,
             setting: Setting {
                 tenant: "uni".parse().unwrap(),
                 site,
@@ -172,7 +161,7 @@ impl World {
             hands: &self.hands,
             journal: &self.journal,
             passwords: &self.passwords,
-            now,
+            now: self.clock.function(),
         };
         run.run(self.journal.known()).await
     }
@@ -196,9 +185,9 @@ impl World {
     }
 
     async fn wait_until(&self, until: OffsetDateTime) {
-        let millis = (until - now()).whole_milliseconds().clamp(1, 3_600_000);
+        let millis = (until - self.clock.now()).whole_milliseconds().clamp(1, 3_600_000);
         let millis = i64::try_from(millis).unwrap();
-        AHEAD_MILLIS.fetch_add(millis, Ordering::Relaxed);
+        self.clock.advance(millis);
         let url = format!("{}/_simulator/clock", self.running.url());
         let body = json!({ "advance_ms": millis });
         let answer = reqwest::Client::new().post(url).json(&body).send().await;
@@ -207,7 +196,7 @@ impl World {
 
     /// What the organisation says, once whatever lags has passed: everything is there, once.
     pub(crate) async fn is_whole(&self) {
-        self.wait_until(now() + Duration::from_secs(300)).await;
+        self.wait_until(self.clock.now() + Duration::from_secs(300)).await;
         let hand = &self.administration;
         signed_in(hand).await;
         let spec = &self.setting.spec;
