@@ -1,10 +1,11 @@
 //! Whether somebody's password is right: of an account in the cloud, or on premises.
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::extract::State;
 use serde::Deserialize;
 use serde_json::json;
-use std::sync::Arc;
 
 use crate::admin::read;
 use crate::reply::Reply;
