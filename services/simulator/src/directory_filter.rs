@@ -83,8 +83,7 @@ fn candidates(tenant: &Tenant, sort: Sort, test: &Test) -> Vec<Object> {
     match test {
         Test::Name(name) => tenant
             .named(name)
-            .iter()
-            .copied()
+            .into_iter()
             .filter(right_sort)
             .collect(),
         Test::Mail(text) | Test::Upn(text) | Test::Proxy(text) => tenant
