@@ -52,6 +52,16 @@ impl Command<'_> {
         self.tenant.knows(object, self.place, self.now())
     }
 
+    /// The domain controller that it asks, on premises: what it shows comes from there.
+    pub(crate) fn controller(&self) -> Option<String> {
+        let Place::Controller(at) = self.place else {
+            return None;
+        };
+        let site = self.tenant.site.as_ref()?;
+        let name = site.controllers.get(at)?;
+        Some(format!("{name}.{}", self.tenant.domain))
+    }
+
     /// From when on what it writes now shows: what the cloud has made never comes down.
     pub(crate) fn shows(&self) -> Shows {
         let dials = self.world.dials();
