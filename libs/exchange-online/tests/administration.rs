@@ -194,9 +194,9 @@ impl Office for Simulated {
     async fn is_password(&self, user: &Address, password: &Password) -> bool {
         let body = json!({"user": user.as_str(), "password": password.reveal()});
         let answer = self
-            .control(reqwest::Method::POST, "password", Some(&body))
+            .control(reqwest::Method::POST, "sign-in", Some(&body))
             .await;
-        answer["right"] == true
+        answer["signed_in"] == true
     }
 }
 
@@ -274,7 +274,7 @@ async fn tokens_that_are_lent_serve_until_they_end() {
 async fn whose_answer_is_lost_is_found_before_it_is_made_again() {
     let simulated = Simulated::new().await;
     let user = new_user("svc-lost");
-    simulated.fault("lost_reply", "graph_write").await;
+    simulated.fault("lost_reply", "POST users").await;
     let lost = simulated.administration.create_user(&user).await;
     let Err(AdministrationError::Call(error)) = lost else {
         panic!("{lost:?}")

@@ -161,9 +161,9 @@ impl Office for Simulated {
     async fn is_password(&self, user: &Address, password: &Password) -> bool {
         let body = json!({"user": user.as_str(), "password": password.reveal()});
         let answer = self
-            .control(reqwest::Method::POST, "password", Some(&body))
+            .control(reqwest::Method::POST, "sign-in", Some(&body))
             .await;
-        answer["right"] == true
+        answer["signed_in"] == true
     }
 }
 

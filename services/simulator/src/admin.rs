@@ -45,6 +45,8 @@ pub(crate) fn router() -> Router<Arc<World>> {
             "/_simulator/mailboxes/{address}/permissions",
             get(proof::calendars),
         )
+        .route("/_simulator/created", get(crate::created::created))
+        .route("/_simulator/sign-in", post(crate::password::try_it))
         .route("/_simulator/permissions", get(proof::permissions))
         .route("/_simulator/proof", get(proof::proof))
         .route("/_simulator/expectation", get(proof::expectation))

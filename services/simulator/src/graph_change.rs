@@ -22,6 +22,7 @@ use crate::user::{Made, Password};
 use crate::world::{Audience, Token, World};
 
 /// One change, from its arrival to its answer.
+#[derive(Clone, Copy)]
 pub(crate) struct Asked<'a> {
     pub(crate) token: &'a Token,
     /// Scheme and host for links.

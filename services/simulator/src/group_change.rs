@@ -29,9 +29,8 @@ fn join(parameters: &Parameters<'_>) -> Result<Option<JoinRestriction>, CmdletEr
         JoinRestriction::ApprovalRequired,
         JoinRestriction::Open,
     ];
-    named(parameters, "MemberJoinRestriction", &all, |one| {
-        one.as_str()
-    })
+    let called = JoinRestriction::as_str;
+    named(parameters, "MemberJoinRestriction", &all, called)
 }
 
 /// One of the values a parameter takes, by its name.

@@ -47,6 +47,7 @@ pub(crate) fn mailbox_object(command: &Command<'_>, at: usize, mailbox: &Mailbox
     });
     if command.front.side() == Side::OnPremises {
         on_premises(tenant, at, &mut object);
+        object["OriginatingServer"] = command.controller().into();
     }
     object
 }

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use crate::parameters::Parameters;
 use crate::reply::CmdletError;
 
-pub(crate) const RECIPIENTS: &str = "Mail Recipients";
-pub(crate) const SECURITY_GROUPS: &str = "Security Group Creation and Membership";
-pub(crate) const RESET_PASSWORD: &str = "Reset Password";
+const RECIPIENTS: &str = "Mail Recipients";
+const SECURITY_GROUPS: &str = "Security Group Creation and Membership";
+const RESET_PASSWORD: &str = "Reset Password";
 const CREATION: &str = "Mail Recipient Creation";
 const GROUPS: &str = "Distribution Groups";
 const VIEW_RECIPIENTS: &str = "View-Only Recipients";
@@ -36,7 +36,7 @@ const OF_GROUPS: [&str; 9] = [
 ];
 
 /// Roles, each with its cmdlets.
-const ROLES: [(&str, &[&str]); 8] = [
+static ROLES: [(&str, &[&str]); 8] = [
     (
         RECIPIENTS,
         &[
@@ -74,7 +74,7 @@ const ROLES: [(&str, &[&str]); 8] = [
 ];
 
 /// Role groups, each with its roles.
-const ROLE_GROUPS: [(&str, &[&str]); 2] = [
+static ROLE_GROUPS: [(&str, &[&str]); 2] = [
     (
         "Organization Management",
         &[
@@ -179,11 +179,11 @@ impl Roles {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::{Parameters, Roles};
 
-    fn refused(roles: &[&str], cmdlet: &str, parameters: serde_json::Value) -> bool {
+    fn refused(roles: &[&str], cmdlet: &str, parameters: &Value) -> bool {
         let names: Vec<String> = roles.iter().map(ToString::to_string).collect();
         let map = parameters.as_object().unwrap().clone();
         let roles = Roles::named(&names);
@@ -197,17 +197,17 @@ mod tests {
         let password = json!({"Identity": "x", "Password": {"SecureString": ""}});
         for (roles, cmdlet, parameters, wrong) in [
             (&[][..], "New-DistributionGroup", &security, false),
-            (&["Distribution Groups"], "New-DistributionGroup", &security, true),
-            (&["Organization Management"], "New-DistributionGroup", &security, false),
-            (&["distribution groups"], "Set-DistributionGroup", &bypass, true),
-            (&["Mail Recipients"], "Set-Mailbox", &password, true),
-            (&["Reset Password"], "Set-Mailbox", &password, false),
+            (&["Distribution Groups"][..], "New-DistributionGroup", &security, true),
+            (&["Organization Management"][..], "New-DistributionGroup", &security, false),
+            (&["distribution groups"][..], "Set-DistributionGroup", &bypass, true),
+            (&["Mail Recipients"][..], "Set-Mailbox", &password, true),
+            (&["Reset Password"][..], "Set-Mailbox", &password, false),
         ] {
-            let found = refused(roles, cmdlet, parameters.clone());
+            let found = refused(roles, cmdlet, parameters);
             assert_eq!(found, wrong, "{roles:?} {cmdlet}");
         }
         let hidden = json!({"Identity": "x", "HiddenFromAddressListsEnabled": true});
-        assert!(refused(&["Reset Password"], "Set-Mailbox", hidden));
+        assert!(refused(&["Reset Password"][..], "Set-Mailbox", hidden));
         let roles = Roles::named(&["Mail Recipient Creation".to_owned()]);
         assert!(roles.cmdlets().any(|name| name == "new-mailbox"));
         assert!(!roles.cmdlets().any(|name| name == "set-mailbox"));

@@ -90,6 +90,7 @@ pub(crate) fn group_object(command: &Command<'_>, at: usize) -> Value {
         let canonical = tenant.canonical(&name);
         let unit = canonical.rsplit_once('/').map_or("", |(unit, _)| unit);
         object["ExternalDirectoryObjectId"] = "".into();
+        object["OriginatingServer"] = command.controller().into();
         object["OrganizationalUnit"] = unit.into();
         object["Identity"] = canonical.as_str().into();
         object["SamAccountName"] = group.sam.as_str().into();
@@ -282,6 +283,7 @@ fn member_object(command: &Command<'_>, member: Object) -> Option<Value> {
                 "PrimarySmtpAddress": user.mail, "HiddenFromAddressListsEnabled": account.hidden,
                 "RecipientType": recipient, "RecipientTypeDetails": details,
                 "ExternalDirectoryObjectId": user.spec.id.to_string(), "Identity": user.common_name(),
+                "Guid": user.spec.id.to_string(), "Guid@odata.type": "#Guid",
             }))
         }
         Object::Group(at) if tenant.groups[at].spec.mail.is_some() => {

@@ -175,6 +175,7 @@ async fn invoke(
     }
     let name = invocation.name.as_str();
     let (tenant, account) = (&shell.tenant, &shell.account);
+    cmdlet::note_deletion(world, name);
     let Some(site) = tenant.site.as_ref().filter(|_| account.app.may_run(name)) else {
         return Err(Failure::unknown_command(name));
     };

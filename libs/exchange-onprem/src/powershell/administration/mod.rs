@@ -185,7 +185,9 @@ impl Administration for PowerShellAdministration {
             let rows = self.changed(&Attempt::ReadBack(*id)).await?;
             let user = rows.first().and_then(found::user);
             if user.is_none_or(|user| user.enabled != enabled) {
-                return Err(refusal::not_switched(*id, enabled));
+                return Err(AdministrationError::Refused {
+                    why: refusal::not_switched(*id, enabled),
+                });
             }
         }
         Ok(())

@@ -23,12 +23,14 @@ const TAKEN_WORDS: &[&str] = &[
     "is used by another recipient",
 ];
 
-/// Exceptions of what the account's roles don't hold: the cmdlet, or a parameter of it.
-const NOT_IN_ROLE: &[&str] = &[
-    "CommandNotFoundException",
-    "ParameterBindingException",
-    "CmdletAccessDeniedException",
-];
+/// Whether the account's roles don't hold the cmdlet, or a parameter of it.
+fn is_outside_the_role(reason: &str, text: &str) -> bool {
+    match reason {
+        "CommandNotFoundException" | "CmdletAccessDeniedException" => true,
+        "ParameterBindingException" => text.contains("matches parameter name"),
+        _ => text.contains("sufficient permissions"),
+    }
+}
 
 /// Whether what it is about isn't there.
 pub(super) fn is_missing(record: &ErrorRecord) -> bool {
@@ -69,7 +71,7 @@ pub(super) fn classed(mut record: ErrorRecord, attempt: &Attempt<'_>) -> Adminis
             what: missing(attempt, &text),
         };
     }
-    if NOT_IN_ROLE.contains(&reason) || text.contains("sufficient permissions") {
+    if is_outside_the_role(reason, &text) {
         return forbidden(&record, attempt, "assign it the management roles");
     }
     if text.contains("write scope") || reason == "OperationRequiresWriteScopeException" {
@@ -129,6 +131,11 @@ fn known(reason: &str, text: &str, attempt: &Attempt<'_>) -> Option<String> {
             "the domain {domain} of {about} is none of the organisation's accepted domains: add it, or choose another one"
         ));
     }
+    if let Attempt::Enable(id, enabled) = attempt
+        && says(&["cloud-based service"])
+    {
+        return Some(not_switched(*id, *enabled));
+    }
     if says(&["naming policy", "allowed in group names", "blocked word"]) {
         return Some(format!(
             "the organisation's naming policy for groups refuses the name of {about}: choose a name that it allows"
@@ -180,15 +187,13 @@ pub(super) fn possible(id: MailboxId, change: &UserChange) -> Result<(), Adminis
     Ok(())
 }
 
-/// It was said, and didn't come to be: servers on premises know the parameter, and most do nothing about it.
-pub(super) fn not_switched(id: MailboxId, enabled: bool) -> AdministrationError {
+/// Servers on premises know the parameter, and most do nothing about it.
+pub(super) fn not_switched(id: MailboxId, enabled: bool) -> String {
     let word = if enabled { "enable" } else { "disable" };
-    AdministrationError::Refused {
-        why: format!(
-            "this Exchange doesn't {word} accounts: {word} that of the user {} in Active Directory",
-            id.as_uuid()
-        ),
-    }
+    format!(
+        "this Exchange doesn't {word} accounts: {word} that of the user {} in Active Directory",
+        id.as_uuid()
+    )
 }
 
 /// There are none on premises.

@@ -214,6 +214,14 @@ fn refusals_name_the_value_and_what_to_do() {
             ["naming policy", "cal@uni.example"],
         ),
         (
+            record(
+                "ParameterBindingException",
+                "The parameter AccountDisabled is functional only in the cloud-based service.",
+            ),
+            Attempt::Enable(all.id, false),
+            ["doesn't disable accounts", "in Active Directory"],
+        ),
+        (
             record("OddException", "nobody foresaw it"),
             Attempt::CreateGroup(&all.new_group),
             ["create the group cal@uni.example", "nobody foresaw"],
