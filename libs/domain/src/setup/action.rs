@@ -70,12 +70,15 @@ impl Action {
                 if change.password_never_expires.is_some() {
                     changes.push("its password so that it doesn't expire".to_owned());
                 }
+                if change.mark.is_some() {
+                    changes.push("that this set-up knows it again".to_owned());
+                }
                 match change.enabled {
                     Some(true) => changes.push("that it may sign in".to_owned()),
                     Some(false) => changes.push("that it may not sign in any more".to_owned()),
                     None => {}
                 }
-                format!("change of {name} {}", changes.join(", "))
+                format!("change {name}: {}", changes.join(", "))
             }
             Self::SetPassword(..) => format!("give {name} a new password, which is sealed"),
             Self::AssignLicence { disabled_plans, .. } => format!(
@@ -90,7 +93,22 @@ impl Action {
             Self::CreateGroup(_) => {
                 format!("make the mail-enabled security group {group}, closed and hidden")
             }
-            Self::ChangeGroup(_) => format!("close or hide {group}, or set its owners"),
+            Self::ChangeGroup(change) => {
+                let owners = change.owners.iter().flatten().map(Address::as_str);
+                let owners: Vec<_> = owners.collect();
+                let changes = [
+                    (change.join_closed.is_some(), "close it for joining".to_owned()),
+                    (change.depart_closed.is_some(), "close it for leaving".to_owned()),
+                    (change.hidden.is_some(), "hide it".to_owned()),
+                    (
+                        change.owners.is_some(),
+                        format!("set its owners to {}", owners.join(", ")),
+                    ),
+                ];
+                let changes = changes.into_iter().filter(|(is, _)| *is);
+                let changes: Vec<_> = changes.map(|(_, change)| change).collect();
+                format!("change {group}: {}", changes.join(", "))
+            }
             Self::AddMember(_) => format!("put {name} into {group}"),
             Self::RemoveMember(_) => format!("take {name} out of {group}"),
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::{
     Address, GroupChange, GroupFound, GroupKind, GroupMemberFound, LicenceFound, MailboxFound,
-    NewGroup, SkuFound, UserChange, UserFound,
+    NewGroup, SiteKind, SkuFound, UserChange, UserFound,
     setup::{
         Action, ActionEnd, Found, ManagedBy, PasswordKept, Past, Setting, Step, TrusteeSeen, licence,
     },
@@ -145,6 +145,16 @@ impl Deciding<'_> {
         }
     }
 
+    /// Whether this set-up began to make a user, nobody heard how that ended, and the user has no mark: where making one takes several
+    /// calls, that is what is left of ours. Just before it wasn't there.
+    fn broken_off(&self, user: &UserFound) -> bool {
+        let begun = Some((Action::CreateUser(self.number).word(), ActionEnd::Unknown));
+        let last = self.past.last.as_ref();
+        user.mark.is_none()
+            && !user.synchronised
+            && last.map(|(word, end, _)| (word.as_str(), *end)) == begun
+    }
+
     /// Why a user isn't ours to change.
     fn not_ours(&self, user: &UserFound) -> Option<Decision> {
         let (name, mark) = (&user.user_name, self.setting.mark());
@@ -216,23 +226,37 @@ impl Deciding<'_> {
         if external {
             return done(format!("{name} is there; it is managed elsewhere"));
         }
+        if self.broken_off(user) {
+            let change = UserChange {
+                mark: Some(self.setting.mark()),
+                ..UserChange::default()
+            };
+            return Decision::Do(Action::ChangeUser(user.id, change));
+        }
         if let Some(decision) = self.not_ours(user) {
             return decision;
         }
+        let online = self.setting.site == SiteKind::Online;
         let location = spec
             .usage_location
             .clone()
             .filter(|wanted| user.usage_location.as_ref() != Some(wanted));
         let change = UserChange {
             usage_location: location,
-            password_never_expires: (!user.password_never_expires).then_some(true),
+            // On premises the domain's policy decides.
+            password_never_expires: (online && !user.password_never_expires).then_some(true),
             ..UserChange::default()
         };
         if change != UserChange::default() {
             return self.change(Action::ChangeUser(user.id, change));
         }
         match password {
-            PasswordKept::InEffect => done(format!("{name} is there, and its password is sealed")),
+            PasswordKept::InEffect if user.password_never_expires => {
+                done(format!("{name} is there, and its password is sealed"))
+            }
+            PasswordKept::InEffect => done(format!(
+                "{name} is there, and its password is sealed; it expires as the domain's policy says: rotate it before"
+            )),
             PasswordKept::No | PasswordKept::Pending => {
                 Decision::Do(Action::SetPassword(self.number, user.id))
             }

@@ -94,6 +94,8 @@ fn a_user_is_made_once_and_never_adopted() {
         (with(|_| {}), PasswordKept::No, fresh.clone(), "set_password"),
         (with(|_| {}), PasswordKept::Pending, fresh.clone(), "set_password"),
         (with(|user| user.mark = None), PasswordKept::InEffect, fresh.clone(), "refuse was there before"),
+        (with(|user| user.mark = None), PasswordKept::Pending, after("create_user", ActionEnd::Unknown, 5), "change_user"),
+        (with(|user| user.mark = None), PasswordKept::Pending, after("create_user", ActionEnd::Taken, 5), "refuse was there before"),
         (with(|user| user.mark = Some("cg-else".into())), PasswordKept::No, fresh.clone(), "refuse was there before"),
         (with(|user| user.synchronised = true), PasswordKept::No, fresh.clone(), "refuse synchronisation"),
         (with(|user| user.enabled = false), PasswordKept::InEffect, fresh.clone(), "refuse disabled"),
@@ -286,4 +288,21 @@ fn an_account_is_taken_out_of_use_and_not_deleted() {
     ] {
         check(&setting, step, &found, &fresh, want);
     }
+}
+
+#[test]
+fn on_premises_the_domain_says_whether_passwords_expire() {
+    let setting = setting(SiteKind::Onprem);
+    let user = Some(UserFound {
+        password_never_expires: false,
+        ..user(&setting)
+    });
+    let found = Found::User {
+        user,
+        password: PasswordKept::InEffect,
+    };
+    let Decision::Done(says) = decide(&setting, Step::User(1), &found, &Past::default()) else {
+        panic!("it is as it should be");
+    };
+    assert!(says.contains("rotate it before"), "{says}");
 }

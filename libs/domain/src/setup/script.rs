@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use crate::{
-    Address, GroupChange, SiteKind,
+    Address, GroupChange, SiteKind, UserChange,
     setup::{Action, Setting, Step},
 };
 
@@ -90,6 +90,9 @@ fn online(setting: &Setting, step: Step, action: &Action) -> String {
             if let Some(location) = &change.usage_location {
                 let _ = write!(text, " -UsageLocation {}", quoted(location));
             }
+            if let Some(mark) = &change.mark {
+                let _ = write!(text, " -EmployeeId {}", quoted(mark));
+            }
             if change.password_never_expires == Some(true) {
                 text.push_str(" -PasswordPolicies 'DisablePasswordExpiration'");
             }
@@ -133,8 +136,7 @@ fn onprem(setting: &Setting, step: Step, action: &Action) -> String {
             let alias = name.as_str().split('@').next().unwrap_or_default().to_owned();
             format!(
                 "New-Mailbox -Name {alias} -Alias {alias} -DisplayName {display} -UserPrincipalName {name} -PrimarySmtpAddress {name} -OrganizationalUnit {unit} -ResetPasswordOnNextLogon $false -Password (Read-Host -AsSecureString -Prompt {prompt}) -DomainController $dc\n\
-                 Set-Mailbox -Identity {name} -CustomAttribute15 {mark} -DomainController $dc\n\
-                 Set-ADUser -Identity {user} -PasswordNeverExpires $true -Server $dc\n",
+                 Set-Mailbox -Identity {name} -CustomAttribute15 {mark} -DomainController $dc\n",
                 alias = quoted(&alias),
                 display = quoted(&spec.display_name(*number)),
                 name = quoted(name.as_str()),
@@ -142,6 +144,11 @@ fn onprem(setting: &Setting, step: Step, action: &Action) -> String {
                 prompt = quoted(&format!("A password for {name}")),
                 mark = quoted(&setting.mark()),
             )
+        }
+        Action::ChangeUser(_, UserChange { mark: Some(mark), .. }) => {
+            let name = quoted(spec.name.of(step.number().unwrap_or_default()).as_str());
+            let mark = quoted(mark);
+            format!("Set-Mailbox -Identity {name} -CustomAttribute15 {mark} -DomainController $dc\n")
         }
         Action::ChangeUser(_, change) => {
             let mut text = format!("Set-ADUser -Identity {user} -Server $dc");

@@ -207,6 +207,7 @@ impl World {
             Action::ChangeUser(id, change) => {
                 let user = &mut self.account(id).user;
                 user.usage_location = change.usage_location.or(user.usage_location.take());
+                user.mark = change.mark.or(user.mark.take());
                 user.enabled = change.enabled.unwrap_or(user.enabled);
                 user.password_never_expires = change
                     .password_never_expires

@@ -209,7 +209,7 @@ impl World {
             let name = spec.name.of(number);
             let user = hand.user(&name).await.unwrap().unwrap();
             assert_eq!(user.mark, Some(self.setting.mark()));
-            assert!(user.enabled && user.password_never_expires);
+            assert!(user.enabled);
             assert!(members.iter().any(|member| member.id == user.id));
             let secret = self.setting.secret_name(number);
             let sealed = self.journal.sealed(&secret).unwrap();
