@@ -148,11 +148,12 @@ impl Deciding<'_> {
     /// Whether this set-up began to make a user, nobody heard how that ended, and the user has no mark: where making one takes several
     /// calls, that is what is left of ours. Just before it wasn't there.
     fn broken_off(&self, user: &UserFound) -> bool {
-        let begun = Some((Action::CreateUser(self.number).word(), ActionEnd::Unknown));
-        let last = self.past.last.as_ref();
-        user.mark.is_none()
-            && !user.synchronised
-            && last.map(|(word, end, _)| (word.as_str(), *end)) == begun
+        let begun = |(word, end, _): &(String, ActionEnd, Duration)| match word.as_str() {
+            "create_user" => *end == ActionEnd::Unknown,
+            // It was marked, and that isn't shown yet, or broke off.
+            word => word == "change_user",
+        };
+        user.mark.is_none() && !user.synchronised && self.past.last.as_ref().is_some_and(begun)
     }
 
     /// Why a user isn't ours to change.
@@ -231,7 +232,7 @@ impl Deciding<'_> {
                 mark: Some(self.setting.mark()),
                 ..UserChange::default()
             };
-            return Decision::Do(Action::ChangeUser(user.id, change));
+            return self.change(Action::ChangeUser(user.id, change));
         }
         if let Some(decision) = self.not_ours(user) {
             return decision;
