@@ -33,7 +33,7 @@ id = "11111111-2222-3333-4444-555555555555"
 domain = "uni.example"
 [[tenant.sku]]
 part_number = "EXCHANGESTANDARD"
-seats = 3
+seats = 4
 [[tenant.app]]
 client_id = "aaaaaaaa-0000-0000-0000-000000000000"
 secret = "reader-secret"
@@ -47,7 +47,6 @@ management_roles = ["Organization Management"]
 [[tenant.user]]
 upn = "ann@uni.example"
 usage_location = "NL"
-licensed = false
 "#;
 
 const LONGEST: Duration = Duration::from_secs(120);

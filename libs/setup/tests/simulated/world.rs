@@ -32,7 +32,7 @@ id = "11111111-2222-3333-4444-555555555555"
 domain = "uni.example"
 [[tenant.sku]]
 part_number = "EXCHANGESTANDARD"
-seats = 2
+seats = 3
 [[tenant.app]]
 client_id = "cccccccc-0000-0000-0000-000000000001"
 secret = "hush"
@@ -41,7 +41,6 @@ management_roles = ["Organization Management"]
 [[tenant.user]]
 upn = "ann@uni.example"
 usage_location = "NL"
-licensed = false
 [[tenant.user]]
 upn = "taken-1@uni.example"
 usage_location = "NL"
@@ -217,7 +216,7 @@ impl World {
         }
         if self.setting.site == SiteKind::Online {
             let used: Vec<_> = hand.skus().await.unwrap();
-            assert_eq!(used[0].used_seats, 2);
+            assert_eq!(used[0].used_seats, 3, "Ann's and two more");
         }
     }
 
