@@ -178,8 +178,8 @@ impl World {
         found.expect("only what was found is changed")
     }
 
-    /// What the server does. Says whether the name was taken.
-    fn carry_out(&mut self, action: &Action, password: Option<u32>) -> ActionEnd {
+    /// What the server does. Says whether the name was taken. `half`: on premises it breaks off in the middle of making a user.
+    fn carry_out(&mut self, action: &Action, password: Option<u32>, half: bool) -> ActionEnd {
         let shown = self.now + self.lag;
         match action.clone() {
             Action::CreateUser(number) => {
@@ -194,7 +194,8 @@ impl World {
                     usage_location: self.setting.spec.usage_location.clone(),
                     password_never_expires: true,
                     synchronised: false,
-                    mark: Some(self.setting.mark()),
+                    mark: (!half || self.setting.site == SiteKind::Online)
+                        .then(|| self.setting.mark()),
                     licences: Vec::new(),
                 };
                 let account = Account {
@@ -318,7 +319,8 @@ impl World {
         if matches!(cut, Cut::Before) {
             return;
         }
-        let end = self.carry_out(action, password);
+        let half = matches!(cut, Cut::After);
+        let end = self.carry_out(action, password, half);
         if end == ActionEnd::Done {
             self.done.push(word);
         }
@@ -338,6 +340,7 @@ impl World {
     fn is_whole(&self) {
         for number in self.setting.spec.numbers() {
             let account = &self.users[&number];
+            assert_eq!(account.user.mark, Some(self.setting.mark()));
             let sealed = &self.sealed[&number];
             assert_eq!(sealed.in_effect, account.password, "somebody knows it");
             assert!(self.members.contains(&account.user.id));
