@@ -60,6 +60,9 @@ const SERVICES: &[&str] = &[
     "calgrant.ledger.v1.SetupJournalService",
 ];
 
+/// Set-ups that are carried out at the same time: one whose account is paused keeps no other waiting.
+const SETUPS: usize = 3;
+
 /// Runs the api until `stop`.
 ///
 /// # Errors
@@ -177,8 +180,15 @@ impl Planning {
         // Listings that are being finished need their leases.
         held.get_or_init(|| Renewing::begin(budgets.clone(), leases));
         let readers = Arc::new(Readers::new(ledger.clone(), budgets.clone()));
-        let setups = Setups::new(journal, Arc::clone(&readers), budgets, secrets_key);
-        tasks.spawn("set-ups", setups.run(stop.clone()));
+        for _ in 0..SETUPS {
+            let setups = Setups::new(
+                journal.clone(),
+                Arc::clone(&readers),
+                budgets.clone(),
+                secrets_key.clone(),
+            );
+            tasks.spawn("set-ups", setups.run(stop.clone()));
+        }
         tasks.spawn(
             "watching",
             watching::run(ledger.clone(), Arc::clone(&readers), stop.clone()),
