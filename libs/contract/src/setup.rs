@@ -178,6 +178,7 @@ fn read_spec(wire: &fleet::SetupSpec, faults: &mut Vec<BadInput>) -> Option<Setu
         group_owners,
         managed,
         hand_over,
+        password_days: (wire.password_days > 0).then_some(wire.password_days),
     })
 }
 
@@ -244,6 +245,7 @@ pub(crate) fn write(spec: &SetupSpec) -> fleet::SetupSpec {
         }),
         password_folder,
         kubernetes_secret,
+        password_days: spec.password_days.unwrap_or_default(),
     }
 }
 

@@ -17,6 +17,7 @@ CREATE TABLE site_setup (
     managed text[] NOT NULL, -- who makes accounts, licences, group, members
     password_folder text,
     kubernetes_secret text,
+    password_days integer,
     PRIMARY KEY (tenant, kind),
     FOREIGN KEY (tenant, kind) REFERENCES site ON DELETE CASCADE
 );
@@ -69,5 +70,6 @@ CREATE TABLE sealed_secret (
     made_by uuid, -- the set-up that made it
     pending bytea, -- about to come into effect
     pending_by uuid,
+    settled_at timestamptz, -- since when what is in effect is
     changed_at timestamptz NOT NULL
 );

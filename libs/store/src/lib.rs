@@ -19,6 +19,7 @@ mod delegations;
 mod departures;
 mod error;
 mod events;
+mod expiring;
 mod held_up;
 mod inbox;
 mod jobs;

@@ -73,7 +73,7 @@ impl Store {
     /// # Errors
     /// Postgres is away.
     pub async fn settle_sealed(&self, name: &str, now: OffsetDateTime) -> Result<(), StoreError> {
-        let sql = "UPDATE sealed_secret SET sealed = pending, made_by = pending_by, pending = NULL, pending_by = NULL, changed_at = $2
+        let sql = "UPDATE sealed_secret SET sealed = pending, made_by = pending_by, pending = NULL, pending_by = NULL, changed_at = $2, settled_at = $2
             WHERE name = $1 AND pending IS NOT NULL";
         self.connection()
             .await?

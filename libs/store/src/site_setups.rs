@@ -11,7 +11,7 @@ use crate::{
     row::{int, parsed, parsed_all, small},
 };
 
-const COLUMNS: &str = "account_count, without, name_pattern, display_name, usage_location, sku, organizational_unit, group_address, group_name, group_owners, managed, password_folder, kubernetes_secret";
+const COLUMNS: &str = "account_count, without, name_pattern, display_name, usage_location, sku, organizational_unit, group_address, group_name, group_owners, managed, password_folder, kubernetes_secret, password_days";
 
 /// Stores a site's, whose row is there.
 pub(crate) async fn insert(
@@ -37,7 +37,7 @@ pub(crate) async fn insert(
     let managed = [accounts, licences, group, members].map(|by| by.as_str());
     client
         .execute(
-            &format!("INSERT INTO site_setup (tenant, kind, {COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"),
+            &format!("INSERT INTO site_setup (tenant, kind, {COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"),
             &[
                 &tenant,
                 &site.as_str(),
@@ -54,6 +54,7 @@ pub(crate) async fn insert(
                 &managed.as_slice(),
                 &folder,
                 &object,
+                &spec.password_days.map(int),
             ],
         )
         .await?;
@@ -105,5 +106,8 @@ fn spec(row: &Row) -> Result<SetupSpec, StoreError> {
             members,
         },
         hand_over,
+        password_days: row
+            .try_get::<_, Option<i32>>("password_days")?
+            .and_then(|days| u32::try_from(days).ok()),
     })
 }

@@ -121,6 +121,7 @@ fn setup(section: &mut Section) -> pb::SetupSpec {
             .pop(),
         password_folder: section.text("password_folder"),
         kubernetes_secret: section.text("kubernetes_secret"),
+        password_days: section.number("password_days"),
     }
 }
 

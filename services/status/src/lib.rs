@@ -17,6 +17,7 @@ pub mod config;
 mod dead_letters;
 mod estimates;
 mod events;
+mod expiry;
 mod fleet;
 mod keeping;
 mod leases;
@@ -210,6 +211,7 @@ pub async fn run_on(
             ),
         );
         tasks.spawn("records", records::run(store.clone(), stop.clone()));
+        tasks.spawn("expiry", expiry::run(store.clone(), stop.clone()));
         tasks.spawn("keeping", keeping::run(store.clone(), stop.clone()));
         tasks.spawn("sweep", sweep(store, stop.clone()));
         // Nobody was here before.

@@ -10,6 +10,8 @@ use crate::{Address, BadInput, SiteKind, TenantName, name::slug, outcome::words}
 pub const MOST_ACCOUNTS: u32 = 50;
 /// The longest name that Exchange takes.
 const LONGEST_NAME: usize = 64;
+/// The most days that a password lasts.
+const MOST_DAYS: u32 = 3650;
 /// The most owners of a group.
 const MOST_OWNERS: usize = 20;
 
@@ -116,6 +118,8 @@ pub struct SetupSpec {
     pub managed: ManagedParts,
     /// Where the process that runs the set-up hands the accounts' passwords over. `None`: they are only kept sealed.
     pub hand_over: Option<HandOver>,
+    /// Days after which their passwords expire, as the directory's policy says; `None`: they don't, or nobody said.
+    pub password_days: Option<u32>,
 }
 
 /// Where passwords are handed over.
@@ -209,6 +213,9 @@ impl SetupSpec {
                     "1 to 64 printable characters: Exchange takes no longer names",
                 );
             }
+        }
+        if let Some(days) = self.password_days.filter(|days| *days == 0 || *days > MOST_DAYS) {
+            fault("password_days", &days, "1 to 3,650 days");
         }
         if self.group_owners.is_empty() || self.group_owners.len() > MOST_OWNERS {
             fault(
@@ -318,6 +325,7 @@ pub(crate) mod tests {
                 group_owners: vec!["ann@uni.example".parse().unwrap()],
                 managed: ManagedParts::default(),
                 hand_over: None,
+                password_days: None,
             },
         }
     }

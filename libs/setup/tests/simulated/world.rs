@@ -133,6 +133,7 @@ impl World {
             group_owners: vec!["ann@uni.example".parse().unwrap()],
             managed: ManagedParts::default(),
             hand_over: None,
+            password_days: None,
         };
         Self {
             running,

@@ -49,6 +49,7 @@ async fn a_tenant_is_read_as_it_was_applied() {
             members: ManagedBy::External,
             ..ManagedParts::default()
         },
+        password_days: Some(90),
         hand_over: Some(HandOver::Kubernetes("uni/passwords".parse().unwrap())),
     });
     let onprem = SiteSpec {

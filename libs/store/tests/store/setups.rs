@@ -1,10 +1,11 @@
 use std::time::Duration;
 
 use calgrant_domain::{
-    SetupAim, SetupId, SiteKind, Step,
-    setup::{ActionEnd, Last, SetupState, StepRecord, StepState},
+    SetupAim, SetupId, SetupSpec, SiteKind, Step,
+    setup::{ActionEnd, Last, ManagedParts, SetupState, StepRecord, StepState},
 };
 use calgrant_store::{ClaimedSetup, NewSetup, SetupRelease, StoreError};
+use calgrant_testkit::sample;
 use uuid::Uuid;
 
 use crate::world::{World, at};
@@ -206,4 +207,44 @@ async fn a_sealed_secret_comes_into_effect_when_it_is_settled() {
     assert_eq!(kept.pending.as_deref(), Some(b"two".as_slice()));
     store.settle_sealed(name, at(5)).await.unwrap();
     assert_eq!(store.sealed_secret(name).await.unwrap().made_by, Some(later));
+}
+
+#[tokio::test]
+async fn a_person_is_told_thirty_days_before_a_password_expires() {
+    let world = World::new().await;
+    let store = &world.store;
+    let mut tenant = sample::tenant("uni");
+    tenant.sites[0].setup = Some(SetupSpec {
+        count: 2,
+        without: Vec::new(),
+        name: "sa-{n}@uni.example".parse().unwrap(),
+        display_name: "Service account {n}".to_owned(),
+        usage_location: Some("NL".to_owned()),
+        sku: Some("EXCHANGESTANDARD".to_owned()),
+        organizational_unit: None,
+        group: "delegates@uni.example".parse().unwrap(),
+        group_name: "Delegates".to_owned(),
+        group_owners: vec!["ann@uni.example".parse().unwrap()],
+        managed: ManagedParts::default(),
+        hand_over: None,
+        password_days: Some(90),
+    });
+    store.apply_tenant(&tenant, "", "2", at(1)).await.unwrap();
+    let name = "uni/online/sa-1@uni.example";
+    let set = async |second: u64| {
+        store.keep_sealed(name, b"x", new(1, "").id, at(second)).await.unwrap();
+        store.settle_sealed(name, at(second)).await.unwrap();
+    };
+    let day = |day: u64| 100 + day * 86_400;
+    set(day(0)).await;
+    for (today, soon) in [(59, 0), (60, 1), (61, 1)] {
+        assert_eq!(store.warn_of_expiry(at(day(today))).await.unwrap(), soon);
+    }
+    let open = async || store.alerts(None, None, false, None, 10).await.unwrap();
+    let alerts = open().await;
+    assert_eq!(alerts.len(), 1);
+    assert!(alerts[0].text.contains("--account 1"), "{}", alerts[0].text);
+    set(day(62)).await;
+    assert_eq!(store.warn_of_expiry(at(day(62))).await.unwrap(), 0);
+    assert!(open().await[0].ended_at.is_some());
 }
