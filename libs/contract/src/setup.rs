@@ -133,7 +133,9 @@ pub(crate) fn read(
 
 fn read_spec(wire: &fleet::SetupSpec, faults: &mut Vec<BadInput>) -> Option<SetupSpec> {
     let before = faults.len();
-    let name = parse("name", &wire.name).map_err(|bad| faults.push(bad)).ok();
+    let name = parse("name", &wire.name)
+        .map_err(|bad| faults.push(bad))
+        .ok();
     let group: Option<Address> = parse("group", &wire.group)
         .map_err(|bad| faults.push(bad))
         .ok();

@@ -8,8 +8,8 @@ use calgrant_domain::{
 };
 
 use crate::pb::{
-    fleet::v1 as fleet, ledger::v1 as ledger, provisioning::v1 as provisioning,
-    setup::v1 as setup, status::v1 as status,
+    fleet::v1 as fleet, ledger::v1 as ledger, provisioning::v1 as provisioning, setup::v1 as setup,
+    status::v1 as status,
 };
 
 macro_rules! words {

@@ -65,7 +65,7 @@ pub use permission_list::{Change, PermissionList};
 pub use reading::{Ended, Next, Reading, Waiting, settle};
 pub use retention::{CutOffs, Kept, Retention};
 pub use rights::{AccessRole, Rights};
-pub use setup::{SetupAim, SetupSpec, Setting, Step};
+pub use setup::{Setting, SetupAim, SetupSpec, Step};
 pub use site::{
     BudgetKey, DisabledAccounts, Interface, MailboxAccess, OnlineSite, OnpremSite, OnpremWritePath,
     Organisation, SignInKind, SiteKind, SiteSpec, TokenIssuer, WritePath,

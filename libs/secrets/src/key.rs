@@ -31,7 +31,9 @@ impl fmt::Debug for Key {
 
 /// A text is no key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a key: 32 random bytes in Base64 are needed, as `openssl rand -base64 32` prints them")]
+#[error(
+    "not a key: 32 random bytes in Base64 are needed, as `openssl rand -base64 32` prints them"
+)]
 pub struct KeyError;
 
 /// The system gives no random bytes.
@@ -158,7 +160,8 @@ mod tests {
         ) {
             let password = Password::new(text.clone());
             let sealed = key(1).seal(&name, &password).unwrap();
-            prop_assert_eq!(key(1).open(&name, &sealed).unwrap().reveal(), &text);
+            let opened = key(1).open(&name, &sealed).unwrap();
+            prop_assert_eq!(opened.reveal(), &text);
             prop_assert_eq!(key(1).open("else", &sealed), Err(OpenError::Damaged));
             prop_assert_eq!(key(2).open(&name, &sealed), Err(OpenError::OtherKey));
             let mut damaged = sealed.clone();

@@ -36,7 +36,7 @@ impl KubernetesSecret {
         let authority = fs::read(&file).map_err(|cause| {
             format!("{file} can't be read, so this process isn't in a Kubernetes cluster, or has no service account: {cause}")
         })?;
-        Self::new(API, Some(&authority), &format!("{OWN}/token"), object)
+        Self::new(API, Some(&authority), format!("{OWN}/token"), object)
     }
 
     /// One of the cluster whose API server is at `api_url`. Its certificate is vouched for by `authority` (PEM), or the system's roots;
@@ -148,10 +148,7 @@ mod tests {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let seen = Seen::default();
         let routes = Router::new()
-            .route(
-                "/api/v1/namespaces/uni/secrets/passwords",
-                patch(patched),
-            )
+            .route("/api/v1/namespaces/uni/secrets/passwords", patch(patched))
             .with_state(Arc::clone(&seen));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

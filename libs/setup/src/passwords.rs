@@ -50,7 +50,9 @@ impl Passwords {
             return Ok(fresh);
         }
         key.open(name, &pending).map_err(|cause| {
-            NoPassword::Refused(format!("the password that was sealed for {name} can't be opened: {cause}"))
+            NoPassword::Refused(format!(
+                "the password that was sealed for {name} can't be opened: {cause}"
+            ))
         })
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use calgrant_domain::{
-    GroupFound, MailboxId, NewUser, SetupAim, Setting, SkuFound, Step, UserChange, UserFound,
+    GroupFound, MailboxId, NewUser, Setting, SetupAim, SkuFound, Step, UserChange, UserFound,
     setup::{
         Action, ActionEnd, Decision, Found, Last, ManagedBy, PasswordKept, Past, SetupState,
         StepRecord, StepState, assume, decide, licence, needs, script, standing, steps,
@@ -13,9 +13,7 @@ use calgrant_exchange::{Administered, Administration, AdministrationError, CallE
 use time::OffsetDateTime;
 use tracing::{info, warn};
 
-use crate::{
-    Hands, Journal, JournalError, Kept, Passwords, hands::About, passwords::NoPassword,
-};
+use crate::{Hands, Journal, JournalError, Kept, Passwords, hands::About, passwords::NoPassword};
 
 /// What waits for a person is looked at again after so long.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
@@ -269,8 +267,11 @@ impl Run<'_> {
             organizational_unit: spec.organizational_unit.clone(),
             mark: self.setting.mark(),
         };
-        self.ask(About::Users, |hand| async move { hand.create_user(new).await })
-            .await?;
+        self.ask(
+            About::Users,
+            |hand| async move { hand.create_user(new).await },
+        )
+        .await?;
         Ok(self.journal.settle(&name).await?)
     }
 
@@ -281,8 +282,11 @@ impl Run<'_> {
             Action::CreateUser(number) => self.create_user(*number).await,
             Action::SetPassword(number, id) => self.set_password(*number, id).await,
             Action::ChangeUser(id, change) => {
-                self.ask(Users, |hand| async move { hand.change_user(id, change).await })
-                    .await
+                self.ask(
+                    Users,
+                    |hand| async move { hand.change_user(id, change).await },
+                )
+                .await
             }
             Action::AssignLicence {
                 user,
@@ -295,25 +299,32 @@ impl Run<'_> {
                 self.ask(Users, ask).await
             }
             Action::RemoveLicence { user, sku_id } => {
-                self.ask(Users, |hand| async move { hand.remove_licence(user, sku_id).await })
-                    .await
+                self.ask(Users, |hand| async move {
+                    hand.remove_licence(user, sku_id).await
+                })
+                .await
             }
-            Action::CreateGroup(new) => {
-                self.ask(Exchange, |hand| async move { hand.create_group(new).await })
-                    .await
-                    .map(drop)
-            }
+            Action::CreateGroup(new) => self
+                .ask(Exchange, |hand| async move { hand.create_group(new).await })
+                .await
+                .map(drop),
             Action::ChangeGroup(change) => {
-                self.ask(Exchange, |hand| async move { hand.change_group(group, change).await })
-                    .await
+                self.ask(Exchange, |hand| async move {
+                    hand.change_group(group, change).await
+                })
+                .await
             }
             Action::AddMember(member) => {
-                self.ask(Exchange, |hand| async move { hand.add_member(group, member).await })
-                    .await
+                self.ask(Exchange, |hand| async move {
+                    hand.add_member(group, member).await
+                })
+                .await
             }
             Action::RemoveMember(member) => {
-                self.ask(Exchange, |hand| async move { hand.remove_member(group, member).await })
-                    .await
+                self.ask(Exchange, |hand| async move {
+                    hand.remove_member(group, member).await
+                })
+                .await
             }
         }
     }
@@ -325,8 +336,10 @@ impl Run<'_> {
             password: Some(password.clone()),
             ..UserChange::default()
         };
-        self.ask(About::Users, |hand| async move { hand.change_user(id, change).await })
-            .await?;
+        self.ask(About::Users, |hand| async move {
+            hand.change_user(id, change).await
+        })
+        .await?;
         self.passwords
             .hand_over(&self.setting.spec.name.of(number), &password)
             .await
@@ -439,8 +452,11 @@ impl Run<'_> {
 
     async fn group(&self) -> Result<Option<GroupFound>, Trouble> {
         let address = &self.setting.spec.group;
-        self.ask(About::Exchange, |hand| async move { hand.group(address).await })
-            .await
+        self.ask(
+            About::Exchange,
+            |hand| async move { hand.group(address).await },
+        )
+        .await
     }
 
     async fn skus(&self) -> Result<Vec<SkuFound>, Trouble> {

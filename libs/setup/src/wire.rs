@@ -112,11 +112,7 @@ impl RemoteJournal {
     ///
     /// # Errors
     /// As [`Self::release`].
-    pub async fn put_off(
-        &self,
-        why: &str,
-        not_before: OffsetDateTime,
-    ) -> Result<(), JournalError> {
+    pub async fn put_off(&self, why: &str, not_before: OffsetDateTime) -> Result<(), JournalError> {
         self.released(SetupState::Blocked, Some(not_before), why)
             .await
     }

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use calgrant_domain::{AlertKind, SiteKind, TenantName, setup::{Setting, password::expires_soon}};
+use calgrant_domain::{
+    AlertKind, SiteKind, TenantName,
+    setup::{Setting, password::expires_soon},
+};
 use time::OffsetDateTime;
 
 use crate::{
@@ -27,7 +30,8 @@ impl Store {
             let (tenant, site): (TenantName, SiteKind) =
                 (parsed(&row, "tenant")?, parsed(&row, "kind")?);
             let spec = site_setups::read(&**connection, tenant.as_str(), site).await?;
-            let Some((spec, days)) = spec.and_then(|spec| Some((spec.clone(), spec.password_days?)))
+            let Some((spec, days)) =
+                spec.and_then(|spec| Some((spec.clone(), spec.password_days?)))
             else {
                 continue;
             };

@@ -251,12 +251,7 @@ impl Store {
         let mut connection = self.connection().await?;
         let transaction = connection.transaction().await?;
         let sql = "UPDATE set_up SET claimed_until = $3 WHERE id = $1 AND claim = $2 AND ended_at IS NULL";
-        let held = run(
-            &transaction,
-            sql,
-            &[&id.as_uuid(), &claim, &(now + hold)],
-        )
-        .await?;
+        let held = run(&transaction, sql, &[&id.as_uuid(), &claim, &(now + hold)]).await?;
         if held == 0 {
             return Err(StoreError::ClaimLost);
         }
@@ -337,7 +332,9 @@ async fn join(transaction: &Transaction<'_>, new: &NewSetup) -> Result<SetupId, 
     .await?;
     let Some(row) = found.first().filter(|_| !new.validate_only) else {
         // It has ended just now, or it was the request that was stored by another at the same moment.
-        return Err(StoreError::Contended("another set-up was in the way".into()));
+        return Err(StoreError::Contended(
+            "another set-up was in the way".into(),
+        ));
     };
     let id = SetupId::from_uuid(row.try_get("id")?);
     let same = parsed::<SetupAim>(row, "aim")? == new.aim

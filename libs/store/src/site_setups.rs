@@ -34,7 +34,7 @@ pub(crate) async fn insert(
         Some(HandOver::Folder(path)) => (Some(path), None),
         Some(HandOver::Kubernetes(object)) => (None, Some(object.to_string())),
     };
-    let managed = [accounts, licences, group, members].map(|by| by.as_str());
+    let managed = [accounts, licences, group, members].map(ManagedBy::as_str);
     client
         .execute(
             &format!("INSERT INTO site_setup (tenant, kind, {COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"),

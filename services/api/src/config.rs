@@ -95,10 +95,7 @@ impl Config {
         });
         let in_environment = std::env::var_os(KEY).filter(|key| !key.is_empty());
         let in_environment = in_environment.map(|_| SecretRef::Env(KEY.into()));
-        let secrets_key = raw
-            .secrets_key_file
-            .map(SecretRef::File)
-            .or(in_environment);
+        let secrets_key = raw.secrets_key_file.map(SecretRef::File).or(in_environment);
         if let Some(Err(why)) = secrets_key.as_ref().map(read_key) {
             faults.push(Fault {
                 setting: "api.secrets_key_file".into(),

@@ -10,8 +10,8 @@ use calgrant_contract::{
             fleet_service_server::FleetService,
         },
         ledger::v1::{
-            self as journal, AcceptBackRequest, AcceptRequest, accept_back_request::Request as Back,
-            ledger_service_client::LedgerServiceClient,
+            self as journal, AcceptBackRequest, AcceptRequest,
+            accept_back_request::Request as Back, ledger_service_client::LedgerServiceClient,
             setup_journal_service_client::SetupJournalServiceClient,
             setup_journal_service_server::SetupJournalService,
         },

@@ -9,8 +9,7 @@ use async_trait::async_trait;
 use calgrant_contract::pb::ledger::v1::setup_journal_service_client::SetupJournalServiceClient;
 use calgrant_domain::{
     AccountSpec, Address, OperationFailure, Organisation, Purpose, SecretRef, Setting, SetupSpec,
-    SiteSpec, TenantName,
-    setup::TrusteeSeen,
+    SiteSpec, TenantName, setup::TrusteeSeen,
 };
 use calgrant_exchange::{Administration, CallError, ListingError};
 use calgrant_exchange_online::connect as online;
@@ -65,7 +64,10 @@ impl Setups {
     }
 
     fn set_under_way(&self, journal: Option<RemoteJournal>) -> Option<RemoteJournal> {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut under_way = self
+            .under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *under_way, journal)
     }
 
@@ -85,7 +87,9 @@ impl Setups {
                 Some(Ok(true)) => continue,
                 Some(Ok(false)) => {}
                 Some(Err(JournalError::Lost)) => info!("a set-up is not ours any more"),
-                Some(Err(away)) => warn!(error = %away, "no set-up can be carried out; trying again"),
+                Some(Err(away)) => {
+                    warn!(error = %away, "no set-up can be carried out; trying again")
+                }
             }
             tokio::select! {
                 () = tokio::time::sleep(IDLE) => {}
@@ -139,10 +143,9 @@ impl Setups {
         let site = spec
             .site(kind)
             .ok_or_else(|| format!("the tenant has no {kind} site any more"))?;
-        let setup = site
-            .setup
-            .as_ref()
-            .ok_or("the site has no setup any more: put it back into the tenant's file, or cancel")?;
+        let setup = site.setup.as_ref().ok_or(
+            "the site has no setup any more: put it back into the tenant's file, or cancel",
+        )?;
         let account = site
             .accounts
             .iter()
@@ -232,11 +235,13 @@ impl Trustees for SiteTrustees {
         match attempt(&reader, &ask).await {
             Ok(_) => Ok(TrusteeSeen::Suits),
             Err(ListingError::Call(error)) => Err(error),
-            Err(ListingError::Expired) => Ok(TrusteeSeen::Missing),
-            Err(ListingError::Refused {
-                failure: OperationFailure::TrusteeNotFound,
-                ..
-            }) => Ok(TrusteeSeen::Missing),
+            Err(
+                ListingError::Expired
+                | ListingError::Refused {
+                    failure: OperationFailure::TrusteeNotFound,
+                    ..
+                },
+            ) => Ok(TrusteeSeen::Missing),
             Err(ListingError::Refused { why, .. }) => Ok(TrusteeSeen::Unsuited(why)),
         }
     }

@@ -18,9 +18,7 @@ use calgrant_domain::{Setting, SiteKind, TenantSpec, setup::script};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use crate::{
-    cli::OutputArgs, exit, front::Front, operations::when, output::Rows, setup_by_token,
-};
+use crate::{cli::OutputArgs, exit, front::Front, operations::when, output::Rows, setup_by_token};
 
 /// What to do about a site's set-up.
 #[derive(Debug, Subcommand)]
@@ -334,7 +332,11 @@ fn steps_as_powershell(setup: &Setup) -> String {
     let mut text = String::new();
     for step in &setup.steps {
         if step.script.is_empty() {
-            text.push_str(&format!("\n# {}: {}\n", step.name, step.says.replace(char::is_control, " ")));
+            text.push_str(&format!(
+                "\n# {}: {}\n",
+                step.name,
+                step.says.replace(char::is_control, " ")
+            ));
         } else {
             text.push_str(&format!("\n{}", step.script));
         }
@@ -395,9 +397,7 @@ fn code(setup: &Setup) -> ExitCode {
     match setup.state() {
         SetupState::Blocked => ExitCode::from(exit::HELD),
         SetupState::Cancelled => ExitCode::from(exit::OPERATION_FAILED),
-        SetupState::Planned if setup.steps.iter().any(refused) => {
-            ExitCode::from(exit::HELD)
-        }
+        SetupState::Planned if setup.steps.iter().any(refused) => ExitCode::from(exit::HELD),
         _ => ExitCode::SUCCESS,
     }
 }

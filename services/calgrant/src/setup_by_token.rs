@@ -57,10 +57,7 @@ pub(crate) fn read(site: SiteKind, key_file: Option<&Path>) -> anyhow::Result<Gi
         Ok(line)
     };
     let (first, second) = match site {
-        SiteKind::Online => (
-            "a token for Microsoft Graph",
-            "a token for Exchange Online",
-        ),
+        SiteKind::Online => ("a token for Microsoft Graph", "a token for Exchange Online"),
         SiteKind::Onprem => ("a user name such as UNI\\admin", "its password"),
     };
     Ok(Given {

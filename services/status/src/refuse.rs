@@ -44,7 +44,9 @@ pub(crate) fn store(error: StoreError) -> Status {
         }
         StoreError::SetupUnderWay(setup) => refusal::precondition(
             "SET_UP_UNDER_WAY",
-            &format!("{setup} of this site is about something else and isn't finished: wait for it, or cancel it"),
+            &format!(
+                "{setup} of this site is about something else and isn't finished: wait for it, or cancel it"
+            ),
         ),
         cause @ (StoreError::Refused(_)
         | StoreError::WrongSchema(_)

@@ -60,9 +60,8 @@ fn wire(view: &SetupView) -> pb::Setup {
 impl Setups {
     async fn shown(&self, id: SetupId) -> Answer<pb::Setup> {
         let view = self.store.setup(id).await.map_err(refuse::store)?;
-        let view = view.ok_or_else(|| {
-            refusal::not_found("id", &id.to_string(), "there is no such set-up")
-        })?;
+        let view = view
+            .ok_or_else(|| refusal::not_found("id", &id.to_string(), "there is no such set-up"))?;
         Ok(Response::new(wire(&view)))
     }
 
@@ -71,7 +70,11 @@ impl Setups {
         let name = &request.tenant;
         let stored = self.store.tenant(name).await.map_err(refuse::store)?;
         let stored = stored.ok_or_else(|| {
-            refusal::not_found("tenant", name.as_str(), "there is no such tenant; apply its file first")
+            refusal::not_found(
+                "tenant",
+                name.as_str(),
+                "there is no such tenant; apply its file first",
+            )
         })?;
         let site = stored.spec.site(request.site).ok_or_else(|| {
             refusal::not_found("site", request.site.as_str(), "the tenant has no such site")
@@ -177,8 +180,8 @@ impl pb::setup_service_server::SetupService for Setups {
         request: Request<pb::ListSetupsRequest>,
     ) -> Answer<pb::ListSetupsResponse> {
         let request = request.into_inner();
-        let tenant: Option<TenantName> = calgrant_domain::outcome::optional(&request.tenant)
-            .map_err(refuse::field("tenant"))?;
+        let tenant: Option<TenantName> =
+            calgrant_domain::outcome::optional(&request.tenant).map_err(refuse::field("tenant"))?;
         let before: Option<SetupId> = calgrant_domain::outcome::optional(&request.page_token)
             .map_err(refuse::field("page_token"))?;
         let size = if request.page_size == 0 {

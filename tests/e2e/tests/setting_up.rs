@@ -5,10 +5,11 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use calgrant_contract::pb::{
-    fleet::v1::{AccountSpec, Purpose, SecretRef, SetupSpec, TenantSpec, account_spec::Credential, secret_ref::At},
-    ledger::v1::{
-        GetSealedSecretRequest, setup_journal_service_client::SetupJournalServiceClient,
+    fleet::v1::{
+        AccountSpec, Purpose, SecretRef, SetupSpec, TenantSpec, account_spec::Credential,
+        secret_ref::At,
     },
+    ledger::v1::{GetSealedSecretRequest, setup_journal_service_client::SetupJournalServiceClient},
     provisioning::v1::SiteKind,
     setup::v1::{
         GetSetupRequest, RunSetupRequest, Setup, SetupAim, SetupState, StepState,
@@ -112,7 +113,12 @@ impl Site {
     }
 
     async fn run(&self, request: RunSetupRequest) -> Setup {
-        self.setups.clone().run_setup(request).await.unwrap().into_inner()
+        self.setups
+            .clone()
+            .run_setup(request)
+            .await
+            .unwrap()
+            .into_inner()
     }
 
     async fn get(&self, id: &str) -> Option<Setup> {
@@ -127,7 +133,9 @@ impl Site {
     /// Waits until it stands so.
     async fn until(&self, id: &str, wanted: SetupState) -> Setup {
         eventually_within(LONGEST, "the set-up ends", async || {
-            self.get(id).await.is_some_and(|setup| setup.state() == wanted)
+            self.get(id)
+                .await
+                .is_some_and(|setup| setup.state() == wanted)
         })
         .await;
         self.get(id).await.unwrap()
@@ -163,15 +171,26 @@ async fn a_site_is_planned_and_set_up_once() {
     let (one, two) = tokio::join!(site.run(request.clone()), site.run(request));
     assert_eq!(one.id, two.id, "asked for twice at once");
     let done = site.until(&one.id, SetupState::Done).await;
-    assert!(done.steps.iter().all(|step| step.state() == StepState::Done));
+    assert!(
+        done.steps
+            .iter()
+            .all(|step| step.state() == StepState::Done)
+    );
     let password = std::fs::read_to_string(site.file(1)).unwrap();
 
     let name = "uni/online/sa-mytt-exch-1@uni.example";
     let secret = GetSealedSecretRequest {
         name: name.to_owned(),
     };
-    let secret = site.journal.clone().get_sealed_secret(secret).await.unwrap();
-    let opened = Key::parse(SECRETS_KEY).unwrap().open(name, &secret.get_ref().sealed);
+    let secret = site
+        .journal
+        .clone()
+        .get_sealed_secret(secret)
+        .await
+        .unwrap();
+    let opened = Key::parse(SECRETS_KEY)
+        .unwrap()
+        .open(name, &secret.get_ref().sealed);
     assert_eq!(opened.unwrap().reveal(), password);
 
     // Adding one later: the others are left as they are.
@@ -219,7 +238,11 @@ async fn another_process_goes_on() {
         site.house.restart(Service::Api).await;
     }
     let done = site.until(&setup.id, SetupState::Done).await;
-    assert!(done.steps.iter().all(|step| step.state() == StepState::Done));
+    assert!(
+        done.steps
+            .iter()
+            .all(|step| step.state() == StepState::Done)
+    );
     let again = site.run(Site::request(SetupAim::Ensure, 0)).await;
     let again = site.until(&again.id, SetupState::Done).await;
     let changed: Vec<_> = again

@@ -97,8 +97,14 @@ impl Action {
                 let owners = change.owners.iter().flatten().map(Address::as_str);
                 let owners: Vec<_> = owners.collect();
                 let changes = [
-                    (change.join_closed.is_some(), "close it for joining".to_owned()),
-                    (change.depart_closed.is_some(), "close it for leaving".to_owned()),
+                    (
+                        change.join_closed.is_some(),
+                        "close it for joining".to_owned(),
+                    ),
+                    (
+                        change.depart_closed.is_some(),
+                        "close it for leaving".to_owned(),
+                    ),
                     (change.hidden.is_some(), "hide it".to_owned()),
                     (
                         change.owners.is_some(),

@@ -81,7 +81,11 @@ mod tests {
         };
         let licence = Found::Licence {
             user: None,
-            skus: vec![product("EXCHANGESTANDARD", 1, &[("EXCHANGE_S_STANDARD", true)])],
+            skus: vec![product(
+                "EXCHANGESTANDARD",
+                1,
+                &[("EXCHANGE_S_STANDARD", true)],
+            )],
         };
         for (step, found, word) in [
             (Step::Licence(1), licence, "assign_licence"),

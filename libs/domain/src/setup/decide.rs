@@ -9,7 +9,8 @@ use crate::{
     Address, GroupChange, GroupFound, GroupKind, GroupMemberFound, LicenceFound, MailboxFound,
     NewGroup, SiteKind, SkuFound, UserChange, UserFound,
     setup::{
-        Action, ActionEnd, Found, ManagedBy, PasswordKept, Past, Setting, Step, TrusteeSeen, licence,
+        Action, ActionEnd, Found, ManagedBy, PasswordKept, Past, Setting, Step, TrusteeSeen,
+        licence,
     },
 };
 
@@ -56,9 +57,8 @@ pub fn decide(setting: &Setting, step: Step, found: &Found, past: &Past) -> Deci
         }
         Found::Licence { user, skus } => deciding.licence(user.as_ref(), skus),
         Found::Mailbox(MailboxFound::Ready) => Decision::Done("the mailbox is there".into()),
-        Found::Mailbox(MailboxFound::Missing) => {
-            deciding.wait("the mailbox isn't there yet; Exchange makes it within minutes, sometimes hours")
-        }
+        Found::Mailbox(MailboxFound::Missing) => deciding
+            .wait("the mailbox isn't there yet; Exchange makes it within minutes, sometimes hours"),
         Found::Group(group) => deciding.group(group.as_ref()),
         Found::Member {
             group,
@@ -214,7 +214,9 @@ impl Deciding<'_> {
         let (name, external) = (self.name(), external(spec.managed.accounts));
         let Some(user) = user else {
             return if external {
-                refuse(format!("{name} isn't there, and is managed elsewhere: have it made"))
+                refuse(format!(
+                    "{name} isn't there, and is managed elsewhere: have it made"
+                ))
             } else {
                 self.create(&name.to_string(), Action::CreateUser(self.number))
             };
@@ -290,8 +292,8 @@ impl Deciding<'_> {
             };
         }
         let wanted = spec.sku.as_deref().unwrap_or_default();
-        let Some((sku, disabled)) = licence::sku(skus, wanted)
-            .and_then(|sku| Some((sku, licence::disabled_plans(sku)?)))
+        let Some((sku, disabled)) =
+            licence::sku(skus, wanted).and_then(|sku| Some((sku, licence::disabled_plans(sku)?)))
         else {
             return refuse(format!(
                 "the organisation has no product {wanted} with a mailbox plan"
@@ -347,7 +349,10 @@ impl Deciding<'_> {
         }
         let mut notes = Vec::new();
         if group.name != spec.group_name {
-            notes.push(format!("its name is {:?}: a naming policy, or whoever made it, wants it so", group.name));
+            notes.push(format!(
+                "its name is {:?}: a naming policy, or whoever made it, wants it so",
+                group.name
+            ));
         }
         let owners: Vec<_> = spec.group_owners.iter().map(ToString::to_string).collect();
         let mut change = GroupChange {
@@ -362,12 +367,17 @@ impl Deciding<'_> {
             });
             if set || external {
                 // Servers name owners as they like.
-                notes.push(format!("its owners are shown as {}", group.owners.join(", ")));
+                notes.push(format!(
+                    "its owners are shown as {}",
+                    group.owners.join(", ")
+                ));
             } else {
                 change.owners = Some(spec.group_owners.clone());
             }
         }
-        let notes = notes.iter().fold(String::new(), |all, note| all + "; " + note);
+        let notes = notes
+            .iter()
+            .fold(String::new(), |all, note| all + "; " + note);
         if change == GroupChange::default() {
             return done(format!("{address} is there, closed and hidden{notes}"));
         }

@@ -84,27 +84,123 @@ fn a_user_is_made_once_and_never_adopted() {
     };
     for (user, password, past, want) in [
         (None, PasswordKept::No, fresh.clone(), "create_user"),
-        (None, PasswordKept::Pending, after("create_user", ActionEnd::Done, 5), "wait"),
-        (None, PasswordKept::Pending, after("create_user", ActionEnd::Done, 4000), "refuse made"),
-        (None, PasswordKept::Pending, after("create_user", ActionEnd::Unknown, 5), "wait"),
-        (None, PasswordKept::Pending, after("create_user", ActionEnd::Unknown, 500), "create_user"),
-        (None, PasswordKept::Pending, after("create_user", ActionEnd::Taken, 5), "wait"),
-        (None, PasswordKept::Pending, after("create_user", ActionEnd::Taken, 500), "refuse taken"),
+        (
+            None,
+            PasswordKept::Pending,
+            after("create_user", ActionEnd::Done, 5),
+            "wait",
+        ),
+        (
+            None,
+            PasswordKept::Pending,
+            after("create_user", ActionEnd::Done, 4000),
+            "refuse made",
+        ),
+        (
+            None,
+            PasswordKept::Pending,
+            after("create_user", ActionEnd::Unknown, 5),
+            "wait",
+        ),
+        (
+            None,
+            PasswordKept::Pending,
+            after("create_user", ActionEnd::Unknown, 500),
+            "create_user",
+        ),
+        (
+            None,
+            PasswordKept::Pending,
+            after("create_user", ActionEnd::Taken, 5),
+            "wait",
+        ),
+        (
+            None,
+            PasswordKept::Pending,
+            after("create_user", ActionEnd::Taken, 500),
+            "refuse taken",
+        ),
         (with(|_| {}), PasswordKept::InEffect, fresh.clone(), "done"),
-        (with(|_| {}), PasswordKept::No, fresh.clone(), "set_password"),
-        (with(|_| {}), PasswordKept::Pending, fresh.clone(), "set_password"),
-        (with(|user| user.mark = None), PasswordKept::InEffect, fresh.clone(), "refuse was there before"),
-        (with(|user| user.mark = None), PasswordKept::Pending, after("create_user", ActionEnd::Unknown, 5), "change_user"),
-        (with(|user| user.mark = None), PasswordKept::Pending, after("create_user", ActionEnd::Taken, 5), "refuse was there before"),
-        (with(|user| user.mark = Some("cg-else".into())), PasswordKept::No, fresh.clone(), "refuse was there before"),
-        (with(|user| user.synchronised = true), PasswordKept::No, fresh.clone(), "refuse synchronisation"),
-        (with(|user| user.enabled = false), PasswordKept::InEffect, fresh.clone(), "refuse disabled"),
-        (with(|user| user.usage_location = None), PasswordKept::InEffect, fresh.clone(), "change_user"),
-        (with(|user| user.usage_location = None), PasswordKept::InEffect, after("change_user", ActionEnd::Done, 5), "wait"),
-        (with(|user| user.usage_location = None), PasswordKept::InEffect, after("change_user", ActionEnd::Done, 500), "change_user"),
-        (with(|user| user.password_never_expires = false), PasswordKept::InEffect, fresh.clone(), "change_user"),
+        (
+            with(|_| {}),
+            PasswordKept::No,
+            fresh.clone(),
+            "set_password",
+        ),
+        (
+            with(|_| {}),
+            PasswordKept::Pending,
+            fresh.clone(),
+            "set_password",
+        ),
+        (
+            with(|user| user.mark = None),
+            PasswordKept::InEffect,
+            fresh.clone(),
+            "refuse was there before",
+        ),
+        (
+            with(|user| user.mark = None),
+            PasswordKept::Pending,
+            after("create_user", ActionEnd::Unknown, 5),
+            "change_user",
+        ),
+        (
+            with(|user| user.mark = None),
+            PasswordKept::Pending,
+            after("create_user", ActionEnd::Taken, 5),
+            "refuse was there before",
+        ),
+        (
+            with(|user| user.mark = Some("cg-else".into())),
+            PasswordKept::No,
+            fresh.clone(),
+            "refuse was there before",
+        ),
+        (
+            with(|user| user.synchronised = true),
+            PasswordKept::No,
+            fresh.clone(),
+            "refuse synchronisation",
+        ),
+        (
+            with(|user| user.enabled = false),
+            PasswordKept::InEffect,
+            fresh.clone(),
+            "refuse disabled",
+        ),
+        (
+            with(|user| user.usage_location = None),
+            PasswordKept::InEffect,
+            fresh.clone(),
+            "change_user",
+        ),
+        (
+            with(|user| user.usage_location = None),
+            PasswordKept::InEffect,
+            after("change_user", ActionEnd::Done, 5),
+            "wait",
+        ),
+        (
+            with(|user| user.usage_location = None),
+            PasswordKept::InEffect,
+            after("change_user", ActionEnd::Done, 500),
+            "change_user",
+        ),
+        (
+            with(|user| user.password_never_expires = false),
+            PasswordKept::InEffect,
+            fresh.clone(),
+            "change_user",
+        ),
     ] {
-        check(&setting, Step::User(1), &Found::User { user, password }, &past, want);
+        check(
+            &setting,
+            Step::User(1),
+            &Found::User { user, password },
+            &past,
+            want,
+        );
     }
 }
 
@@ -121,7 +217,13 @@ fn seats_are_counted_before_anything_is_given() {
         setting.spec.sku = Some(sku.into());
         let mut skus = standard();
         skus.push(product("TEAMS", 5, &[("TEAMS1", true)]));
-        check(&setting, Step::Seats, &Found::Seats { skus, lacking }, &fresh, want);
+        check(
+            &setting,
+            Step::Seats,
+            &Found::Seats { skus, lacking },
+            &fresh,
+            want,
+        );
     }
 }
 
@@ -139,7 +241,10 @@ fn a_licence_has_the_mailbox_alone() {
         (vec![held(&["id-teams1"], &[])], "done"),
         (vec![held(&[], &[])], "assign_licence"),
         (vec![held(&[], &["all staff"])], "done"),
-        (vec![held(&["ID-EXCHANGE_S_STANDARD"], &["all staff"])], "assign_licence"),
+        (
+            vec![held(&["ID-EXCHANGE_S_STANDARD"], &["all staff"])],
+            "assign_licence",
+        ),
     ] {
         let user = Some(UserFound {
             licences,
@@ -178,14 +283,49 @@ fn a_group_is_closed_hidden_and_owned() {
         (None, fresh.clone(), "create_group"),
         (None, after("create_group", ActionEnd::Unknown, 1), "wait"),
         (with(|_| {}), fresh.clone(), "done"),
-        (with(|group| group.hidden = false), after("create_group", ActionEnd::Done, 1), "change_group"),
-        (with(|group| group.join_closed = false), fresh.clone(), "change_group"),
-        (with(|group| group.owners = vec!["eve".into()]), fresh.clone(), "change_group"),
-        (with(|group| group.owners = vec!["Ann Other".into()]), after("change_group", ActionEnd::Done, 1), "done"),
-        (with(|group| group.name = "GRP MyTimetable".into()), fresh.clone(), "done"),
-        (with(|group| group.kind = GroupKind::Distribution), fresh.clone(), "refuse distribution list"),
-        (with(|group| group.kind = GroupKind::Microsoft365), fresh.clone(), "refuse Microsoft 365"),
-        (with(|group| { group.synchronised = true; group.join_closed = false; }), fresh.clone(), "done"),
+        (
+            with(|group| group.hidden = false),
+            after("create_group", ActionEnd::Done, 1),
+            "change_group",
+        ),
+        (
+            with(|group| group.join_closed = false),
+            fresh.clone(),
+            "change_group",
+        ),
+        (
+            with(|group| group.owners = vec!["eve".into()]),
+            fresh.clone(),
+            "change_group",
+        ),
+        (
+            with(|group| group.owners = vec!["Ann Other".into()]),
+            after("change_group", ActionEnd::Done, 1),
+            "done",
+        ),
+        (
+            with(|group| group.name = "GRP MyTimetable".into()),
+            fresh.clone(),
+            "done",
+        ),
+        (
+            with(|group| group.kind = GroupKind::Distribution),
+            fresh.clone(),
+            "refuse distribution list",
+        ),
+        (
+            with(|group| group.kind = GroupKind::Microsoft365),
+            fresh.clone(),
+            "refuse Microsoft 365",
+        ),
+        (
+            with(|group| {
+                group.synchronised = true;
+                group.join_closed = false;
+            }),
+            fresh.clone(),
+            "done",
+        ),
     ] {
         check(&setting, Step::Group, &Found::Group(group), &past, want);
     }
@@ -209,10 +349,18 @@ fn members_are_put_in_and_taken_out() {
     };
     for (step, found, want) in [
         (Step::Member(1), found(&[], false), "add_member"),
-        (Step::Member(1), found(std::slice::from_ref(&ours), false), "done"),
+        (
+            Step::Member(1),
+            found(std::slice::from_ref(&ours), false),
+            "done",
+        ),
         (Step::Member(1), found(&[], true), "refuse on premises"),
         (Step::Outside(1), found(&[], false), "done"),
-        (Step::Outside(1), found(std::slice::from_ref(&ours), false), "remove_member"),
+        (
+            Step::Outside(1),
+            found(std::slice::from_ref(&ours), false),
+            "remove_member",
+        ),
     ] {
         check(&setting, step, &found, &fresh, want);
     }
@@ -238,12 +386,45 @@ fn what_is_managed_elsewhere_is_looked_at_and_never_changed() {
     };
     let fresh = Past::default();
     for (step, found, want) in [
-        (Step::User(1), Found::User { user: None, password: PasswordKept::No }, "refuse elsewhere"),
-        (Step::User(1), Found::User { user: Some(strange.clone()), password: PasswordKept::No }, "done"),
-        (Step::Licence(1), Found::Licence { user: Some(strange.clone()), skus: standard() }, "refuse elsewhere"),
+        (
+            Step::User(1),
+            Found::User {
+                user: None,
+                password: PasswordKept::No,
+            },
+            "refuse elsewhere",
+        ),
+        (
+            Step::User(1),
+            Found::User {
+                user: Some(strange.clone()),
+                password: PasswordKept::No,
+            },
+            "done",
+        ),
+        (
+            Step::Licence(1),
+            Found::Licence {
+                user: Some(strange.clone()),
+                skus: standard(),
+            },
+            "refuse elsewhere",
+        ),
         (Step::Group, Found::Group(None), "refuse elsewhere"),
-        (Step::Group, Found::Group(Some(open)), "refuse open for joining"),
-        (Step::Member(1), Found::Member { group: Some(group(&setting)), members: vec![], user: Some(strange) }, "refuse elsewhere"),
+        (
+            Step::Group,
+            Found::Group(Some(open)),
+            "refuse open for joining",
+        ),
+        (
+            Step::Member(1),
+            Found::Member {
+                group: Some(group(&setting)),
+                members: vec![],
+                user: Some(strange),
+            },
+            "refuse elsewhere",
+        ),
     ] {
         check(&setting, step, &found, &fresh, want);
     }
@@ -275,16 +456,53 @@ fn an_account_is_taken_out_of_use_and_not_deleted() {
         skus: standard(),
     };
     for (step, found, want) in [
-        (Step::Unlicensed(1), licence(Some(licensed)), "remove_licence"),
-        (Step::Unlicensed(1), licence(Some(foreign.clone())), "refuse was there before"),
+        (
+            Step::Unlicensed(1),
+            licence(Some(licensed)),
+            "remove_licence",
+        ),
+        (
+            Step::Unlicensed(1),
+            licence(Some(foreign.clone())),
+            "refuse was there before",
+        ),
         (Step::Unlicensed(1), licence(Some(user(&setting))), "done"),
         (Step::Unlicensed(1), licence(None), "done"),
-        (Step::Disabled(1), Found::Account(Some(user(&setting))), "change_user"),
-        (Step::Disabled(1), Found::Account(Some(foreign)), "refuse was there before"),
+        (
+            Step::Disabled(1),
+            Found::Account(Some(user(&setting))),
+            "change_user",
+        ),
+        (
+            Step::Disabled(1),
+            Found::Account(Some(foreign)),
+            "refuse was there before",
+        ),
         (Step::Disabled(1), Found::Account(Some(off)), "done"),
-        (Step::Rotated(1), Found::Rotation { user: Some(user(&setting)), renewed: false }, "set_password"),
-        (Step::Rotated(1), Found::Rotation { user: Some(user(&setting)), renewed: true }, "done"),
-        (Step::Rotated(1), Found::Rotation { user: None, renewed: false }, "refuse there is no"),
+        (
+            Step::Rotated(1),
+            Found::Rotation {
+                user: Some(user(&setting)),
+                renewed: false,
+            },
+            "set_password",
+        ),
+        (
+            Step::Rotated(1),
+            Found::Rotation {
+                user: Some(user(&setting)),
+                renewed: true,
+            },
+            "done",
+        ),
+        (
+            Step::Rotated(1),
+            Found::Rotation {
+                user: None,
+                renewed: false,
+            },
+            "refuse there is no",
+        ),
     ] {
         check(&setting, step, &found, &fresh, want);
     }

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::{
-    GroupFound, GroupMemberFound, MailboxFound, SkuFound, UserFound, outcome::words,
-};
+use crate::{GroupFound, GroupMemberFound, MailboxFound, SkuFound, UserFound, outcome::words};
 
 words!(
     /// Whether an account's password is known here.

@@ -25,7 +25,7 @@ mod world_tests;
 pub use action::Action;
 pub use assume::assume;
 pub use decide::{Decision, decide};
-pub use found::{ActionEnd, Found, Last, Past, PasswordKept, StepRecord, StepState, TrusteeSeen};
+pub use found::{ActionEnd, Found, Last, PasswordKept, Past, StepRecord, StepState, TrusteeSeen};
 pub use spec::{
     AddressPattern, HandOver, ManagedBy, ManagedParts, SecretObject, Setting, SetupSpec,
 };

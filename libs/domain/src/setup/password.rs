@@ -28,7 +28,11 @@ impl Password {
 }
 
 /// When a password that was set at `set_at` expires, if a person should know of that by now.
-pub fn expires_soon(set_at: OffsetDateTime, days: u32, now: OffsetDateTime) -> Option<OffsetDateTime> {
+pub fn expires_soon(
+    set_at: OffsetDateTime,
+    days: u32,
+    now: OffsetDateTime,
+) -> Option<OffsetDateTime> {
     let expires = set_at + Duration::from_secs(u64::from(days) * 86_400);
     (now + WARNED_AHEAD >= expires).then_some(expires)
 }

@@ -72,7 +72,12 @@ fn online(setting: &Setting, step: Step, action: &Action) -> String {
     match action {
         Action::CreateUser(number) => {
             let name = spec.name.of(*number);
-            let nickname = name.as_str().split('@').next().unwrap_or_default().to_owned();
+            let nickname = name
+                .as_str()
+                .split('@')
+                .next()
+                .unwrap_or_default()
+                .to_owned();
             format!(
                 "$password = Read-Host -AsSecureString -Prompt {prompt}\n\
                  $signIn = @{{ Password = [System.Net.NetworkCredential]::new('', $password).Password; ForceChangePasswordNextSignIn = $false }}\n\
@@ -133,7 +138,12 @@ fn onprem(setting: &Setting, step: Step, action: &Action) -> String {
     match action {
         Action::CreateUser(number) => {
             let name = spec.name.of(*number);
-            let alias = name.as_str().split('@').next().unwrap_or_default().to_owned();
+            let alias = name
+                .as_str()
+                .split('@')
+                .next()
+                .unwrap_or_default()
+                .to_owned();
             format!(
                 "New-Mailbox -Name {alias} -Alias {alias} -DisplayName {display} -UserPrincipalName {name} -PrimarySmtpAddress {name} -OrganizationalUnit {unit} -ResetPasswordOnNextLogon $false -Password (Read-Host -AsSecureString -Prompt {prompt}) -DomainController $dc\n\
                  Set-Mailbox -Identity {name} -CustomAttribute15 {mark} -DomainController $dc\n",
@@ -145,10 +155,17 @@ fn onprem(setting: &Setting, step: Step, action: &Action) -> String {
                 mark = quoted(&setting.mark()),
             )
         }
-        Action::ChangeUser(_, UserChange { mark: Some(mark), .. }) => {
+        Action::ChangeUser(
+            _,
+            UserChange {
+                mark: Some(mark), ..
+            },
+        ) => {
             let name = quoted(spec.name.of(step.number().unwrap_or_default()).as_str());
             let mark = quoted(mark);
-            format!("Set-Mailbox -Identity {name} -CustomAttribute15 {mark} -DomainController $dc\n")
+            format!(
+                "Set-Mailbox -Identity {name} -CustomAttribute15 {mark} -DomainController $dc\n"
+            )
         }
         Action::ChangeUser(_, change) => {
             let mut text = format!("Set-ADUser -Identity {user} -Server $dc");
@@ -306,7 +323,9 @@ mod tests {
         });
         for site in [SiteKind::Online, SiteKind::Onprem] {
             let text = of(site, &new);
-            assert!(text.contains("-Type Security") && text.contains("HiddenFromAddressListsEnabled"));
+            assert!(
+                text.contains("-Type Security") && text.contains("HiddenFromAddressListsEnabled")
+            );
         }
     }
 }

@@ -214,7 +214,10 @@ impl SetupSpec {
                 );
             }
         }
-        if let Some(days) = self.password_days.filter(|days| *days == 0 || *days > MOST_DAYS) {
+        if let Some(days) = self
+            .password_days
+            .filter(|days| *days == 0 || *days > MOST_DAYS)
+        {
             fault("password_days", &days, "1 to 3,650 days");
         }
         if self.group_owners.is_empty() || self.group_owners.len() > MOST_OWNERS {
@@ -251,7 +254,11 @@ impl SetupSpec {
                     );
                 }
                 if let Some(unit) = &self.organizational_unit {
-                    fault("organizational_unit", unit, "it goes with a site on premises");
+                    fault(
+                        "organizational_unit",
+                        unit,
+                        "it goes with a site on premises",
+                    );
                 }
             }
             SiteKind::Onprem => {
@@ -298,7 +305,12 @@ impl Setting {
 
     /// The name under which an account's password is kept.
     pub fn secret_name(&self, number: u32) -> String {
-        format!("{}/{}/{}", self.tenant, self.site, self.spec.name.of(number))
+        format!(
+            "{}/{}/{}",
+            self.tenant,
+            self.site,
+            self.spec.name.of(number)
+        )
     }
 }
 
@@ -333,7 +345,10 @@ pub(crate) mod tests {
     #[test]
     fn patterns() {
         for (raw, third) in [
-            ("sa-mytt-exch-{n}@uni.example", Some("sa-mytt-exch-3@uni.example")),
+            (
+                "sa-mytt-exch-{n}@uni.example",
+                Some("sa-mytt-exch-3@uni.example"),
+            ),
             ("SA{n}.x@Uni.Example", Some("sa3.x@uni.example")),
             ("sa@uni.example", None),
             ("sa-{n}-{n}@uni.example", None),

@@ -221,10 +221,11 @@ pub fn needs(step: Step, site: SiteKind) -> Vec<Step> {
 
 /// Where a set-up stands by its steps, when none of them can go on at present. `planning`: nothing is done, it is only looked.
 pub fn standing<'a>(
-    records: impl Iterator<Item = &'a StepRecord> + Clone,
+    records: impl IntoIterator<Item = &'a StepRecord>,
     planning: bool,
 ) -> SetupState {
-    let any = |state: StepState| records.clone().any(|record| record.state == state);
+    let states: Vec<_> = records.into_iter().map(|record| record.state).collect();
+    let any = |state: StepState| states.contains(&state);
     if planning {
         SetupState::Planned
     } else if any(StepState::Refused) {

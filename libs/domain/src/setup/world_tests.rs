@@ -80,7 +80,10 @@ impl World {
     }
 
     fn skus(&self) -> Vec<SkuFound> {
-        let used = self.users.values().map(|account| account.user.licences.len());
+        let used = self
+            .users
+            .values()
+            .map(|account| account.user.licences.len());
         let plans = [("EXCHANGE_S_STANDARD", true), ("TEAMS1", true)];
         vec![SkuFound {
             used_seats: u32::try_from(used.sum::<usize>()).unwrap(),
@@ -100,8 +103,12 @@ impl World {
 
     fn kept(&self, number: u32) -> PasswordKept {
         match self.sealed.get(&number) {
-            Some(Sealed { pending: Some(_), .. }) => PasswordKept::Pending,
-            Some(Sealed { in_effect: Some(_), .. }) => PasswordKept::InEffect,
+            Some(Sealed {
+                pending: Some(_), ..
+            }) => PasswordKept::Pending,
+            Some(Sealed {
+                in_effect: Some(_), ..
+            }) => PasswordKept::InEffect,
             _ => PasswordKept::No,
         }
     }
@@ -349,8 +356,20 @@ impl World {
         }
         let (group, _) = self.group.as_ref().unwrap();
         assert!(group.join_closed && group.depart_closed && group.hidden);
-        assert!(self.done.iter().filter(|word| **word == "create_user").count() <= 2);
-        assert!(self.done.iter().filter(|word| **word == "create_group").count() <= 1);
+        assert!(
+            self.done
+                .iter()
+                .filter(|word| **word == "create_user")
+                .count()
+                <= 2
+        );
+        assert!(
+            self.done
+                .iter()
+                .filter(|word| **word == "create_group")
+                .count()
+                <= 1
+        );
     }
 }
 

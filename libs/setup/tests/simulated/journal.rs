@@ -55,7 +55,9 @@ impl MemoryJournal {
     pub(crate) fn known(&self) -> Vec<(Step, StepRecord)> {
         let state = self.state();
         let steps = state.steps.iter();
-        steps.map(|(step, record)| (*step, record.clone())).collect()
+        steps
+            .map(|(step, record)| (*step, record.clone()))
+            .collect()
     }
 
     /// A set-up that is new: passwords stay.

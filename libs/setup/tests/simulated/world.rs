@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use calgrant_domain::{
-    Address, SetupAim, SetupSpec, Setting, SiteKind,
+    Address, Setting, SetupAim, SetupSpec, SiteKind,
     setup::{ManagedParts, SetupState},
 };
 use calgrant_exchange::{Administration, AdministrationError};
@@ -185,7 +185,9 @@ impl World {
     }
 
     async fn wait_until(&self, until: OffsetDateTime) {
-        let millis = (until - self.clock.now()).whole_milliseconds().clamp(1, 3_600_000);
+        let millis = (until - self.clock.now())
+            .whole_milliseconds()
+            .clamp(1, 3_600_000);
         let millis = i64::try_from(millis).unwrap();
         self.clock.advance(millis);
         let url = format!("{}/_simulator/clock", self.running.url());
@@ -196,7 +198,8 @@ impl World {
 
     /// What the organisation says, once whatever lags has passed: everything is there, once.
     pub(crate) async fn is_whole(&self) {
-        self.wait_until(self.clock.now() + Duration::from_secs(300)).await;
+        self.wait_until(self.clock.now() + Duration::from_secs(300))
+            .await;
         let hand = &self.administration;
         signed_in(hand).await;
         let spec = &self.setting.spec;

@@ -135,9 +135,7 @@ async fn whoever_has_the_claim_records_and_nobody_else() {
         .await;
     assert!(matches!(late, Err(StoreError::ClaimLost)));
     let waiting = ended(SetupState::Waiting, 500);
-    let late = store
-        .release_setup(id, first.claim, &waiting, at(82))
-        .await;
+    let late = store.release_setup(id, first.claim, &waiting, at(82)).await;
     assert!(matches!(late, Err(StoreError::ClaimLost)));
     store
         .release_setup(id, second.claim, &waiting, at(82))
@@ -169,7 +167,10 @@ async fn whoever_has_the_claim_records_and_nobody_else() {
         .unwrap();
     assert!(claim(&world, None, 9999).await.is_none());
     let view = store.setup(id).await.unwrap().unwrap();
-    assert_eq!((view.state, view.ended_at), (SetupState::Done, Some(at(512))));
+    assert_eq!(
+        (view.state, view.ended_at),
+        (SetupState::Done, Some(at(512)))
+    );
 }
 
 #[tokio::test]
@@ -206,7 +207,10 @@ async fn a_sealed_secret_comes_into_effect_when_it_is_settled() {
     assert_eq!(kept.sealed.as_deref(), Some(b"one".as_slice()));
     assert_eq!(kept.pending.as_deref(), Some(b"two".as_slice()));
     store.settle_sealed(name, at(5)).await.unwrap();
-    assert_eq!(store.sealed_secret(name).await.unwrap().made_by, Some(later));
+    assert_eq!(
+        store.sealed_secret(name).await.unwrap().made_by,
+        Some(later)
+    );
 }
 
 #[tokio::test]
@@ -232,7 +236,10 @@ async fn a_person_is_told_thirty_days_before_a_password_expires() {
     store.apply_tenant(&tenant, "", "2", at(1)).await.unwrap();
     let name = "uni/online/sa-1@uni.example";
     let set = async |second: u64| {
-        store.keep_sealed(name, b"x", new(1, "").id, at(second)).await.unwrap();
+        store
+            .keep_sealed(name, b"x", new(1, "").id, at(second))
+            .await
+            .unwrap();
         store.settle_sealed(name, at(second)).await.unwrap();
     };
     let day = |day: u64| 100 + day * 86_400;
