@@ -3,7 +3,6 @@
 use calgrant_domain::{
     GroupChange, MailboxId, NewGroup, NewUser, Password, Reason, UserChange,
 };
-use calgrant_exchange::Scope;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -392,8 +391,20 @@ fn what_passes_is_left_to_the_caller_who_looks_before_it_makes_something_again()
     };
     let create = Attempt::CreateUser(&all.new_user);
     let find = Attempt::FindUser(&all.member);
+    let troubled = Reply {
+        status: Some(503),
+        retry_after: Some(std::time::Duration::from_secs(9)),
+        ..Reply::default()
+    };
+    let troubled = || classify(&troubled, Asked::Directory).unwrap_err();
+    let site = Meaning::WaitUntil {
+        scope: Scope::Site,
+        after: Some(std::time::Duration::from_secs(9)),
+    };
     for (error, attempt, meaning, unanswered) in [
         (graph(429, "TooManyRequests", ""), create, slow, false),
+        (troubled(), create, site.clone(), true),
+        (troubled(), find, site, false),
         (
             graph(503, "ServiceUnavailable", ""),
             create,
