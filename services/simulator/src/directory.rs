@@ -71,11 +71,7 @@ pub(crate) struct Select {
 
 impl Select {
     /// Reads `$select` for objects of this sort; a property the sort doesn't have is refused.
-    pub(crate) fn parse(
-        select: Option<&str>,
-        sort: Sort,
-        now: Duration,
-    ) -> Result<Self, Reply> {
+    pub(crate) fn parse(select: Option<&str>, sort: Sort, now: Duration) -> Result<Self, Reply> {
         let (known, default, name): (&[&str], &[&str], _) = match sort {
             Sort::User => (&USER, &USER_DEFAULT, "user"),
             Sort::Group => (&GROUP, &GROUP, "group"),

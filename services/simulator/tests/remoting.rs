@@ -540,7 +540,10 @@ async fn a_password_comes_under_the_key_of_the_session() {
     assert_eq!(sent.status, 200, "{}", sent.text);
     let (kind, answer) = client.receive(None).await.messages().remove(0);
     assert_eq!(kind, 0x0001_0006);
-    let encoded = answer.split("<S N=\"EncryptedSessionKey\">").nth(1).unwrap();
+    let encoded = answer
+        .split("<S N=\"EncryptedSessionKey\">")
+        .nth(1)
+        .unwrap();
     let blob = STANDARD.decode(encoded.split('<').next().unwrap()).unwrap();
     let padded = BigUint::from_bytes_le(&blob[12..]).modpow(&private, &modulus);
     let padded = padded.to_bytes_be();
@@ -556,7 +559,11 @@ async fn a_password_comes_under_the_key_of_the_session() {
     );
     let (output, state) = client.run(&new).await;
     assert!(state.contains(">4<"), "{state}");
-    assert!(output[0].1.contains("<S N=\"SamAccountName\">svc-1</S>"), "{}", output[0].1);
+    assert!(
+        output[0].1.contains("<S N=\"SamAccountName\">svc-1</S>"),
+        "{}",
+        output[0].1
+    );
     let signed_in = create(&rig, ("SCHOOL\\svc-1", "Long-enough-1"), RESOURCE).await;
     // the password is right, and the account has no role
     assert_eq!((signed_in.status, signed_in.code()), (500, "5"));
