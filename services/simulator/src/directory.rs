@@ -51,7 +51,7 @@ const USER_DEFAULT: [&str; 11] = [
     "surname",
     "userPrincipalName",
 ];
-const GROUP: [&str; 7] = [
+const GROUP: [&str; 8] = [
     "id",
     "displayName",
     "mail",
@@ -59,6 +59,7 @@ const GROUP: [&str; 7] = [
     "securityEnabled",
     "groupTypes",
     "proxyAddresses",
+    "onPremisesSyncEnabled",
 ];
 const UNIT: [&str; 2] = ["id", "displayName"];
 
@@ -216,6 +217,7 @@ pub(crate) fn group(tenant: &Tenant, at: usize, select: &Select) -> Value {
         "securityEnabled": matches!(spec.kind, GroupKind::MailSecurity | GroupKind::Security),
         "groupTypes": types,
         "proxyAddresses": proxies,
+        "onPremisesSyncEnabled": spec.synced.then_some(true),
     })))
 }
 
