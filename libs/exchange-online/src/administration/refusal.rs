@@ -132,10 +132,7 @@ pub(super) fn classed(mut error: CallError, attempt: &Attempt<'_>) -> Administra
         };
     }
     AdministrationError::Refused {
-        why: said(
-            &format!("the server refuses to {}", attempt.deed()),
-            &error,
-        ),
+        why: said(&format!("the server refuses to {}", attempt.deed()), &error),
     }
 }
 
