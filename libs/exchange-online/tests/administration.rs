@@ -242,7 +242,9 @@ async fn one_resource_is_one_token() {
 async fn tokens_that_are_lent_serve_until_they_end() {
     let simulated = Simulated::new().await;
     let (graph, exchange) = (
-        simulated.token("https://graph.microsoft.com/.default").await,
+        simulated
+            .token("https://graph.microsoft.com/.default")
+            .await,
         simulated
             .token("https://outlook.office365.com/.default")
             .await,
@@ -266,7 +268,10 @@ async fn tokens_that_are_lent_serve_until_they_end() {
             panic!("{ended:?}")
         };
         assert_eq!(error.meaning, Meaning::PauseAccount);
-        assert!(error.detail.server_text.contains("give a new one"), "{error}");
+        assert!(
+            error.detail.server_text.contains("give a new one"),
+            "{error}"
+        );
     }
 }
 
@@ -281,7 +286,11 @@ async fn whose_answer_is_lost_is_found_before_it_is_made_again() {
     };
     assert!(error.unanswered, "{error:?}");
     simulated.advance(10).await;
-    let found = simulated.administration.user(&user.user_name).await.unwrap();
+    let found = simulated
+        .administration
+        .user(&user.user_name)
+        .await
+        .unwrap();
     assert_eq!(found.unwrap().mark.as_deref(), Some("calgrant-1"));
 
     let group = new_group("cal-lost");
@@ -298,7 +307,11 @@ async fn whose_answer_is_lost_is_found_before_it_is_made_again() {
         };
         assert!(error.unanswered, "{fault}: {error:?}");
         simulated.advance(10).await;
-        let found = simulated.administration.group(&group.address).await.unwrap();
+        let found = simulated
+            .administration
+            .group(&group.address)
+            .await
+            .unwrap();
         assert!(found.is_some(), "{fault}");
     }
 }
@@ -325,7 +338,10 @@ async fn seats_come_to_an_end_and_a_group_keeps_what_it_gives() {
             let Err(AdministrationError::Refused { why }) = given else {
                 panic!("{given:?}")
             };
-            assert!(why.contains("no seat") && why.contains(&small.sku_id), "{why}");
+            assert!(
+                why.contains("no seat") && why.contains(&small.sku_id),
+                "{why}"
+            );
         }
     }
     let unknown = "00000000-0000-4000-8000-000000000bad";

@@ -193,6 +193,19 @@ async fn it_does_what_every_adapter_does() {
 }
 
 #[tokio::test]
+async fn the_first_answer_decides_which_domain_controller_is_asked() {
+    let simulated = Simulated::new(false).await;
+    let administration = &simulated.administration;
+    administration.sign_in().await.unwrap();
+    assert_eq!(administration.domain_controller().await, None);
+    let nobody = address("nobody@uni.example");
+    assert_eq!(administration.user(&nobody).await, Ok(None));
+    let asked = administration.domain_controller().await;
+    assert_eq!(asked.as_deref(), Some("DC03.uni.example"));
+    administration.sign_out().await;
+}
+
+#[tokio::test]
 async fn accounts_are_switched_where_the_server_does_it() {
     let simulated = Simulated::new(true).await;
     administration::a_user_is_changed(&simulated).await;
@@ -232,6 +245,12 @@ async fn whose_answer_is_lost_is_found_before_it_is_made_again() {
         panic!("{lost:?}")
     };
     assert!(error.unanswered, "{error:?}");
-    assert!(administration.group(&group.address).await.unwrap().is_some());
+    assert!(
+        administration
+            .group(&group.address)
+            .await
+            .unwrap()
+            .is_some()
+    );
     administration.sign_out().await;
 }

@@ -51,7 +51,7 @@ const USER_DEFAULT: [&str; 11] = [
     "surname",
     "userPrincipalName",
 ];
-const GROUP: [&str; 7] = [
+const GROUP: [&str; 8] = [
     "id",
     "displayName",
     "mail",
@@ -59,6 +59,7 @@ const GROUP: [&str; 7] = [
     "securityEnabled",
     "groupTypes",
     "proxyAddresses",
+    "onPremisesSyncEnabled",
 ];
 const UNIT: [&str; 2] = ["id", "displayName"];
 
@@ -71,11 +72,7 @@ pub(crate) struct Select {
 
 impl Select {
     /// Reads `$select` for objects of this sort; a property the sort doesn't have is refused.
-    pub(crate) fn parse(
-        select: Option<&str>,
-        sort: Sort,
-        now: Duration,
-    ) -> Result<Self, Reply> {
+    pub(crate) fn parse(select: Option<&str>, sort: Sort, now: Duration) -> Result<Self, Reply> {
         let (known, default, name): (&[&str], &[&str], _) = match sort {
             Sort::User => (&USER, &USER_DEFAULT, "user"),
             Sort::Group => (&GROUP, &GROUP, "group"),
@@ -220,6 +217,7 @@ pub(crate) fn group(tenant: &Tenant, at: usize, select: &Select) -> Value {
         "securityEnabled": matches!(spec.kind, GroupKind::MailSecurity | GroupKind::Security),
         "groupTypes": types,
         "proxyAddresses": proxies,
+        "onPremisesSyncEnabled": spec.synced.then_some(true),
     })))
 }
 

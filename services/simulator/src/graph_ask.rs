@@ -93,8 +93,7 @@ impl Ask {
         let Some(text) = self.params.get("$filter") else {
             return Ok(None);
         };
-        let mut found =
-            directory_filter::filter(&self.token.tenant, sort, text, self.advanced())?;
+        let mut found = directory_filter::filter(&self.token.tenant, sort, text, self.advanced())?;
         found.retain(|object| self.knows(*object));
         Ok(Some(found))
     }

@@ -331,8 +331,7 @@ impl Writing<'_> {
         let body = self.body()?;
         let link = body.get("@odata.id").and_then(Value::as_str);
         let member = link.and_then(|link| link.rsplit('/').next());
-        let member =
-            member.ok_or_else(|| bad("Invalid URL format specified in @odata.id."))?;
+        let member = member.ok_or_else(|| bad("Invalid URL format specified in @odata.id."))?;
         let user = self.user(member)?;
         let members = self.tenant.groups[group].members();
         if members.contains(&Object::User(user)) {

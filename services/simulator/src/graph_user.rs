@@ -179,7 +179,9 @@ fn change(body: &Body) -> Result<Change, String> {
 }
 
 fn password(profile: &Value, weak: bool) -> Result<Password, String> {
-    let profile = profile.as_object().ok_or_else(|| wrong("passwordProfile"))?;
+    let profile = profile
+        .as_object()
+        .ok_or_else(|| wrong("passwordProfile"))?;
     let known = [
         "password",
         "forceChangePasswordNextSignIn",
@@ -271,17 +273,37 @@ mod tests {
     #[test]
     fn what_is_missing_or_wrong_is_named() {
         for (pointer, value, said) in [
-            ("/accountEnabled", Value::Null, "required for property 'accountEnabled'"),
+            (
+                "/accountEnabled",
+                Value::Null,
+                "required for property 'accountEnabled'",
+            ),
             ("/displayName", Value::Null, "'displayName'"),
             ("/mailNickname", json!("two words"), "'mailNickname'"),
-            ("/userPrincipalName", json!("größe@uni.example"), "Invalid value"),
-            ("/userPrincipalName", json!("a+b@uni.example"), "Invalid value"),
-            ("/userPrincipalName", json!("a@other.example"), "verified domain"),
+            (
+                "/userPrincipalName",
+                json!("größe@uni.example"),
+                "Invalid value",
+            ),
+            (
+                "/userPrincipalName",
+                json!("a+b@uni.example"),
+                "Invalid value",
+            ),
+            (
+                "/userPrincipalName",
+                json!("a@other.example"),
+                "verified domain",
+            ),
             ("/usageLocation", json!("Germany"), "'usageLocation'"),
             ("/usageLocation", json!("de"), "'usageLocation'"),
             ("/passwordPolicies", json!("Never"), "'passwordPolicies'"),
             ("/passwordProfile/password", json!("short-1A"), ""),
-            ("/passwordProfile/password", json!("alllowercase"), "complexity"),
+            (
+                "/passwordProfile/password",
+                json!("alllowercase"),
+                "complexity",
+            ),
             ("/passwordProfile", json!("x"), "'passwordProfile'"),
         ] {
             let mut body = body();

@@ -407,7 +407,10 @@ fn say(command: &Command<'_>, exception: &'static str, at: usize, member: Object
     } else {
         "is already"
     };
-    let (member, group) = (called(command, member), &command.tenant.groups[at].common_name);
+    let (member, group) = (
+        called(command, member),
+        &command.tenant.groups[at].common_name,
+    );
     let text = format!("The recipient \"{member}\" {is} a member of the group \"{group}\".");
     CmdletError::new(exception, text)
 }

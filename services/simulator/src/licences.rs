@@ -87,7 +87,9 @@ impl Tenant {
         let mut next = held.clone();
         let sku_of = |id: &Uuid| {
             let at = self.skus.iter().position(|sku| sku.id == *id);
-            at.ok_or_else(|| format!("License {id} does not correspond to a valid company License."))
+            at.ok_or_else(|| {
+                format!("License {id} does not correspond to a valid company License.")
+            })
         };
         let mut done = Done::default();
         for id in &wanted.remove {
@@ -106,8 +108,7 @@ impl Tenant {
             done.removed += 1;
         }
         if !wanted.add.is_empty() && self.users[user].account_now().usage_location.is_none() {
-            let text =
-                "License assignment cannot be done for user with invalid usage location.";
+            let text = "License assignment cannot be done for user with invalid usage location.";
             return Err(text.to_owned());
         }
         for (id, disabled) in &wanted.add {

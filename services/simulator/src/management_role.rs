@@ -197,9 +197,24 @@ mod tests {
         let password = json!({"Identity": "x", "Password": {"SecureString": ""}});
         for (roles, cmdlet, parameters, wrong) in [
             (&[][..], "New-DistributionGroup", &security, false),
-            (&["Distribution Groups"][..], "New-DistributionGroup", &security, true),
-            (&["Organization Management"][..], "New-DistributionGroup", &security, false),
-            (&["distribution groups"][..], "Set-DistributionGroup", &bypass, true),
+            (
+                &["Distribution Groups"][..],
+                "New-DistributionGroup",
+                &security,
+                true,
+            ),
+            (
+                &["Organization Management"][..],
+                "New-DistributionGroup",
+                &security,
+                false,
+            ),
+            (
+                &["distribution groups"][..],
+                "Set-DistributionGroup",
+                &bypass,
+                true,
+            ),
             (&["Mail Recipients"][..], "Set-Mailbox", &password, true),
             (&["Reset Password"][..], "Set-Mailbox", &password, false),
         ] {
@@ -207,7 +222,7 @@ mod tests {
             assert_eq!(found, wrong, "{roles:?} {cmdlet}");
         }
         let hidden = json!({"Identity": "x", "HiddenFromAddressListsEnabled": true});
-        assert!(refused(&["Reset Password"][..], "Set-Mailbox", hidden));
+        assert!(refused(&["Reset Password"][..], "Set-Mailbox", &hidden));
         let roles = Roles::named(&["Mail Recipient Creation".to_owned()]);
         assert!(roles.cmdlets().any(|name| name == "new-mailbox"));
         assert!(!roles.cmdlets().any(|name| name == "set-mailbox"));

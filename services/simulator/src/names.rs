@@ -148,7 +148,10 @@ mod tests {
         ] {
             assert_eq!(alias(text).is_ok(), good, "{text}");
         }
-        assert_eq!(alias_from("Calendar Delegates (Test)."), "CalendarDelegatesTest");
+        assert_eq!(
+            alias_from("Calendar Delegates (Test)."),
+            "CalendarDelegatesTest"
+        );
         assert_eq!(alias_from("Überall"), "berall");
         assert_eq!(alias_from("日本"), "group");
     }

@@ -134,10 +134,13 @@ fn selection<'a>(world: &'a World, params: &crate::query::Params) -> Result<Sele
 fn members(tenant: &Tenant, params: &crate::query::Params) -> Option<Result<Vec<usize>, Reply>> {
     if let Some(name) = params.get("group") {
         let group = tenant.group(name).or_else(|| {
-            tenant.named(name).into_iter().find_map(|object| match object {
-                crate::tenant::Object::Group(at) => Some(at),
-                _ => None,
-            })
+            tenant
+                .named(name)
+                .into_iter()
+                .find_map(|object| match object {
+                    crate::tenant::Object::Group(at) => Some(at),
+                    _ => None,
+                })
         });
         let found = group.map(|group| tenant.transitive(group).users.clone());
         return Some(found.ok_or_else(|| unknown("group", name)));

@@ -192,10 +192,7 @@ fn is_recipient(command: &Command<'_>, object: Object) -> bool {
 }
 
 /// Finds somebody to write to by any name, or says that there is nobody, or several.
-pub(crate) fn find_recipient(
-    command: &Command<'_>,
-    identity: &str,
-) -> Result<Object, CmdletError> {
+pub(crate) fn find_recipient(command: &Command<'_>, identity: &str) -> Result<Object, CmdletError> {
     let tenant = command.tenant;
     let here = match command.front.side() {
         Side::Online => None,

@@ -130,6 +130,9 @@ mod tests {
         assert_eq!(*value.seen(Place::Controller(1), at(0)), 2);
         let synchronised = Shows::written(Place::Controller(0), at(1), at(2), Some(at(30)));
         let from = [Place::Controller(0), Place::Controller(1), Place::Graph];
-        assert_eq!(from.map(|looks| synchronised.since(looks)), [at(1), at(3), at(31)]);
+        assert_eq!(
+            from.map(|looks| synchronised.since(looks)),
+            [at(1), at(3), at(31)]
+        );
     }
 }

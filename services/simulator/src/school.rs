@@ -165,7 +165,10 @@ impl Scenario {
 }
 
 fn trustee(is: bool) -> Vec<String> {
-    Some(TRUSTEE.to_owned()).filter(|_| is).into_iter().collect()
+    Some(TRUSTEE.to_owned())
+        .filter(|_| is)
+        .into_iter()
+        .collect()
 }
 
 fn skus(options: &SchoolOptions, users: &[UserSpec]) -> Vec<SkuSpec> {

@@ -50,10 +50,7 @@ pub struct PlanSpec {
 }
 
 const TEAMS: (&str, &str) = ("TEAMS1", "57ff2da0-773e-42df-b2af-ffb7a2317929");
-const SITES: (&str, &str) = (
-    "SHAREPOINTSTANDARD",
-    "c7699d2e-19aa-44de-8edf-1736da088ca1",
-);
+const SITES: (&str, &str) = ("SHAREPOINTSTANDARD", "c7699d2e-19aa-44de-8edf-1736da088ca1");
 const OFFICE: (&str, &str) = ("SHAREPOINTWAC", "e95bec33-7c88-4a70-8e19-b10bd9d0c014");
 const BASE: (&str, &str) = (
     "EXCHANGE_S_FOUNDATION",
@@ -73,7 +70,11 @@ const DESKLESS: (&str, &str) = (
 );
 
 /// Name, id and plans.
-type Known = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+type Known = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+);
 
 const KNOWN: [Known; 9] = [
     (

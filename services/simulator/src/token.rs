@@ -230,7 +230,11 @@ fn issue(
 }
 
 /// A user signs in by password. The token is one of a person's, which no front here takes: it proves the password alone.
-fn by_password(world: &World, tenant: &Tenant, request: &Request) -> Result<(String, u64), Refusal> {
+fn by_password(
+    world: &World,
+    tenant: &Tenant,
+    request: &Request,
+) -> Result<(String, u64), Refusal> {
     if !tenant.apps.contains_key(&request.client_id.to_lowercase()) {
         let text = format!(
             "Application with identifier '{}' was not found in the directory '{}'.",

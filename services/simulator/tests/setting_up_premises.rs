@@ -127,7 +127,10 @@ async fn a_mailbox_is_made_with_a_sealed_password_and_its_owner_signs_in() {
             "Set-Mailbox",
             json!({"Identity": "svc-cal-01@school.example", "CustomAttribute15": "calgrant", "HiddenFromAddressListsEnabled": true, "ThrottlingPolicy": "delegates"}),
         ),
-        ("Get-Mailbox", json!({"Filter": "CustomAttribute15 -eq 'calgrant'"})),
+        (
+            "Get-Mailbox",
+            json!({"Filter": "CustomAttribute15 -eq 'calgrant'"}),
+        ),
         (
             "Set-Mailbox",
             json!({"Identity": "svc-cal-01@school.example", "Password": {"secret": "Another-one-2"}}),
@@ -145,7 +148,11 @@ async fn a_mailbox_is_made_with_a_sealed_password_and_its_owner_signs_in() {
         assert_eq!(*error, json!(["ADObjectAlreadyExistsException"]));
     }
     assert_eq!(done[3]["objects"][0]["SamAccountName"], "svc-cal-01");
-    assert_eq!(done[5]["objects"][0]["CustomAttribute15"], "calgrant", "{}", done[5]);
+    assert_eq!(
+        done[5]["objects"][0]["CustomAttribute15"], "calgrant",
+        "{}",
+        done[5]
+    );
     let user = "svc-cal-01@school.example";
     assert!(!sign_in(&rig, user, SECRET).await);
     assert!(sign_in(&rig, user, "Another-one-2").await);
@@ -153,7 +160,10 @@ async fn a_mailbox_is_made_with_a_sealed_password_and_its_owner_signs_in() {
     assert_eq!(created["users"].as_array().unwrap().len(), 1);
     assert_eq!(created["users"][0]["by"], "sa-setup@school.example");
     let setup = rig.get("/_simulator/report").await["setup"].clone();
-    assert_eq!((&setup["accounts_created"], &setup["passwords_set"]), (&json!(1), &json!(2)));
+    assert_eq!(
+        (&setup["accounts_created"], &setup["passwords_set"]),
+        (&json!(1), &json!(2))
+    );
     // the session was of the second domain controller, and LDAP is the first one's
     let find = json!({"base": "DC=school,DC=example", "filter": "(sAMAccountName=svc-cal-01)", "attributes": ["extensionAttribute15", "userAccountControl", "proxyAddresses"], "stay": true});
     let ada = json!({"base": "DC=school,DC=example", "filter": "(mail=ada@school.example)", "stay": true});
@@ -178,19 +188,66 @@ async fn what_is_wrong_with_a_mailbox_and_who_may_not_make_one() {
     let new = || mailbox("svc-1");
     let cases = [
         (without(new(), "Password"), "ParameterBindingException"),
-        (with(new(), "Password", json!("plain text")), "ParameterBindingException"),
-        (with(new(), "Password", json!({"secret": "weak"})), "ADInvalidPasswordException"),
-        (with(new(), "SamAccountName", json!("a-name-of-21-letters-")), "DataValidationException"),
-        (with(new(), "SamAccountName", json!("a:b")), "DataValidationException"),
-        (with(new(), "SamAccountName", json!("ada")), "ADObjectAlreadyExistsException"),
-        (with(new(), "UserPrincipalName", json!("x@other.example")), "DataValidationException"),
-        (with(new(), "UserPrincipalName", json!("ada@school.example")), "ADObjectAlreadyExistsException"),
-        (with(new(), "PrimarySmtpAddress", json!("ada@school.example")), "ProxyAddressExistsException"),
-        (with(new(), "OrganizationalUnit", json!("OU=Nowhere,DC=school,DC=example")), "ManagementObjectNotFoundException"),
-        (with(new(), "Database", json!("DB99")), "ManagementObjectNotFoundException"),
-        (with(new(), "DomainController", json!("dc09.school.example")), "SuitabilityDirectoryException"),
-        (with(new(), "CustomAttribute15", json!("x")), "ParameterBindingException"),
-        (with(new(), "OrganizationalUnit", json!("school.example/Teachers")), ""),
+        (
+            with(new(), "Password", json!("plain text")),
+            "ParameterBindingException",
+        ),
+        (
+            with(new(), "Password", json!({"secret": "weak"})),
+            "ADInvalidPasswordException",
+        ),
+        (
+            with(new(), "SamAccountName", json!("a-name-of-21-letters-")),
+            "DataValidationException",
+        ),
+        (
+            with(new(), "SamAccountName", json!("a:b")),
+            "DataValidationException",
+        ),
+        (
+            with(new(), "SamAccountName", json!("ada")),
+            "ADObjectAlreadyExistsException",
+        ),
+        (
+            with(new(), "UserPrincipalName", json!("x@other.example")),
+            "DataValidationException",
+        ),
+        (
+            with(new(), "UserPrincipalName", json!("ada@school.example")),
+            "ADObjectAlreadyExistsException",
+        ),
+        (
+            with(new(), "PrimarySmtpAddress", json!("ada@school.example")),
+            "ProxyAddressExistsException",
+        ),
+        (
+            with(
+                new(),
+                "OrganizationalUnit",
+                json!("OU=Nowhere,DC=school,DC=example"),
+            ),
+            "ManagementObjectNotFoundException",
+        ),
+        (
+            with(new(), "Database", json!("DB99")),
+            "ManagementObjectNotFoundException",
+        ),
+        (
+            with(new(), "DomainController", json!("dc09.school.example")),
+            "SuitabilityDirectoryException",
+        ),
+        (
+            with(new(), "CustomAttribute15", json!("x")),
+            "ParameterBindingException",
+        ),
+        (
+            with(
+                new(),
+                "OrganizationalUnit",
+                json!("school.example/Teachers"),
+            ),
+            "",
+        ),
     ];
     let calls: Vec<(&str, Value)> = cases
         .iter()
@@ -212,7 +269,10 @@ async fn what_is_wrong_with_a_mailbox_and_who_may_not_make_one() {
             "Set-Mailbox",
             json!({"Identity": "svc-1@school.example", "Password": {"secret": SECRET}}),
         ),
-        ("New-DistributionGroup", json!({"Name": "G", "Type": "Security"})),
+        (
+            "New-DistributionGroup",
+            json!({"Name": "G", "Type": "Security"}),
+        ),
         ("Set-Mailbox", disabling.clone()),
     ];
     let done = run(&rig, HELPER, &calls).await.unwrap();
@@ -223,7 +283,9 @@ async fn what_is_wrong_with_a_mailbox_and_who_may_not_make_one() {
     assert!(sign_in(&rig, "svc-1@school.example", SECRET).await);
     let dials = json!({"disables_accounts_on_premises": true});
     assert_eq!(rig.put("/_simulator/dials", dials).await, 200);
-    let done = run(&rig, HELPER, &[("Set-Mailbox", disabling)]).await.unwrap();
+    let done = run(&rig, HELPER, &[("Set-Mailbox", disabling)])
+        .await
+        .unwrap();
     assert_eq!(done[0]["errors"], json!([]));
     assert!(!sign_in(&rig, "svc-1@school.example", SECRET).await);
 }
@@ -241,14 +303,20 @@ async fn a_group_is_made_at_one_domain_controller_and_others_learn_of_it() {
     let member = json!({"Identity": group, "Member": "ada@school.example"});
     let calls = [
         ("New-DistributionGroup", at(new.clone(), "DC01")),
-        ("Get-DistributionGroup", at(read.clone(), "DC01.school.example")),
+        (
+            "Get-DistributionGroup",
+            at(read.clone(), "DC01.school.example"),
+        ),
         ("Get-DistributionGroup", read.clone()),
         ("New-DistributionGroup", new),
         ("Add-DistributionGroupMember", at(member.clone(), "DC01")),
         ("Add-DistributionGroupMember", at(member, "DC01")),
         (
             "Set-DistributionGroup",
-            at(json!({"Identity": group, "HiddenFromAddressListsEnabled": true}), "DC01"),
+            at(
+                json!({"Identity": group, "HiddenFromAddressListsEnabled": true}),
+                "DC01",
+            ),
         ),
         ("Get-DistributionGroupMember", at(read.clone(), "DC01")),
     ];
@@ -294,8 +362,15 @@ async fn a_group_is_made_at_one_domain_controller_and_others_learn_of_it() {
         ),
     ];
     let done = run(&rig, HELPER, &calls).await.unwrap();
-    assert_eq!(done[0]["objects"][0]["PrimarySmtpAddress"], group, "{}", done[0]);
-    assert_eq!(done[1]["errors"], json!(["OperationRequiresGroupManagerException"]));
+    assert_eq!(
+        done[0]["objects"][0]["PrimarySmtpAddress"], group,
+        "{}",
+        done[0]
+    );
+    assert_eq!(
+        done[1]["errors"],
+        json!(["OperationRequiresGroupManagerException"])
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -311,10 +386,15 @@ async fn a_school_that_is_not_prepared_has_those_who_prepare_it() {
     let app = SETUP_APP.to_string();
     let token = rig.token(&app, "setup-secret", EXCHANGE).await;
     let missing = rig
-        .invoke(&token, "Get-DistributionGroup", json!({"Identity": TRUSTEE}))
+        .invoke(
+            &token,
+            "Get-DistributionGroup",
+            json!({"Identity": TRUSTEE}),
+        )
         .await;
     assert_eq!(missing.status(), 404);
-    let new = json!({"Name": "Timetable Delegates", "Type": "Security", "PrimarySmtpAddress": TRUSTEE});
+    let new =
+        json!({"Name": "Timetable Delegates", "Type": "Security", "PrimarySmtpAddress": TRUSTEE});
     let made = rig.invoke(&token, "New-DistributionGroup", new).await;
     assert_eq!(made.status(), 200);
     let proof = rig.get("/_simulator/proof?all=true").await;
@@ -322,11 +402,17 @@ async fn a_school_that_is_not_prepared_has_those_who_prepare_it() {
     assert!(proof["mailboxes"].as_u64().unwrap() > 30);
     let graph = rig.token(&app, "setup-secret", rig::GRAPH).await;
     let url = format!("{}/v1.0/subscribedSkus", rig.url);
-    let reply = rig.client.get(url).bearer_auth(&graph).send().await.unwrap();
+    let reply = rig
+        .client
+        .get(url)
+        .bearer_auth(&graph)
+        .send()
+        .await
+        .unwrap();
     let skus: Value = reply.json().await.unwrap();
     let sku = &skus["value"][0];
-    let free = sku["prepaidUnits"]["enabled"].as_u64().unwrap()
-        - sku["consumedUnits"].as_u64().unwrap();
+    let free =
+        sku["prepaidUnits"]["enabled"].as_u64().unwrap() - sku["consumedUnits"].as_u64().unwrap();
     assert_eq!((free, skus["value"].as_array().unwrap().len()), (2, 1));
     let call = [(
         "Get-Mailbox",

@@ -1,8 +1,6 @@
 //! What set-up tries, in words: for whoever is told that it may not, or that it came to nothing. Pure.
 
-use calgrant_domain::{
-    Address, GroupChange, MailboxId, NewGroup, NewUser, Password, UserChange,
-};
+use calgrant_domain::{Address, GroupChange, MailboxId, NewGroup, NewUser, Password, UserChange};
 
 /// One call of set-up.
 #[derive(Debug, Clone, Copy)]

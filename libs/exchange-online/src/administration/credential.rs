@@ -85,10 +85,17 @@ mod tests {
     fn a_token_that_was_given_and_is_refused_is_a_persons_matter() {
         let token = Token::given("secret-token".into());
         let tokens = Tokens::Given(token.clone());
-        let refused = CallError::new(Meaning::SignInAgain, "InvalidAuthenticationToken", "expired");
+        let refused = CallError::new(
+            Meaning::SignInAgain,
+            "InvalidAuthenticationToken",
+            "expired",
+        );
         let error = tokens.refused(&token, refused);
         assert_eq!(error.meaning, Meaning::PauseAccount);
-        assert!(error.to_string().contains("give a new one (expired)"), "{error}");
+        assert!(
+            error.to_string().contains("give a new one (expired)"),
+            "{error}"
+        );
         assert!(!error.to_string().contains("secret-token"));
     }
 }

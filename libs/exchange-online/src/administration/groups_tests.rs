@@ -108,8 +108,10 @@ fn a_group_as_exchange_shows_it() {
     );
     // Just made: the directory hasn't given it an id yet.
     let new = found(
-        &row(json!({"Guid": OTHER, "ExternalDirectoryObjectId": "", "ManagedBy": "Admin",
-            "DisplayName": "X", "Name": ""})),
+        &row(
+            json!({"Guid": OTHER, "ExternalDirectoryObjectId": "", "ManagedBy": "Admin",
+            "DisplayName": "X", "Name": ""}),
+        ),
         &asked,
         SITE,
     );

@@ -210,9 +210,7 @@ impl OnlineAdministration {
     /// The group as Exchange shows it.
     async fn exchange_group(&self, address: &Address) -> Administered<Option<GroupFound>> {
         let attempt = Attempt::FindGroup(address);
-        let found = self
-            .cmdlet(attempt.cmdlet(), &groups::named(address))
-            .await;
+        let found = self.cmdlet(attempt.cmdlet(), &groups::named(address)).await;
         let row = match found {
             Ok(rows) => rows.into_iter().next(),
             Err(Failed::Answer(error)) if refusal::is_missing(&error) => None,

@@ -1,7 +1,7 @@
 //! What an error means for whoever sets up: each is classed here, once. Pure.
 
 use calgrant_domain::Address;
-use calgrant_exchange::{AdministrationError, CallError, Meaning, one_line};
+use calgrant_exchange::{AdministrationError, CallError, Meaning, Scope, one_line};
 
 use super::attempt::Attempt;
 
@@ -86,11 +86,21 @@ pub(super) fn classed(mut error: CallError, attempt: &Attempt<'_>) -> Administra
     }
     let code = error.detail.server_code.as_str();
     let text = error.detail.server_text.to_lowercase();
-    let wait = matches!(
+    // Of its troubles, as opposed to ours, a server may speak after it made something.
+    let troubled = matches!(
+        error.meaning,
+        Meaning::Retry
+            | Meaning::WaitUntil {
+                scope: Scope::Site,
+                ..
+            }
+    );
+    let passes = matches!(
         error.meaning,
         Meaning::WaitUntil { .. } | Meaning::TooManyAtOnce { .. } | Meaning::SignInAgain
     );
-    if wait {
+    if passes {
+        error.unanswered |= troubled && attempt.makes().is_some();
         return error.into();
     }
     if attempt.makes().is_some()
@@ -100,8 +110,8 @@ pub(super) fn classed(mut error: CallError, attempt: &Attempt<'_>) -> Administra
             name: attempt.taken(&text),
         };
     }
-    if error.meaning == Meaning::Retry {
-        // The server may have made it before it stumbled: to be looked for before it is made again.
+    if troubled {
+        // To be looked for before it is made again.
         error.unanswered |= attempt.makes().is_some();
         return error.into();
     }
@@ -122,10 +132,7 @@ pub(super) fn classed(mut error: CallError, attempt: &Attempt<'_>) -> Administra
         };
     }
     AdministrationError::Refused {
-        why: said(
-            &format!("the server refuses to {}", attempt.deed()),
-            &error,
-        ),
+        why: said(&format!("the server refuses to {}", attempt.deed()), &error),
     }
 }
 

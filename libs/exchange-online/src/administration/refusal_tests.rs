@@ -1,9 +1,6 @@
 //! The catalogue, row by row.
 
-use calgrant_domain::{
-    GroupChange, MailboxId, NewGroup, NewUser, Password, Reason, UserChange,
-};
-use calgrant_exchange::Scope;
+use calgrant_domain::{GroupChange, MailboxId, NewGroup, NewUser, Password, Reason, UserChange};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -140,7 +137,10 @@ fn refusals_name_the_value_and_what_to_do() {
                 "Unable to update the specified properties for on-premises mastered Directory Sync objects or objects currently undergoing migration.",
             ),
             Attempt::ChangeUser(user, &all.password),
-            ["synchronised from Active Directory", "make the change there"],
+            [
+                "synchronised from Active Directory",
+                "make the change there",
+            ],
         ),
         (
             cmdlet(
@@ -228,7 +228,10 @@ fn a_name_that_is_taken_is_said_to_be() {
     let want = AdministrationError::Taken {
         name: "Calendar access".into(),
     };
-    assert_eq!(classed(by_name, &Attempt::CreateGroup(&all.new_group)), want);
+    assert_eq!(
+        classed(by_name, &Attempt::CreateGroup(&all.new_group)),
+        want
+    );
     // Where nothing is made, the same words say something else.
     let change = Attempt::ChangeGroup(&all.group, &all.owners);
     assert!(matches!(
@@ -277,7 +280,11 @@ fn what_is_not_there_is_named() {
             "the group cal@uni.example",
         ),
         (
-            graph(404, "Request_ResourceNotFound", "Resource 'x' does not exist"),
+            graph(
+                404,
+                "Request_ResourceNotFound",
+                "Resource 'x' does not exist",
+            ),
             Attempt::AssignLicence(user, "s"),
             "the user 00000000-0000-0000-0000-000000000005",
         ),
@@ -392,8 +399,20 @@ fn what_passes_is_left_to_the_caller_who_looks_before_it_makes_something_again()
     };
     let create = Attempt::CreateUser(&all.new_user);
     let find = Attempt::FindUser(&all.member);
+    let troubled = Reply {
+        status: Some(503),
+        retry_after: Some(std::time::Duration::from_secs(9)),
+        ..Reply::default()
+    };
+    let troubled = || classify(&troubled, Asked::Directory).unwrap_err();
+    let site = Meaning::WaitUntil {
+        scope: Scope::Site,
+        after: Some(std::time::Duration::from_secs(9)),
+    };
     for (error, attempt, meaning, unanswered) in [
         (graph(429, "TooManyRequests", ""), create, slow, false),
+        (troubled(), create, site.clone(), true),
+        (troubled(), find, site, false),
         (
             graph(503, "ServiceUnavailable", ""),
             create,

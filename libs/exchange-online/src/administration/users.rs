@@ -51,7 +51,8 @@ pub(super) fn change(change: &UserChange) -> Option<Value> {
         body.insert("passwordPolicies".into(), json!(policies));
     }
     if let Some(password) = &change.password {
-        let profile = json!({"password": password.reveal(), "forceChangePasswordNextSignIn": false});
+        let profile =
+            json!({"password": password.reveal(), "forceChangePasswordNextSignIn": false});
         body.insert("passwordProfile".into(), profile);
     }
     (!body.is_empty()).then_some(Value::Object(body))

@@ -93,7 +93,9 @@ fn licences() {
 #[test]
 fn what_was_made_is_told_though_the_answer_says_little() {
     let made = created(
-        row(json!({"id": ID, "displayName": "Calendar 01", "userPrincipalName": "SVC-cal-01@uni.example"})),
+        row(
+            json!({"id": ID, "displayName": "Calendar 01", "userPrincipalName": "SVC-cal-01@uni.example"}),
+        ),
         &new_user(),
         SITE,
     );
@@ -137,8 +139,10 @@ fn a_user_as_it_is_shown() {
         [licence("A", &["p"], &[]), licence("b", &[], &["g"])]
     );
     let somebody_elses = found(
-        row(json!({"id": ID, "userPrincipalName": "ada@uni.example", "onPremisesSyncEnabled": true,
-            "employeeId": ""})),
+        row(
+            json!({"id": ID, "userPrincipalName": "ada@uni.example", "onPremisesSyncEnabled": true,
+            "employeeId": ""}),
+        ),
         SITE,
     )
     .unwrap();
@@ -151,11 +155,11 @@ fn a_user_as_it_is_shown() {
 fn a_product_has_the_seats_that_can_be_used() {
     let product_of = |status: &str, enabled: i64| {
         let row = json!({"skuId": "s", "skuPartNumber": "EXCHANGESTANDARD", "capabilityStatus": status,
-            "consumedUnits": 3, "prepaidUnits": {"enabled": enabled, "suspended": 9, "warning": 1},
-            "servicePlans": [
-                {"servicePlanId": "p", "servicePlanName": "EXCHANGE_S_STANDARD", "appliesTo": "User"},
-                {"servicePlanId": "q", "servicePlanName": "INTUNE_O365", "appliesTo": "Company"},
-            ]});
+        "consumedUnits": 3, "prepaidUnits": {"enabled": enabled, "suspended": 9, "warning": 1},
+        "servicePlans": [
+            {"servicePlanId": "p", "servicePlanName": "EXCHANGE_S_STANDARD", "appliesTo": "User"},
+            {"servicePlanId": "q", "servicePlanName": "INTUNE_O365", "appliesTo": "Company"},
+        ]});
         product(serde_json::from_value(row).unwrap())
     };
     for (status, enabled, want) in [

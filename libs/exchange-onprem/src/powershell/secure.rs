@@ -148,6 +148,9 @@ mod tests {
     fn a_fixed_text_has_one_form() {
         let bytes: Vec<u8> = (0..32).collect();
         let key = key(bytes.try_into().unwrap());
-        assert_eq!(key.seal("Passw0rd!"), "rdUZ6L4gIIozvUAg+yGnhYiEZEeqB+B+Yh9BWqM/uxs=");
+        assert_eq!(
+            key.seal("Passw0rd!"),
+            "rdUZ6L4gIIozvUAg+yGnhYiEZEeqB+B+Yh9BWqM/uxs="
+        );
     }
 }

@@ -181,7 +181,9 @@ pub async fn a_user_is_changed(office: &dyn Office) {
     }
     assert!(office.is_password(&user.user_name, &password).await);
     missing(
-        administration.change_user(&no_id(), &change_of_password()).await,
+        administration
+            .change_user(&no_id(), &change_of_password())
+            .await,
         &no_id().as_uuid().to_string(),
     );
 }
@@ -364,10 +366,7 @@ pub async fn what_is_missing_is_named(office: &dyn Office) {
         owners: vec![nobody.clone()],
         ..new_group(office, "cal-unowned")
     };
-    missing(
-        administration.create_group(&unowned).await,
-        nobody.as_str(),
-    );
+    missing(administration.create_group(&unowned).await, nobody.as_str());
     if let Some(unit) = office.unit() {
         let elsewhere = format!("OU=Nowhere,{unit}");
         let user = NewUser {
@@ -390,15 +389,15 @@ pub async fn other_kinds_are_told_apart(office: &dyn Office) {
     let Some(found) = good(administration.group(&list).await) else {
         panic!("{list} isn't found");
     };
-    assert_eq!((found.kind, &found.address), (GroupKind::Distribution, &list));
+    assert_eq!(
+        (found.kind, &found.address),
+        (GroupKind::Distribution, &list)
+    );
     let group = NewGroup {
         address: list.clone(),
         ..new_group(office, "cal-list")
     };
-    taken(
-        administration.create_group(&group).await,
-        list.as_str(),
-    );
+    taken(administration.create_group(&group).await, list.as_str());
 }
 
 /// A credential that may only read reads, and is told what it lacks for the rest.

@@ -61,7 +61,8 @@ fn attributes(view: &View<'_>) -> Attributes {
     let site = view.tenant.site.as_ref();
     let first = site.and_then(|site| site.controllers.first());
     let host = first.map_or("DC01", String::as_str);
-    let server = format!("CN={host},CN=Servers,CN=Default-First-Site-Name,CN=Sites,{configuration}");
+    let server =
+        format!("CN={host},CN=Servers,CN=Default-First-Site-Name,CN=Sites,{configuration}");
     let format = format_description!("[year][month][day][hour][minute][second].0Z");
     let now = Clock::utc().format(format).unwrap_or_default();
     let newest = (view.tree.items.len() + 4096).to_string();

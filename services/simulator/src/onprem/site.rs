@@ -128,7 +128,10 @@ impl Site {
         let held = &tenant.users[user];
         let upn = held.spec.upn.to_lowercase();
         let start = Duration::ZERO;
-        let mut accounts = self.accounts.write().unwrap_or_else(PoisonError::into_inner);
+        let mut accounts = self
+            .accounts
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         let policy = &rights.policy;
         let account = Arc::new(Account {
             name: upn.clone(),
@@ -142,7 +145,10 @@ impl Site {
             wrong: Mutex::new(Wrong::default()),
         });
         let sam = format!("{}\\{}", self.netbios, held.sam()).to_lowercase();
-        let mut by_login = self.by_login.write().unwrap_or_else(PoisonError::into_inner);
+        let mut by_login = self
+            .by_login
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         by_login.insert(sam, Arc::clone(&account));
         by_login.insert(upn, Arc::clone(&account));
         accounts.push(account);

@@ -74,9 +74,7 @@ impl Session<'_> {
                 let sealed = shell.agree(&public.text).map_err(schema)?;
                 let answer = record::session_key(&sealed);
                 let kind = kind::ENCRYPTED_SESSION_KEY;
-                shell
-                    .outbox
-                    .put(shell.message(kind, Uuid::nil(), &answer));
+                shell.outbox.put(shell.message(kind, Uuid::nil(), &answer));
             }
             kind::CREATE_PIPELINE => {
                 let pipeline = self.pipeline(shell, message.pipeline)?;

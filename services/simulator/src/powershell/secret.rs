@@ -152,7 +152,7 @@ mod tests {
         // its first byte is a zero, which numbers don't keep
         assert_eq!((padded.len(), padded[0]), (MODULUS - 1, 2));
         assert!(padded.ends_with(&[&[0][..], &key.0].concat()));
-        for wrong in ["", "AAAA", &STANDARD.encode(&PUBLIC)] {
+        for wrong in ["", "AAAA", &STANDARD.encode(PUBLIC)] {
             assert!(key.sealed_for(wrong).is_err(), "{wrong}");
         }
     }

@@ -151,7 +151,9 @@ impl Attempt<'_> {
             Self::CreateGroup(_)
             | Self::ChangeGroup(..)
             | Self::AddMember(..)
-            | Self::RemoveMember(..) => "Distribution Groups and Security Group Creation and Membership",
+            | Self::RemoveMember(..) => {
+                "Distribution Groups and Security Group Creation and Membership"
+            }
         }
     }
 

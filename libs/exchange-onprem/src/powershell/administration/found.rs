@@ -28,10 +28,7 @@ fn has(row: &Value, name: &str, word: &str) -> bool {
 fn id(row: &Value, name: &str) -> MailboxId {
     said(row, "Guid")
         .and_then(|guid| Uuid::try_parse(guid).ok())
-        .map_or_else(
-            || MailboxId::of_unknown(SITE, name),
-            MailboxId::from_uuid,
-        )
+        .map_or_else(|| MailboxId::of_unknown(SITE, name), MailboxId::from_uuid)
 }
 
 /// The domain controller that the first row that tells it came from.
@@ -136,7 +133,10 @@ mod tests {
             assert!(!shown.enabled, "{disabled}");
             assert_eq!(shown.mark, None);
         }
-        assert_eq!(user(&row("<S N=\"UserPrincipalName\">svc@uni.example</S>")), None);
+        assert_eq!(
+            user(&row("<S N=\"UserPrincipalName\">svc@uni.example</S>")),
+            None
+        );
         assert_eq!(user(&row(&format!("<G N=\"Guid\">{ID}</G>"))), None);
     }
 

@@ -63,6 +63,11 @@ impl PowerShellAdministration {
         })
     }
 
+    /// The domain controller that is asked, once one is known.
+    pub async fn domain_controller(&self) -> Option<String> {
+        self.domain_controller.lock().await.clone()
+    }
+
     /// Runs a command by the one domain controller. The first finds out which that is: the one that Exchange asks by itself.
     async fn run(&self, attempt: &Attempt<'_>) -> Result<Vec<Value>, Failed> {
         let mut pinned = self.domain_controller.lock().await;

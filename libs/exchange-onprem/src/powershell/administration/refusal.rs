@@ -75,7 +75,8 @@ pub(super) fn classed(mut record: ErrorRecord, attempt: &Attempt<'_>) -> Adminis
         return forbidden(&record, attempt, "assign it the management roles");
     }
     if text.contains("write scope") || reason == "OperationRequiresWriteScopeException" {
-        let what = "widen the recipient write scope to where this object lies, of its management roles";
+        let what =
+            "widen the recipient write scope to where this object lies, of its management roles";
         return forbidden(&record, attempt, what);
     }
     let mut error = classify::record(&record, Asked::Mailbox);
@@ -120,7 +121,11 @@ fn known(reason: &str, text: &str, attempt: &Attempt<'_>) -> Option<String> {
         .and_then(|name| name.as_str().rsplit_once('@'))
         .map_or("of its name", |(_, domain)| domain);
     if reason == "PasswordPolicyException"
-        || says(&["password complexity", "password policy", "complexity requirements"])
+        || says(&[
+            "password complexity",
+            "password policy",
+            "complexity requirements",
+        ])
     {
         return Some(format!(
             "the password of {about} doesn't keep to the domain's password policy: give a longer one with more kinds of characters"

@@ -294,7 +294,11 @@ fn a_password_is_not_told_even_where_the_server_does() {
         Attempt::CreateUser(&all.new_user),
         Attempt::SetPassword(all.id, &all.password),
     ] {
-        for reason in ["OddException", "ParameterBindingException", "XTransientException"] {
+        for reason in [
+            "OddException",
+            "ParameterBindingException",
+            "XTransientException",
+        ] {
             let said = classed(record(reason, "hunter2 isn't good enough"), &attempt);
             let said = format!("{said} {said:?}");
             assert!(!said.contains("hunter2"), "{said}");
