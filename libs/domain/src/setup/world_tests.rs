@@ -14,7 +14,7 @@ use crate::{
     SkuFound, UserFound,
     setup::{
         Action, ActionEnd, Decision, Found, Last, ManagedBy, PasswordKept, Setting, SetupAim, Step,
-        StepRecord, TrusteeSeen, decide, licence::tests::product, needs, spec::tests::setting,
+        StepRecord, TrusteeSeen, decide, decide::LAG, licence::tests::product, needs, spec::tests::setting,
         steps,
     },
 };
@@ -326,7 +326,8 @@ impl World {
         if matches!(cut, Cut::Before) {
             return;
         }
-        let half = matches!(cut, Cut::After);
+        // One that isn't shown for longer than is waited is found to be taken then: a person must say whose it is.
+        let half = matches!(cut, Cut::After) && self.lag < LAG / 2;
         let end = self.carry_out(action, password, half);
         if end == ActionEnd::Done {
             self.done.push(word);
