@@ -15,6 +15,7 @@ pub mod dead_letter;
 pub mod decide;
 pub mod delays;
 pub mod delegation;
+pub mod directory_object;
 pub mod draw;
 pub mod event;
 pub mod id;
@@ -29,6 +30,7 @@ pub mod preflight;
 pub mod reading;
 pub mod retention;
 pub mod rights;
+pub mod setup;
 pub mod site;
 pub mod tenant;
 pub mod watch;
@@ -48,8 +50,12 @@ pub use counts::Counts;
 pub use dead_letter::DeadCause;
 pub use decide::{Decision, Observed, decide};
 pub use delegation::{Confined, DelegationSpec, Policy, Selector, Trustee};
+pub use directory_object::{
+    GroupChange, GroupFound, GroupKind, GroupMemberFound, LicenceFound, MailboxFound, NewGroup,
+    NewUser, Password, PlanFound, SkuFound, UserChange, UserFound,
+};
 pub use event::{EventKind, EventMoment, EventVerdict};
-pub use id::{AlertId, DeadLetterId, DelegationId, JobId, ListId, MailboxId, OperationId};
+pub use id::{AlertId, DeadLetterId, DelegationId, JobId, ListId, MailboxId, OperationId, SetupId};
 pub use job::{Begin, BeginRefusal, Beginner, Job, LastBegun, Phase};
 pub use keep::{Drift, Joiners, Keeping, KeptRun, Leavers};
 pub use mailbox::{Calendar, Listed, Mailbox};
@@ -61,6 +67,7 @@ pub use preflight::{Finding, Held};
 pub use reading::{Ended, Next, Reading, Waiting, settle};
 pub use retention::{CutOffs, Kept, Retention};
 pub use rights::{AccessRole, Rights};
+pub use setup::{Setting, SetupAim, SetupSpec, Step};
 pub use site::{
     BudgetKey, DisabledAccounts, Interface, MailboxAccess, OnlineSite, OnpremSite, OnpremWritePath,
     Organisation, SignInKind, SiteKind, SiteSpec, TokenIssuer, WritePath,

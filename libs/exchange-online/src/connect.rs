@@ -4,9 +4,12 @@
 use std::sync::Arc;
 
 use calgrant_domain::{AccountSpec, Credential, OnlineSite};
-use calgrant_exchange::{Calendars, Directory, secret::read};
+use calgrant_exchange::{Administration, Calendars, Directory, secret::read};
+use secrecy::SecretString;
 
-use crate::{Account, Endpoints, Now, OnlineCalendars, OnlineDirectory, Secret};
+use crate::{
+    Account, Endpoints, Now, OnlineAdministration, OnlineCalendars, OnlineDirectory, Secret,
+};
 
 /// A grantor account's calendars.
 ///
@@ -40,6 +43,39 @@ pub fn directory(
     let connected = OnlineDirectory::new(endpoints(site), registration(account)?, now);
     connected
         .map(|directory| Arc::new(directory) as Arc<dyn Directory>)
+        .map_err(|cause| cause.to_string())
+}
+
+/// A set-up credential's hand in the organisation.
+///
+/// # Errors
+/// As [`calendars`].
+pub fn administration(
+    site: &OnlineSite,
+    account: &AccountSpec,
+    now: Now,
+) -> Result<Arc<dyn Administration>, String> {
+    let connected = OnlineAdministration::new(endpoints(site), registration(account)?, now);
+    connected
+        .map(|administration| Arc::new(administration) as Arc<dyn Administration>)
+        .map_err(|cause| cause.to_string())
+}
+
+/// The same for a credential that is given for one run: a token for each of the two resources. When one of them ends, so does what
+/// can be done.
+///
+/// # Errors
+/// A setting is wrong: says which and what to do.
+pub fn administration_with_tokens(
+    site: &OnlineSite,
+    graph_token: SecretString,
+    exchange_token: SecretString,
+    now: Now,
+) -> Result<Arc<dyn Administration>, String> {
+    let connected =
+        OnlineAdministration::with_tokens(endpoints(site), graph_token, exchange_token, now);
+    connected
+        .map(|administration| Arc::new(administration) as Arc<dyn Administration>)
         .map_err(|cause| cause.to_string())
 }
 

@@ -27,7 +27,8 @@ pub(crate) fn query(parts: &[(&str, &str)]) -> String {
     parts.join("&")
 }
 
-fn encoded(text: &str) -> String {
+/// A text as part of a URL.
+pub(crate) fn encoded(text: &str) -> String {
     use std::fmt::Write;
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -210,7 +211,8 @@ impl MailboxRow {
     }
 }
 
-fn key(id: &str, site: &str, name: &str) -> MailboxId {
+/// The key of an object: its own id, or, where it shows none, one that follows from its name.
+pub(crate) fn key(id: &str, site: &str, name: &str) -> MailboxId {
     Uuid::try_parse(id).map_or_else(|_| MailboxId::of_unknown(site, name), MailboxId::from_uuid)
 }
 

@@ -3,11 +3,13 @@
 //!
 //! * [`OnlineCalendars`]: finds calendar folders and reads and changes their permission lists.
 //! * [`OnlineDirectory`]: lists mailboxes, looks names up, checks trustees.
+//! * [`OnlineAdministration`]: users, licences and groups, for set-up.
 //!
-//! Both sign in for themselves, send one request for one call (or one batch for several), and class
-//! what came back in one place, `classify`. Neither repeats a call.
-//! The process installs rustls' ring provider before it makes either.
+//! They sign in for themselves, send one request for one call (or one batch for several), and class
+//! what came back in one place, `classify` (for set-up further, in `administration/refusal.rs`). None repeats a call.
+//! The process installs rustls' ring provider before it makes any.
 
+mod administration;
 mod assertion;
 mod batch;
 mod calendars;
@@ -33,6 +35,7 @@ use std::fmt;
 use reqwest::Url;
 use secrecy::SecretString;
 
+pub use administration::OnlineAdministration;
 pub use calendars::OnlineCalendars;
 pub use directory::OnlineDirectory;
 

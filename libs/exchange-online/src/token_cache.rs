@@ -18,6 +18,14 @@ pub(crate) struct Token {
 }
 
 impl Token {
+    /// One that was handed to us: no sign-in of ours brought it.
+    pub(crate) fn given(text: SecretString) -> Self {
+        Self {
+            text: Arc::new(text),
+            serial: 0,
+        }
+    }
+
     /// The token as text, for a header.
     pub(crate) fn expose(&self) -> &str {
         self.text.expose_secret()

@@ -7,11 +7,12 @@ use calgrant_domain::{
     AccountSpec, BudgetKey, Credential, Interface, MailboxAccess, OnpremSite, OnpremWritePath,
     SignInKind,
 };
-use calgrant_exchange::{Calendars, secret};
+use calgrant_exchange::{Administration, Calendars, secret};
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
-    Access, ConnectError, EitherCalendars, EwsCalendars, EwsMember, Now, PowerShellCalendars,
-    Server, SignIn,
+    Access, ConnectError, EitherCalendars, EwsCalendars, EwsMember, Now, PowerShellAdministration,
+    PowerShellCalendars, Server, SignIn,
 };
 
 /// The most sessions that a server's default policy lets an account have. How many are used is the budget's word.
@@ -70,6 +71,45 @@ pub fn member(site: &OnpremSite, account: &AccountSpec, now: Now) -> Result<EwsM
     };
     EwsMember::new(&connecting.server(ews), connecting.sign_in(ews)?, now)
         .map_err(|cause| named("ews", &cause))
+}
+
+/// A set-up credential's hand in the directory and its Exchange.
+///
+/// # Errors
+/// As [`calendars`]; or the site names no remote PowerShell.
+pub fn administration(
+    site: &OnpremSite,
+    account: &AccountSpec,
+    now: Now,
+) -> Result<Arc<dyn Administration>, String> {
+    administration_as(site, account, &password(account)?.into(), now)
+}
+
+/// The same with a password that is given for one run: what the account's own credential refers to isn't read.
+///
+/// # Errors
+/// As [`administration`].
+pub fn administration_as(
+    site: &OnpremSite,
+    account: &AccountSpec,
+    password: &SecretString,
+    now: Now,
+) -> Result<Arc<dyn Administration>, String> {
+    let at = site
+        .powershell
+        .as_ref()
+        .ok_or("powershell_url is missing, which set-up needs")?;
+    let connecting = Connecting {
+        site,
+        account,
+        password: password.expose_secret().to_owned(),
+        ca_pem: secret::authorities(site.ca_file.as_deref())?,
+        now,
+    };
+    let connected =
+        PowerShellAdministration::new(&connecting.server(at), connecting.sign_in(at)?, now)
+            .map_err(|cause| named("powershell", &cause))?;
+    Ok(Arc::new(connected))
 }
 
 fn password(account: &AccountSpec) -> Result<String, String> {

@@ -1,8 +1,10 @@
-//! The adapter for Exchange Server: the calendars' port of `calgrant-exchange` over EWS, or over remote PowerShell.
+//! The adapter for Exchange Server: the calendars' port of `calgrant-exchange` over EWS, or over remote PowerShell; the port of
+//! set-up over remote PowerShell.
 //!
 //! * [`EwsCalendars`]: reads a calendar's whole permission list and writes it back with one entry changed. What it
 //!   can't write back as it was, it refuses, and names.
 //! * [`PowerShellCalendars`]: changes one entry alone; slower, in sessions that it keeps.
+//! * [`PowerShellAdministration`]: users with their mailboxes, and groups, for set-up.
 //! * [`EitherCalendars`]: EWS, and PowerShell for the lists that EWS can't rebuild.
 //! * [`EwsMember`]: an account of the calendar product, which shows what it can do in a calendar by doing it.
 //!
@@ -22,7 +24,7 @@ mod xml;
 
 pub use either::EitherCalendars;
 pub use ews::{Access, EwsCalendars, EwsMember};
-pub use powershell::PowerShellCalendars;
+pub use powershell::{PowerShellAdministration, PowerShellCalendars};
 pub use transport::sign_in::SignIn;
 
 /// The clock, handed in.

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     access, accounts, alerts, apply, back, check, dead_letters, delegate, delegations, events,
-    exit, front::Front, mailboxes, operations, output::Output, plan, services, trying,
+    exit, front::Front, mailboxes, operations, output::Output, plan, services, setup, trying,
 };
 
 /// Gives a calendar product's service accounts the right to work in people's Exchange calendars.
@@ -48,6 +48,9 @@ enum Command {
     Apply(apply::ApplyArgs),
     /// Signs in with a tenant's credentials, and says what each account may do, may not, and may beyond what it is for.
     Check(check::CheckArgs),
+    /// Service accounts, their licences and mailboxes, and the delegation group: made as the tenant's file wants them.
+    #[command(subcommand)]
+    Setup(setup::SetupCommand),
     /// Gives a trustee a right on many calendars.
     Delegate(Box<delegate::DelegateArgs>),
     /// Takes away what a delegation, or any delegation to a trustee, gave.
@@ -160,6 +163,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Apply(args) => apply::run(front()?, args).await,
         Command::Check(args) => check::run(front()?, args).await,
+        Command::Setup(command) => setup::run(front()?, command).await,
         Command::Delegate(args) => delegate::run(front()?, args).await,
         Command::Revoke(args) => back::revoke(front()?, args).await,
         Command::Undo(args) => back::undo(front()?, args).await,

@@ -20,8 +20,10 @@ use crate::limiter::Limiter;
 use crate::limits::Limits;
 use crate::proof;
 use crate::query::Params;
+use crate::replica::Shows;
 use crate::reply::Reply;
 use crate::scenario::JoinRestriction;
+use crate::tenant::Object;
 use crate::user::Side;
 use crate::world::{Outage, World};
 
@@ -44,6 +46,8 @@ pub(crate) fn router() -> Router<Arc<World>> {
             "/_simulator/mailboxes/{address}/permissions",
             get(proof::calendars),
         )
+        .route("/_simulator/created", get(crate::created::created))
+        .route("/_simulator/sign-in", post(crate::password::try_it))
         .route("/_simulator/permissions", get(proof::permissions))
         .route("/_simulator/proof", get(proof::proof))
         .route("/_simulator/expectation", get(proof::expectation))
@@ -260,6 +264,8 @@ struct AppChange {
     certificate: Option<String>,
     roles: Option<HashSet<String>>,
     cmdlets: Option<Vec<String>>,
+    management_roles: Option<Vec<String>>,
+    application_roles: Option<Vec<String>>,
     limits: Option<Limits>,
     graph_limits: Option<Limits>,
 }
@@ -288,8 +294,12 @@ async fn change_app(
     if let Some(roles) = change.roles {
         registration.roles = roles;
     }
-    if let Some(cmdlets) = change.cmdlets {
-        registration.cmdlets = cmdlets.iter().map(|name| name.to_lowercase()).collect();
+    if change.cmdlets.is_some() || change.management_roles.is_some() {
+        let (cmdlets, roles) = (change.cmdlets, change.management_roles);
+        registration.allow(&cmdlets.unwrap_or_default(), &roles.unwrap_or_default());
+    }
+    if let Some(roles) = change.application_roles {
+        registration.in_exchange = roles;
     }
     limits_are_right(&[&change.limits, &change.graph_limits])?;
     app.register(registration);
@@ -429,16 +439,32 @@ async fn change_group(
         };
         names.iter().map(known).collect::<Result<Vec<_>, _>>()
     };
-    let (add, remove) = (objects(&change.add)?, objects(&change.remove)?);
-    let mut members = if change.clear {
-        Vec::new()
-    } else {
-        tenant.groups[at].members().to_vec()
-    };
+    let (add, mut remove) = (objects(&change.add)?, objects(&change.remove)?);
+    let mut members = tenant.groups[at].members().to_vec();
+    if change.clear {
+        remove.append(&mut members);
+    }
     members.retain(|member| !remove.contains(member) && !add.contains(member));
     members.extend(add);
     let count = members.len();
-    tenant.set_members(at, members);
-    tenant.groups[at].manage(change.owners, change.join);
+    let joined: Vec<Object> = members.clone();
+    tenant.set_members(at, members, Shows::ALWAYS);
+    tenant.happens(Shows::ALWAYS);
+    let mut settings = tenant.groups[at].settings().as_ref().clone();
+    if let Some(owners) = change.owners {
+        settings.owners = owners;
+    }
+    if let Some(join) = change.join {
+        settings.join = join;
+    }
+    tenant.groups[at].set(settings, Shows::ALWAYS);
+    if !tenant.groups[at].spec.licences.is_empty() {
+        let lag = Duration::from_millis(world.dials().provisioning_lag_ms);
+        for member in joined.iter().chain(&remove) {
+            if let Object::User(user) = member {
+                tenant.relicense(*user, world.clock.now(), lag);
+            }
+        }
+    }
     Ok(Reply::json(200, json!({"members": count})))
 }

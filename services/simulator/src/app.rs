@@ -6,6 +6,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::identity::Registered;
 use crate::limiter::Limiter;
 use crate::limits::Limits;
+use crate::management_role::Roles;
+use crate::parameters::Parameters;
+use crate::reply::CmdletError;
 use crate::scenario::AppSpec;
 
 #[derive(Debug)]
@@ -27,39 +30,53 @@ pub(crate) struct Registration {
     pub(crate) roles: HashSet<String>,
     /// In lower case.
     pub(crate) cmdlets: HashSet<String>,
+    pub(crate) management: Roles,
+    /// Application roles of Exchange, such as `Application Calendars.ReadWrite`.
+    pub(crate) in_exchange: Vec<String>,
+}
+
+impl Registration {
+    /// Gives these cmdlets, and those of these management roles, and takes all others away.
+    pub(crate) fn allow(&mut self, cmdlets: &[String], roles: &[String]) {
+        self.management = Roles::named(roles);
+        let named = cmdlets.iter().map(|name| name.to_lowercase());
+        self.cmdlets = named.chain(self.management.cmdlets()).collect();
+    }
 }
 
 impl App {
     pub(crate) fn build(spec: AppSpec, number: usize) -> Self {
+        let mut registration = Registration {
+            secret: spec.secret,
+            secret_expired: spec.secret_expired,
+            certificate: spec.certificate.as_deref().and_then(Registered::from_pem),
+            roles: spec.roles.into_iter().collect(),
+            in_exchange: spec.application_roles,
+            ..Registration::default()
+        };
+        registration.allow(&spec.cmdlets, &spec.management_roles);
         Self {
             client_id: spec.client_id.to_string(),
             number,
-            registration: RwLock::new(Registration {
-                secret: spec.secret,
-                secret_expired: spec.secret_expired,
-                certificate: spec.certificate.as_deref().and_then(Registered::from_pem),
-                roles: spec.roles.into_iter().collect(),
-                cmdlets: spec
-                    .cmdlets
-                    .iter()
-                    .map(|name| name.to_lowercase())
-                    .collect(),
-            }),
+            registration: RwLock::new(registration),
             exchange: Arc::new(Limiter::new("app", spec.limits)),
             graph: Arc::new(Limiter::new("app, Graph", spec.graph_limits)),
         }
     }
 
     /// What an account on premises is to cmdlets and to the judge.
-    pub(crate) fn of_account(name: String, number: usize, cmdlets: &[String]) -> Self {
-        let cmdlets = cmdlets.iter().map(|name| name.to_lowercase());
+    pub(crate) fn of_account(
+        name: String,
+        number: usize,
+        cmdlets: &[String],
+        roles: &[String],
+    ) -> Self {
+        let mut registration = Registration::default();
+        registration.allow(cmdlets, roles);
         Self {
             client_id: name,
             number,
-            registration: RwLock::new(Registration {
-                cmdlets: cmdlets.collect(),
-                ..Registration::default()
-            }),
+            registration: RwLock::new(registration),
             exchange: Arc::new(Limiter::new("account", Limits::default())),
             graph: Arc::new(Limiter::new("account", Limits::default())),
         }
@@ -93,6 +110,19 @@ impl App {
             .read()
             .unwrap_or_else(PoisonError::into_inner);
         registration.cmdlets.contains(&cmdlet.to_lowercase())
+    }
+
+    /// Refuses parameters that its roles don't hold.
+    pub(crate) fn check(
+        &self,
+        cmdlet: &str,
+        parameters: &Parameters<'_>,
+    ) -> Result<(), CmdletError> {
+        let registration = self
+            .registration
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        registration.management.check(cmdlet, parameters)
     }
 
     /// Every cmdlet its role groups hold, in lower case and order.

@@ -12,10 +12,14 @@ use crate::calendar::Mailbox;
 use crate::exchange::Front;
 use crate::filter;
 use crate::folder_permission;
+use crate::group_change;
+use crate::mailbox_change;
 use crate::mailbox_object::mailbox_object;
 use crate::parameters::Parameters;
+use crate::powershell::SessionKey;
 use crate::query::{BadPage, Params, page_token, read_page_token};
 use crate::recipients;
+use crate::replica::{Place, Shows};
 use crate::reply::{CmdletError, Reply};
 use crate::scenario::Kind;
 use crate::tenant::{Object, Tenant};
@@ -32,6 +36,40 @@ pub(crate) struct Command<'a> {
     pub(crate) query: &'a Params,
     pub(crate) page: usize,
     pub(crate) body: &'a Value,
+    /// What it reads, and where it writes.
+    pub(crate) place: Place,
+    /// What secrets of this session are sealed with, once a key was exchanged.
+    pub(crate) key: Option<&'a SessionKey>,
+}
+
+impl Command<'_> {
+    pub(crate) fn now(&self) -> Duration {
+        self.world.clock.now()
+    }
+
+    /// Whether what it reads tells of this object.
+    pub(crate) fn knows(&self, object: Object) -> bool {
+        self.tenant.knows(object, self.place, self.now())
+    }
+
+    /// The domain controller that it asks, on premises: what it shows comes from there.
+    pub(crate) fn controller(&self) -> Option<String> {
+        let Place::Controller(at) = self.place else {
+            return None;
+        };
+        let site = self.tenant.site.as_ref()?;
+        let name = site.controllers.get(at)?;
+        Some(format!("{name}.{}", self.tenant.domain))
+    }
+
+    /// From when on what it writes now shows: what the cloud has made never comes down.
+    pub(crate) fn shows(&self) -> Shows {
+        let dials = self.world.dials();
+        let near = Duration::from_millis(dials.replication_lag_ms);
+        let far = Duration::from_millis(dials.sync_lag_ms);
+        let far = (self.front.side() == Side::OnPremises).then_some(far);
+        Shows::written(self.place, self.now(), near, far)
+    }
 }
 
 /// What a cmdlet printed.
@@ -42,8 +80,9 @@ pub(crate) struct Output {
     pub(crate) next: Option<String>,
 }
 
-/// Every cmdlet there is.
-const CMDLETS: [&str; 11] = [
+/// Every cmdlet there is in the cloud.
+const CMDLETS: [&str; 18] = [
+    "Add-DistributionGroupMember",
     "Get-AcceptedDomain",
     "Get-DistributionGroup",
     "Get-DistributionGroupMember",
@@ -52,6 +91,12 @@ const CMDLETS: [&str; 11] = [
     "Get-MailboxFolderPermission",
     "Get-MailboxFolderStatistics",
     "Get-OrganizationConfig",
+    "Get-Recipient",
+    "New-DistributionGroup",
+    "Remove-DistributionGroupMember",
+    "Set-DistributionGroup",
+    "Set-Mailbox",
+    "Test-ServicePrincipalAuthorization",
     "Add-MailboxFolderPermission",
     "Remove-MailboxFolderPermission",
     "Set-MailboxFolderPermission",
@@ -63,12 +108,28 @@ pub(crate) fn exported(allowed: &[String]) -> Vec<&'static str> {
     CMDLETS.iter().copied().filter(known).collect()
 }
 
+/// What would take something away for good; none of it is there, and who tries is counted.
+const DELETING: [&str; 4] = [
+    "Disable-DistributionGroup",
+    "Disable-Mailbox",
+    "Remove-DistributionGroup",
+    "Remove-Mailbox",
+];
+
+/// Counts who tries to delete something.
+pub(crate) fn note_deletion(world: &World, name: &str) {
+    if DELETING.iter().any(|it| it.eq_ignore_ascii_case(name)) {
+        world.judge.did("deletions_tried", 1);
+    }
+}
+
 /// Runs the cmdlet the body names.
 pub(crate) fn run(command: &Command<'_>) -> Reply {
     let input = &command.body["CmdletInput"];
     let Some(name) = input["CmdletName"].as_str() else {
         return Reply::error(400, "BadRequest", "CmdletInput.CmdletName is missing.");
     };
+    note_deletion(command.world, name);
     if !command.app.may_run(name) {
         return Reply::forbidden(&format!(
             "The cmdlet {name} isn't available to this principal."
@@ -94,6 +155,9 @@ pub(crate) fn perform(
     name: &str,
     parameters: &Parameters<'_>,
 ) -> Option<Result<Output, CmdletError>> {
+    if let Err(refused) = command.app.check(name, parameters) {
+        return Some(Err(refused));
+    }
     Some(match name.to_lowercase().as_str() {
         "get-mailbox" => get_mailbox(command, parameters),
         "get-mailboxfolderstatistics" => folder_statistics(command, parameters),
@@ -101,6 +165,18 @@ pub(crate) fn perform(
         "add-mailboxfolderpermission" => folder_permission::add(command, parameters),
         "set-mailboxfolderpermission" => folder_permission::set(command, parameters),
         "remove-mailboxfolderpermission" => folder_permission::remove(command, parameters),
+        "new-mailbox" if command.front == Front::Shell => {
+            mailbox_change::create(command, parameters)
+        }
+        "set-mailbox" => mailbox_change::set(command, parameters),
+        "new-distributiongroup" => group_change::create(command, parameters),
+        "set-distributiongroup" => group_change::set(command, parameters),
+        "add-distributiongroupmember" => group_change::add(command, parameters),
+        "remove-distributiongroupmember" => group_change::remove(command, parameters),
+        "get-recipient" => recipients::recipient(command, parameters),
+        "test-serviceprincipalauthorization" if command.front == Front::Invoke => {
+            recipients::authorization(command, parameters)
+        }
         "get-distributiongroup" => recipients::group(command, parameters),
         "get-distributiongroupmember" => recipients::group_members(command, parameters),
         "get-dynamicdistributiongroupmember" => recipients::dynamic_members(parameters),
@@ -193,9 +269,12 @@ fn get_mailbox(command: &Command<'_>, parameters: &Parameters<'_>) -> Result<Out
     let kinds = parameters.list("RecipientTypeDetails")?;
     let filter = filter::Mailboxes::parse(parameters.text("Filter"))?;
     pages(command, parameters, |from| {
-        let users = tenant.users.iter().enumerate().skip(from);
+        let users = tenant.users.starting_at(from);
         users.filter_map(|(at, user)| {
             let mailbox = user.mailbox_at(command.front.side())?;
+            if !command.knows(Object::User(at)) {
+                return None;
+            }
             let sort = type_details(mailbox.kind);
             let wanted =
                 kinds.is_empty() || kinds.iter().any(|kind| kind.eq_ignore_ascii_case(sort));
@@ -263,17 +342,18 @@ pub(crate) fn find_mailbox<'a>(
     if let Some(Object::User(at)) = here.or_else(|| tenant.recipient(identity))
         && let Some(mailbox) = tenant.users[at].mailbox_at(command.front.side())
     {
-        let found = mailbox.is_there(now).then_some((at, mailbox));
+        let there = mailbox.is_there(now) && command.knows(Object::User(at));
+        let found = there.then_some((at, mailbox));
         return found.ok_or_else(|| CmdletError::not_found(identity));
     }
-    let mut named = tenant.named(identity).iter().filter_map(|object| {
+    let mut named = tenant.named(identity).into_iter().filter_map(|object| {
         let Object::User(at) = object else {
             return None;
         };
-        let mailbox = tenant.users[*at].mailbox_at(command.front.side());
+        let mailbox = tenant.users[at].mailbox_at(command.front.side());
         mailbox
-            .filter(|mailbox| mailbox.is_there(now))
-            .map(|mailbox| (*at, mailbox))
+            .filter(|mailbox| mailbox.is_there(now) && command.knows(object))
+            .map(|mailbox| (at, mailbox))
     });
     match (named.next(), named.next()) {
         (Some(only), None) => Ok(only),

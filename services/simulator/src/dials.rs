@@ -12,8 +12,8 @@ use serde_json::Value;
 /// more), `token_expired_401` (a good token is taken for an expired one). On Exchange's alone: `transient_400` and
 /// `nul_403`. On the tokens': `token_unavailable_503`, `token_throttled_429`.
 ///
-/// After the work was done, on Exchange's fronts: `lost_reply` (the connection is cut), `error_after_effect` (500, 502,
-/// 503 or 504), `empty_success`, `unwrapped_single`, `missing_batch_status`; and `half_response` on Graph as well (the
+/// After the work was done, on Exchange's fronts and of changes by Graph: `lost_reply` (the connection is cut) and
+/// `error_after_effect` (500, 502, 503 or 504); on Exchange's: `empty_success`, `unwrapped_single`, `missing_batch_status`; and `half_response` on Graph as well (the
 /// connection breaks in the middle of the answer).
 ///
 /// Instead of the answer to a read, or around the error of any cmdlet: `proxy_error_json`, `error_in_200`. Right after a
@@ -50,6 +50,9 @@ pub const FAULTS: [&str; 24] = [
     "hidden_server_busy",
     "html_error_page",
 ];
+
+/// Stands in a naming policy for the name that was asked for.
+pub(crate) const GROUP_NAME: &str = "<GroupName>";
 
 /// The dials of a running simulator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -93,6 +96,19 @@ pub struct Dials {
     pub hides_folders: bool,
     /// How many calls one `$batch` of `InvokeCommand` takes.
     pub batch_max: usize,
+    /// How long after a write in Exchange Graph shows it, and the other way round, and how long after a write at one
+    /// domain controller the others show it, in milliseconds.
+    pub replication_lag_ms: u64,
+    /// How long after a write on premises the cloud shows it, in milliseconds.
+    pub sync_lag_ms: u64,
+    /// How long after a user was made Graph itself doesn't know of it, in milliseconds.
+    pub creation_lag_ms: u64,
+    /// How long after a licence was assigned its mailbox is there, in milliseconds.
+    pub provisioning_lag_ms: u64,
+    /// What groups made in the cloud are called, such as `DG <GroupName>`: empty without a naming policy.
+    pub group_naming_policy: String,
+    /// Whether `Set-Mailbox -AccountDisabled` disables accounts on premises. As documented, it works in the cloud alone.
+    pub disables_accounts_on_premises: bool,
 }
 
 impl Default for Dials {
@@ -117,6 +133,12 @@ impl Default for Dials {
             change_keys_ignored: false,
             hides_folders: false,
             batch_max: 10,
+            replication_lag_ms: 200,
+            sync_lag_ms: 2000,
+            creation_lag_ms: 0,
+            provisioning_lag_ms: 1000,
+            group_naming_policy: String::new(),
+            disables_accounts_on_premises: false,
         }
     }
 }
@@ -195,6 +217,12 @@ impl Dials {
         }
         if self.batch_max == 0 {
             mistakes.push("dials.batch_max: it is 0".to_owned());
+        }
+        let policy = &self.group_naming_policy;
+        if !policy.is_empty() && !policy.contains(GROUP_NAME) {
+            mistakes.push(format!(
+                "dials.group_naming_policy: {policy:?} doesn't hold {GROUP_NAME}"
+            ));
         }
         mistakes
     }

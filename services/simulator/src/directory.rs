@@ -1,12 +1,16 @@
 //! Graph's view of the directory: objects as JSON, `$select`, and the few filters it understands.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
+use crate::replica::Place;
 use crate::reply::Reply;
 use crate::scenario::GroupKind;
+use crate::sku::PLAN_1;
 use crate::tenant::{Object, Tenant};
 
-const USER: [&str; 21] = [
+const USER: [&str; 26] = [
     "id",
     "businessPhones",
     "givenName",
@@ -28,6 +32,11 @@ const USER: [&str; 21] = [
     "onPremisesDistinguishedName",
     "onPremisesSyncEnabled",
     "assignedPlans",
+    "assignedLicenses",
+    "licenseAssignmentStates",
+    "passwordPolicies",
+    "employeeId",
+    "onPremisesExtensionAttributes",
 ];
 const USER_DEFAULT: [&str; 11] = [
     "id",
@@ -42,7 +51,7 @@ const USER_DEFAULT: [&str; 11] = [
     "surname",
     "userPrincipalName",
 ];
-const GROUP: [&str; 7] = [
+const GROUP: [&str; 8] = [
     "id",
     "displayName",
     "mail",
@@ -50,16 +59,20 @@ const GROUP: [&str; 7] = [
     "securityEnabled",
     "groupTypes",
     "proxyAddresses",
+    "onPremisesSyncEnabled",
 ];
 const UNIT: [&str; 2] = ["id", "displayName"];
 
-/// The properties an answer shows.
+/// The properties an answer shows, and when.
 #[derive(Debug, Clone)]
-pub(crate) struct Select(Vec<String>);
+pub(crate) struct Select {
+    properties: Vec<String>,
+    now: Duration,
+}
 
 impl Select {
     /// Reads `$select` for objects of this sort; a property the sort doesn't have is refused.
-    pub(crate) fn parse(select: Option<&str>, sort: Sort) -> Result<Self, Reply> {
+    pub(crate) fn parse(select: Option<&str>, sort: Sort, now: Duration) -> Result<Self, Reply> {
         let (known, default, name): (&[&str], &[&str], _) = match sort {
             Sort::User => (&USER, &USER_DEFAULT, "user"),
             Sort::Group => (&GROUP, &GROUP, "group"),
@@ -67,7 +80,10 @@ impl Select {
             Sort::Any => (&USER, &USER_DEFAULT, "directoryObject"),
         };
         let Some(select) = select else {
-            return Ok(Self(default.iter().map(ToString::to_string).collect()));
+            return Ok(Self {
+                properties: default.iter().map(ToString::to_string).collect(),
+                now,
+            });
         };
         let mut chosen = Vec::new();
         for property in select.split(',').map(str::trim) {
@@ -84,11 +100,18 @@ impl Select {
                 }
             }
         }
-        Ok(Self(chosen))
+        Ok(Self {
+            properties: chosen,
+            now,
+        })
+    }
+
+    fn asks(&self, property: &str) -> bool {
+        self.properties.iter().any(|asked| asked == property)
     }
 
     fn keep(&self, mut all: Map<String, Value>) -> Value {
-        all.retain(|name, _| name.starts_with('@') || self.0.iter().any(|kept| kept == name));
+        all.retain(|name, _| name.starts_with('@') || self.properties.contains(name));
         Value::Object(all)
     }
 }
@@ -104,24 +127,28 @@ pub(crate) enum Sort {
 pub(crate) fn user(tenant: &Tenant, at: usize, select: &Select) -> Value {
     let user = &tenant.users[at];
     let spec = &user.spec;
-    let mut proxies = vec![format!("SMTP:{}", user.mail)];
+    let account = user.account(Place::Graph, select.now);
+    let mail = user.mail_at(select.now);
+    let mut proxies: Vec<String> = mail.iter().map(|mail| format!("SMTP:{mail}")).collect();
     proxies.extend(
         spec.addresses
             .iter()
             .filter(|address| !address.eq_ignore_ascii_case(&user.mail))
             .map(|address| format!("smtp:{address}")),
     );
-    let plans = user.capability().map(
-        |status| json!({"service": "exchange", "capabilityStatus": status, "servicePlanId": PLAN}),
-    );
+    let plans = user.capability().map(|status| {
+        let plan = tenant.mailbox_plans_of(at).first().copied();
+        let plan = plan.unwrap_or(PLAN_1).to_string();
+        json!({"service": "exchange", "capabilityStatus": status, "servicePlanId": plan})
+    });
     let (given, surname) = spec.name.split_once(' ').unzip();
-    select.keep(object(json!({
+    let mut shown = object(json!({
         "id": spec.id.to_string(),
         "displayName": spec.name,
         "userPrincipalName": spec.upn,
-        "mail": user.mail,
+        "mail": mail,
         "proxyAddresses": proxies,
-        "accountEnabled": spec.enabled,
+        "accountEnabled": account.enabled,
         "onPremisesDistinguishedName": spec.dn,
         "onPremisesSyncEnabled": spec.dn.is_some().then_some(true),
         "assignedPlans": plans.iter().collect::<Vec<_>>(),
@@ -135,29 +162,39 @@ pub(crate) fn user(tenant: &Tenant, at: usize, select: &Select) -> Value {
         "department": null,
         "mailNickname": user.alias,
         "userType": "Member",
-        "usageLocation": null,
+        "usageLocation": account.usage_location,
         "onPremisesImmutableId": null,
-    })))
+        "passwordPolicies": account.password_policies,
+        "employeeId": account.employee_id,
+        "onPremisesExtensionAttributes": {"extensionAttribute15": account.custom_15},
+    }));
+    if select.asks("assignedLicenses") || select.asks("licenseAssignmentStates") {
+        let (held, states) = licences(tenant, at);
+        shown.insert("assignedLicenses".to_owned(), held.into());
+        shown.insert("licenseAssignmentStates".to_owned(), states.into());
+    }
+    select.keep(shown)
 }
 
-/// Exchange Online Plan 1.
-const PLAN: &str = "9aaf7827-d63c-4b61-89c3-182f06f82e5c";
-
-/// The one product the tenant has bought.
-pub(crate) fn sku(tenant: &Tenant) -> Value {
-    let used = tenant
-        .users
-        .iter()
-        .filter(|user| user.capability().is_some());
-    json!({
-        "skuId": "4b9405b0-7788-4568-add1-99614e613b69", "skuPartNumber": "EXCHANGESTANDARD",
-        "capabilityStatus": "Enabled", "appliesTo": "User",
-        "consumedUnits": used.count(),
-        "prepaidUnits": {"enabled": tenant.users.len(), "suspended": 0, "warning": 0},
-        "servicePlans": [
-            {"servicePlanId": PLAN, "servicePlanName": "EXCHANGE_S_STANDARD", "provisioningStatus": "Success", "appliesTo": "User"},
-        ],
-    })
+/// The products a user has, and from where.
+fn licences(tenant: &Tenant, at: usize) -> (Vec<Value>, Vec<Value>) {
+    let (mut held, mut states): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
+    let direct = tenant.users[at].licences().clone();
+    let direct = direct.into_iter().map(|it| (it.sku, it.disabled, None));
+    let inherited = tenant.inherited(at).into_iter();
+    let inherited = inherited.map(|(sku, group)| (sku, Vec::new(), Some(group.to_string())));
+    for (sku, disabled, group) in direct.chain(inherited) {
+        let id = tenant.skus[sku].id.to_string();
+        let disabled: Vec<String> = disabled.iter().map(ToString::to_string).collect();
+        if held.iter().all(|held| held["skuId"] != id.as_str()) {
+            held.push(json!({"skuId": id, "disabledPlans": disabled}));
+        }
+        states.push(json!({
+            "skuId": id, "disabledPlans": disabled, "assignedByGroup": group,
+            "state": "Active", "error": "None", "lastUpdatedDateTime": "2026-11-23T06:00:00Z",
+        }));
+    }
+    (held, states)
 }
 
 pub(crate) fn group(tenant: &Tenant, at: usize, select: &Select) -> Value {
@@ -180,6 +217,7 @@ pub(crate) fn group(tenant: &Tenant, at: usize, select: &Select) -> Value {
         "securityEnabled": matches!(spec.kind, GroupKind::MailSecurity | GroupKind::Security),
         "groupTypes": types,
         "proxyAddresses": proxies,
+        "onPremisesSyncEnabled": spec.synced.then_some(true),
     })))
 }
 

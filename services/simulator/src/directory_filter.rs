@@ -81,12 +81,7 @@ fn candidates(tenant: &Tenant, sort: Sort, test: &Test) -> Vec<Object> {
         _ => false,
     };
     match test {
-        Test::Name(name) => tenant
-            .named(name)
-            .iter()
-            .copied()
-            .filter(right_sort)
-            .collect(),
+        Test::Name(name) => tenant.named(name).into_iter().filter(right_sort).collect(),
         Test::Mail(text) | Test::Upn(text) | Test::Proxy(text) => tenant
             .object(text)
             .into_iter()

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use uuid::Uuid;
 
 use crate::calendar::Principal;
+use crate::ldap::Name;
 use crate::scenario::GroupKind;
 use crate::tenant::{Object, Tenant};
 
@@ -36,14 +37,19 @@ impl Tenant {
     pub(crate) fn directory_name(&self, user: usize) -> String {
         let spec = &self.users[user].spec;
         spec.dn.clone().unwrap_or_else(|| {
-            let domain = self.domain.replace('.', ",DC=");
-            format!("CN={},CN=Users,DC={domain}", self.users[user].alias)
+            let name = &self.users[user].alias;
+            format!("CN={name},CN=Users,{}", self.domain_name())
         })
     }
 
     /// The canonical name of a user there: the domain, the units from the top, and the name.
     pub(crate) fn canonical_name(&self, user: usize) -> String {
-        let name = self.directory_name(user).replace("\\,", "\u{0}");
+        self.canonical(&self.directory_name(user))
+    }
+
+    /// The canonical form of a distinguished name of the domain.
+    pub(crate) fn canonical(&self, name: &str) -> String {
+        let name = name.replace("\\,", "\u{0}");
         let parts = name.split(',').map(str::trim);
         let parts = parts.filter(|part| !part.to_lowercase().starts_with("dc="));
         let mut path: Vec<&str> = parts
@@ -69,8 +75,28 @@ impl Tenant {
                 .find(|at| self.canonical_name(*at).to_lowercase() == lower);
         }
         let netbios = self.site.as_ref()?.netbios.to_lowercase();
-        let alias = lower.strip_prefix(&netbios)?.strip_prefix('\\')?;
-        self.user(alias)
+        let sam = lower.strip_prefix(&netbios)?.strip_prefix('\\')?;
+        self.user(sam)
+    }
+
+    /// The group with this distinguished or canonical name, or this account name with its domain.
+    pub(crate) fn group_by_directory_name(&self, name: &str) -> Option<usize> {
+        let lower = name.to_lowercase();
+        let mut groups = 0..self.groups.len();
+        if lower.starts_with("cn=") {
+            let wanted = Name::parse(name)?;
+            return groups
+                .find(|at| Name::parse(&self.group_directory_name(*at)).as_ref() == Some(&wanted));
+        }
+        if lower.starts_with(&format!("{}/", self.domain)) {
+            return groups.find(|at| {
+                let canonical = self.canonical(&self.group_directory_name(*at));
+                canonical.to_lowercase() == lower
+            });
+        }
+        let netbios = self.site.as_ref()?.netbios.to_lowercase();
+        let sam = lower.strip_prefix(&netbios)?.strip_prefix('\\')?;
+        groups.find(|at| self.groups[*at].sam.eq_ignore_ascii_case(sam))
     }
 
     /// The user or group with this SMTP address.

@@ -18,6 +18,7 @@ use crate::exchange_batch;
 use crate::faults::About;
 use crate::limiter::Flight;
 use crate::query::{Params, base};
+use crate::replica::Place;
 use crate::reply::{Content, Reply, error_in_200, proxied, transient_400};
 use crate::user::Side;
 use crate::world::{Audience, Token, World};
@@ -379,6 +380,8 @@ fn execute(world: &World, token: &Token, call: &Call) -> Reply {
             .unwrap_or(1000)
             .clamp(1, 1000),
         body: &call.body,
+        place: Place::Exchange,
+        key: None,
     };
     let reply = cmdlet::run(&command);
     if reply.status >= 400 {

@@ -14,6 +14,7 @@ enum Property {
     PrimaryAddress,
     ObjectId,
     Hidden,
+    Custom15,
 }
 
 impl Mailboxes {
@@ -32,12 +33,15 @@ impl Mailboxes {
     pub(crate) fn holds(&self, user: &User, type_details: &str) -> bool {
         self.0.iter().all(|(property, wanted)| {
             let id = user.spec.id.to_string();
+            let account = user.account_now();
             let actual = match property {
                 Property::TypeDetails => type_details,
                 Property::Upn => &user.spec.upn,
                 Property::PrimaryAddress => &user.mail,
                 Property::ObjectId => &id,
+                Property::Hidden if account.hidden => "true",
                 Property::Hidden => "false",
+                Property::Custom15 => account.custom_15.as_deref().unwrap_or_default(),
             };
             actual.eq_ignore_ascii_case(wanted)
         })
@@ -63,6 +67,7 @@ fn test(clause: &str) -> Option<(Property, String)> {
         "primarysmtpaddress" => Property::PrimaryAddress,
         "externaldirectoryobjectid" => Property::ObjectId,
         "hiddenfromaddresslistsenabled" => Property::Hidden,
+        "customattribute15" => Property::Custom15,
         _ => return None,
     };
     let value = value.trim();

@@ -8,7 +8,9 @@ use crate::directory_filter;
 use crate::faults::About;
 use crate::graph_ask::{Ask, missing};
 use crate::graph_batch;
+use crate::graph_change::{self, Asked};
 use crate::query::{Params, base, decode};
+use crate::replica::Place;
 use crate::reply::Reply;
 use crate::tenant::Object;
 use crate::world::{Audience, World};
@@ -68,10 +70,17 @@ async fn answer(
         world.judge.front("graph_batch");
         return graph_batch::run(world, &token, &base, body).await;
     }
-    if method != Method::GET {
-        return Reply::error(405, "Request_BadRequest", "this resource is read only");
-    }
     world.judge.front("graph");
+    if method != Method::GET {
+        let asked = Asked {
+            token: &token,
+            base: &base,
+            method,
+            path: &path,
+            body,
+        };
+        return graph_change::run(world, asked).await;
+    }
     let eventual = text("consistencylevel") == Some("eventual");
     let params = Params::parse(uri.query().unwrap_or_default());
     one(
@@ -82,6 +91,7 @@ async fn answer(
             path,
             params,
             eventual,
+            now: world.clock.now(),
         },
     )
     .await
@@ -183,9 +193,9 @@ fn route(world: &World, ask: &Ask, segments: &[&str]) -> Result<Reply, Reply> {
                 .is_some_and(directory_filter::is_licence_filter)
             {
                 ask.need_advanced("The filter on 'assignedPlans'")?;
-                let licensed = tenant.users.iter().enumerate();
+                let licensed = tenant.users.starting_at(0);
                 let found: Vec<usize> = licensed
-                    .filter(|(_, user)| user.is_licensed())
+                    .filter(|(at, user)| user.is_licensed() && ask.knows(Object::User(*at)))
                     .map(|(at, _)| at)
                     .collect();
                 return ask.list(world, found.len(), |at| {
@@ -194,16 +204,24 @@ fn route(world: &World, ask: &Ask, segments: &[&str]) -> Result<Reply, Reply> {
             }
             match ask.filtered(Sort::User)? {
                 Some(found) => ask.objects(world, &found, &select),
-                None => ask.list(world, tenant.users.len(), |at| {
-                    directory::user(tenant, at, &select)
-                }),
+                None => {
+                    let counts = (tenant.users.seeds(), tenant.users.len());
+                    let known = ask.known(counts, Object::User);
+                    let count = known.as_ref().map_or(counts.1, Vec::len);
+                    ask.list(world, count, |at| {
+                        let at = known.as_ref().map_or(at, |known| known[at]);
+                        directory::user(tenant, at, &select)
+                    })
+                }
             }
         }
         ["users", id] => {
             ask.role("User.Read.All")?;
             let known = tenant.user(id).filter(|at| {
                 let spec = &tenant.users[*at].spec;
-                spec.upn.eq_ignore_ascii_case(id) || spec.id.to_string().eq_ignore_ascii_case(id)
+                let named = spec.upn.eq_ignore_ascii_case(id);
+                (named || spec.id.to_string().eq_ignore_ascii_case(id))
+                    && ask.knows(Object::User(*at))
             });
             let at = known.ok_or_else(|| missing(id))?;
             Ok(Reply::json(
@@ -222,7 +240,7 @@ fn route(world: &World, ask: &Ask, segments: &[&str]) -> Result<Reply, Reply> {
             ask.role("LicenseAssignment.Read.All")?;
             let body = json!({
                 "@odata.context": format!("{}/v1.0/$metadata#subscribedSkus", ask.base),
-                "value": [directory::sku(tenant)],
+                "value": graph_change::products(tenant),
             });
             Ok(Reply::json(200, body))
         }
@@ -231,9 +249,15 @@ fn route(world: &World, ask: &Ask, segments: &[&str]) -> Result<Reply, Reply> {
             let select = ask.select(Sort::Group)?;
             match ask.filtered(Sort::Group)? {
                 Some(found) => ask.objects(world, &found, &select),
-                None => ask.list(world, tenant.groups.len(), |at| {
-                    directory::group(tenant, at, &select)
-                }),
+                None => {
+                    let counts = (tenant.groups.seeds(), tenant.groups.len());
+                    let known = ask.known(counts, Object::Group);
+                    let count = known.as_ref().map_or(counts.1, Vec::len);
+                    ask.list(world, count, |at| {
+                        let at = known.as_ref().map_or(at, |known| known[at]);
+                        directory::group(tenant, at, &select)
+                    })
+                }
             }
         }
         ["groups", id] => {
@@ -244,14 +268,15 @@ fn route(world: &World, ask: &Ask, segments: &[&str]) -> Result<Reply, Reply> {
             ))
         }
         ["groups", id, "members"] => {
-            let members = tenant.groups[ask.group_members(id)?].members();
+            let group = &tenant.groups[ask.group_members(id)?];
+            let members = group.members_seen(Place::Graph, ask.now);
             ask.objects(world, &members, &ask.select(Sort::Any)?)
         }
         ["groups", id, "members", "microsoft.graph.user"] => {
             let group = ask.group_members(id)?;
             ask.role("User.Read.All")?;
             ask.need_advanced("The specified cast")?;
-            let members = tenant.groups[group].members();
+            let members = tenant.groups[group].members_seen(Place::Graph, ask.now);
             let users: Vec<usize> = members
                 .iter()
                 .filter_map(|member| match member {
@@ -265,14 +290,15 @@ fn route(world: &World, ask: &Ask, segments: &[&str]) -> Result<Reply, Reply> {
             })
         }
         ["groups", id, "transitiveMembers"] => {
-            let members = tenant.transitive(ask.group_members(id)?);
+            let group = ask.group_members(id)?;
+            let members = tenant.transitive_seen(group, Place::Graph, ask.now);
             ask.objects(world, &members.all, &ask.select(Sort::Any)?)
         }
         ["groups", id, "transitiveMembers", "microsoft.graph.user"] => {
             let group = ask.group_members(id)?;
             ask.role("User.Read.All")?;
             ask.need_advanced("The specified cast")?;
-            let members = tenant.transitive(group);
+            let members = tenant.transitive_seen(group, Place::Graph, ask.now);
             let select = ask.select(Sort::User)?;
             ask.list(world, members.users.len(), |at| {
                 directory::user(tenant, members.users[at], &select)

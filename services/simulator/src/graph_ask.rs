@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::directory::{self, Select, Sort};
 use crate::directory_filter;
 use crate::query::{BadPage, Params, page_token, read_page_token};
+use crate::replica::Place;
 use crate::reply::Reply;
 use crate::tenant::Object;
 use crate::world::{Token, World};
@@ -19,6 +20,8 @@ pub(crate) struct Ask {
     pub(crate) path: String,
     pub(crate) params: Params,
     pub(crate) eventual: bool,
+    /// When it was asked.
+    pub(crate) now: Duration,
 }
 
 impl Ask {
@@ -26,9 +29,17 @@ impl Ask {
     pub(crate) fn role(&self, role: &str) -> Result<(), Reply> {
         let wider: &[&str] = match role {
             "User.Read.All" => &["User.ReadWrite.All", "Directory.Read.All"],
-            "GroupMember.Read.All" => &["Group.Read.All", "Directory.Read.All"],
+            "GroupMember.Read.All" => &[
+                "Group.Read.All",
+                "GroupMember.ReadWrite.All",
+                "Directory.Read.All",
+            ],
             "AdministrativeUnit.Read.All" => &["Directory.Read.All"],
-            "LicenseAssignment.Read.All" => &["Organization.Read.All", "Directory.Read.All"],
+            "LicenseAssignment.Read.All" => &[
+                "LicenseAssignment.ReadWrite.All",
+                "Organization.Read.All",
+                "Directory.Read.All",
+            ],
             _ => &[],
         };
         if wider
@@ -68,21 +79,41 @@ impl Ask {
     }
 
     pub(crate) fn select(&self, sort: Sort) -> Result<Select, Reply> {
-        Select::parse(self.params.get("$select"), sort)
+        Select::parse(self.params.get("$select"), sort, self.now)
     }
 
     pub(crate) fn group(&self, id: &str) -> Result<usize, Reply> {
         match self.token.tenant.object(id) {
-            Some(Object::Group(at)) if !id.contains('@') => Ok(at),
+            Some(Object::Group(at)) if !id.contains('@') && self.knows(Object::Group(at)) => Ok(at),
             _ => Err(missing(id)),
         }
     }
 
     pub(crate) fn filtered(&self, sort: Sort) -> Result<Option<Vec<Object>>, Reply> {
-        let filter = self.params.get("$filter");
-        filter
-            .map(|text| directory_filter::filter(&self.token.tenant, sort, text, self.advanced()))
-            .transpose()
+        let Some(text) = self.params.get("$filter") else {
+            return Ok(None);
+        };
+        let mut found = directory_filter::filter(&self.token.tenant, sort, text, self.advanced())?;
+        found.retain(|object| self.knows(*object));
+        Ok(Some(found))
+    }
+
+    /// Whether Graph knows of an object yet.
+    pub(crate) fn knows(&self, object: Object) -> bool {
+        self.token.tenant.knows(object, Place::Graph, self.now)
+    }
+
+    /// Every object of a list that Graph knows of; `None` where that is all of them.
+    pub(crate) fn known(
+        &self,
+        (seeds, len): (usize, usize),
+        object: impl Fn(usize) -> Object,
+    ) -> Option<Vec<usize>> {
+        let unknown = |at: &usize| !self.knows(object(*at));
+        if !(seeds..len).any(|at| unknown(&at)) {
+            return None;
+        }
+        Some((0..len).filter(|at| !unknown(at)).collect())
     }
 
     pub(crate) fn objects(

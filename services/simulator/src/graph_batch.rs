@@ -56,6 +56,7 @@ pub(crate) async fn run(world: &Arc<World>, token: &Token, base: &str, body: &[u
                 path: format!("/{}", path.trim_start_matches('/')),
                 params: Params::parse(query),
                 eventual,
+                now: world.clock.now(),
             },
         });
     }

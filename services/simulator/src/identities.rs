@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
+use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 
 use crate::tenant::Object;
 
@@ -10,28 +11,34 @@ use crate::tenant::Object;
 /// Holds a hash in the place of each name: with ten million of them, a name that is nobody's passes for somebody's once
 /// in a billion tenants.
 #[derive(Debug)]
-pub(crate) struct Identities(HashMap<u64, u32, BuildHasherDefault<AsItIs>>);
+pub(crate) struct Identities(RwLock<Names>);
+
+type Names = HashMap<u64, u32, BuildHasherDefault<AsItIs>>;
 
 impl Identities {
     pub(crate) fn with_capacity(names: usize) -> Self {
-        Self(HashMap::with_capacity_and_hasher(
-            names,
-            BuildHasherDefault::default(),
-        ))
+        let names = Names::with_capacity_and_hasher(names, BuildHasherDefault::default());
+        Self(RwLock::new(names))
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Object> {
-        self.0.get(&hash(name)).map(|packed| unpack(*packed))
+        let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        names.get(&hash(name)).map(|packed| unpack(*packed))
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Names> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The name means this object from now on.
-    pub(crate) fn insert(&mut self, name: &str, object: Object) {
-        self.0.insert(hash(name), pack(object));
+    pub(crate) fn insert(&self, name: &str, object: Object) {
+        self.write().insert(hash(name), pack(object));
     }
 
     /// The name means this object unless it is taken.
-    pub(crate) fn insert_if_free(&mut self, name: &str, object: Object) {
-        self.0.entry(hash(name)).or_insert_with(|| pack(object));
+    pub(crate) fn insert_if_free(&self, name: &str, object: Object) {
+        let mut names = self.write();
+        names.entry(hash(name)).or_insert_with(|| pack(object));
     }
 }
 
@@ -97,7 +104,7 @@ mod tests {
 
     #[test]
     fn names_are_found_in_any_case() {
-        let mut names = Identities::with_capacity(4);
+        let names = Identities::with_capacity(4);
         names.insert("Ada@Uni.example", Object::User(3));
         names.insert("ÉMILIE", Object::Device(1));
         names.insert_if_free("ada@uni.example", Object::Group(9));

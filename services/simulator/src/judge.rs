@@ -43,7 +43,25 @@ struct Counts {
     /// The latest ones.
     violations: VecDeque<Value>,
     injected: Tally,
+    /// What was made and changed besides permission lists, by [`DEEDS`].
+    deeds: BTreeMap<&'static str, u64>,
 }
+
+/// What of a set-up is counted.
+pub(crate) const DEEDS: [&str; 12] = [
+    "accounts_created",
+    "accounts_enabled",
+    "accounts_disabled",
+    "accounts_changed",
+    "passwords_set",
+    "licences_assigned",
+    "licences_removed",
+    "groups_created",
+    "groups_changed",
+    "members_added",
+    "members_removed",
+    "deletions_tried",
+];
 
 /// Entries that were written; foreign ones sort first.
 #[derive(Debug, Default)]
@@ -142,6 +160,12 @@ impl Judge {
         self.each(|counts| bump(&mut counts.injected, fault));
     }
 
+    /// So many of one of [`DEEDS`] were done.
+    pub(crate) fn did(&self, deed: &'static str, times: u64) {
+        debug_assert!(DEEDS.contains(&deed));
+        self.each(|counts| *counts.deeds.entry(deed).or_default() += times);
+    }
+
     pub(crate) fn user_edit(&self) {
         self.each(|counts| counts.user_edits += 1);
     }
@@ -168,7 +192,7 @@ impl Judge {
 
     /// Notes how one entry stands now against how it stood at the start.
     pub(crate) fn wrote(&self, tenant: &Tenant, written: &Written<'_>) {
-        let managed = tenant.managed.contains(written.principal);
+        let managed = tenant.is_managed(written.principal);
         self.each(|counts| {
             counts.writes += 1;
             counts.foreign_writes += u64::from(!managed);
@@ -267,6 +291,8 @@ fn shown(tenants: &[Arc<Tenant>], key: &ChangeKey, change: &Change) -> Value {
 impl Counts {
     fn show(&self) -> Value {
         let injected = |name| self.injected.get(name).copied().unwrap_or(0);
+        let deeds = DEEDS.map(|deed| (deed, self.deeds.get(deed).copied().unwrap_or(0)));
+        let deeds: BTreeMap<&str, u64> = deeds.into_iter().collect();
         json!({
             "calls_total": self.calls.values().sum::<u64>(),
             "calls": self.calls,
@@ -286,6 +312,7 @@ impl Counts {
             "violations_by_app": self.violations_by_app,
             "violations": self.violations,
             "injected": self.injected,
+            "setup": deeds,
             "injected_throttles": injected("throttle_429") + injected("throttle_no_retry_after"),
         })
     }

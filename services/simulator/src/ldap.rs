@@ -31,9 +31,11 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::tenant::Tenant;
 use crate::world::World;
 use connection::{Service, Stream};
-use tree::Tree;
+pub(crate) use name::{Name, escaped};
+use signing_in::Domain;
 
 /// Where it listens.
 #[derive(Debug, Clone, Copy, Default)]
@@ -63,9 +65,7 @@ pub(crate) async fn serve(
     let with_site = world.tenants.iter().filter(|tenant| tenant.site.is_some());
     let service = Arc::new(Service {
         world: Arc::clone(world),
-        domains: with_site
-            .map(|tenant| (Arc::clone(tenant), Tree::of(tenant)))
-            .collect(),
+        domains: domains(with_site, world.clock.now()),
         acceptor: acceptor.clone(),
         stop: stop.clone(),
     });
@@ -77,6 +77,15 @@ pub(crate) async fn serve(
         opened.sealed = Some(listen(&service, address, true).await?);
     }
     Ok(opened)
+}
+
+/// Looked at once, so that the first who asks needn't wait.
+fn domains<'a>(tenants: impl Iterator<Item = &'a Arc<Tenant>>, now: Duration) -> Vec<Domain> {
+    let domains: Vec<Domain> = tenants.map(Domain::of).collect();
+    for domain in &domains {
+        domain.tree(now);
+    }
+    domains
 }
 
 async fn listen(

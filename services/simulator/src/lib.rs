@@ -13,6 +13,19 @@
 //!
 //! What it holds comes from a scenario file ([`Scenario::from_toml`]; an example is `deploy/examples/scenario.toml`).
 //!
+//! # Setting up
+//!
+//! What a set-up needs can be made while it serves. **Graph** takes `POST` and `PATCH /users`, `assignLicense` (all or
+//! nothing: seats, usage locations, mailbox plans that exclude each other, licences that come from groups) and
+//! `POST /groups/{id}/members/$ref` of groups without mail; each call needs its application permission. **Exchange** takes
+//! `New-`, `Set-` and `Get-DistributionGroup`, the cmdlets of its members, `Get-Recipient`, `Set-Mailbox`, and on premises
+//! `New-Mailbox`, whose password comes as a `SecureString` under the session's key. A mailbox is there some time after its
+//! licence (`provisioning_lag_ms`); what is written shows elsewhere later: between Exchange and Graph, and between domain
+//! controllers (`replication_lag_ms`; `-DomainController` says whose), and in the cloud what was written on premises
+//! (`sync_lag_ms`). `management_roles` give cmdlets by role; cmdlets and parameters of other roles don't exist. A password
+//! is proved by `grant_type=password` at the token endpoint, by signing in on premises, or by the simulator's own API.
+//! Nothing can be deleted; who tries is counted.
+//!
 //! # On premises
 //!
 //! A tenant with `[tenant.onprem]` has servers of its own; the mailboxes of users with `on_premises = true` lie there, and
@@ -35,7 +48,7 @@
 //! contacts and units of what is on premises or synchronised, mailboxes in the cloud as remote ones. It is read by the
 //! same accounts, with simple binds; a password over an unsealed connection is refused unless `ldap_signing_required` says
 //! otherwise. There are filters with all rules of Active Directory's but `DN_WITH_DATA`, pages, ranges of values, and
-//! referrals to what lies elsewhere. Nothing can be changed.
+//! referrals to what lies elsewhere. It shows what cmdlets make, and nothing can be changed by it.
 //!
 //! Calls pay from budgets as in Exchange's throttling policies ([`PolicySpec`]): a balance of server time that is recharged
 //! all the time, and pays for each request with its own duration. Below nothing, answers are held back; below the cutoff,
@@ -54,13 +67,15 @@
 //! | `POST /_simulator/clock` `{advance_ms}` | puts the simulator's clock forward: tokens, links, lag, windows, provisioning |
 //! | `GET`, `PUT /_simulator/dials` | [`Dials`]; those that are named change. A fault is a rate or [`Fault`] |
 //! | `PUT /_simulator/outage` `{on, mode, secs, retry_after}` | everything is down, for so long when `secs` is given: `mode` is `503` (default), `abort`, or `429`, a storm that says `retry_after` when it is given |
-//! | `PUT /_simulator/apps/{client_id}` | `secret`, `secret_expired`, `certificate`, `roles`, `cmdlets`, `limits`, `graph_limits` |
-//! | `PUT /_simulator/accounts/{name}` | of an account on premises: `password`, `disabled`, `remote_powershell`, `policy`, `cmdlets`, `full_access`, `impersonation` |
+//! | `PUT /_simulator/apps/{client_id}` | `secret`, `secret_expired`, `certificate`, `roles`, `cmdlets` and `management_roles` (together), `application_roles`, `limits`, `graph_limits` |
+//! | `PUT /_simulator/accounts/{name}` | of an account on premises: `password`, `disabled`, `remote_powershell`, `policy`, `cmdlets` and `management_roles` (together), `full_access`, `impersonation` |
 //! | `PUT /_simulator/tenants/{tenant}` | `admin_api`, `limits`, `graph_limits`, `mailbox_limits`, `graph_mailbox_limits` |
 //! | `PUT /_simulator/mailboxes/{address}` | `provisioned` (now, or gone), `provision_in_secs`, `licensed`, `licence_expired`, `deleted` |
 //! | `PUT /_simulator/groups/{address}` | `add`, `remove` (direct members), `clear` (all go first), `owners`, `join` (`closed`, `approval_required`, `open`) |
 //! | `GET /_simulator/mailboxes/{address}/permissions` | every calendar's true list, whatever reads show |
 //! | `GET /_simulator/permissions?mailbox=` | the true list of the default calendar |
+//! | `GET /_simulator/created?tenant=` | the users and groups that were made since the start, with licences and members, as they are in truth |
+//! | `POST /_simulator/sign-in` `{user, password}` | whether that password is right, and why not |
 //! | `GET /_simulator/certificate` | the certificate it serves TLS with, PEM |
 //! | `GET /_simulator/proof?group=&trustee=` | how many mailboxes of a group have at least, or exactly, Author |
 //! | `GET /_simulator/expectation?group=…&trustee=…&offset=&limit=` | each member: state, and the trustee's entry at the start and now. `unit=`, `ou=` or `all=true` instead of `group=` |
@@ -71,7 +86,9 @@
 //! `graph_round_trips`, `token_requests`, `writes`, `writes_by_app`, `refused` by reason, `injected` by fault;
 //! `limit_violations` (calls that were refused because a limit was used up), `violations_by_app` by limit, and the latest
 //! thousand `violations`; `foreign_entries_changed` and `managed_entries_changed` against the start, with the first
-//! thousand `changes`. An injected fault or an outage is no violation.
+//! thousand `changes`. An injected fault or an outage is no violation. `setup` counts what was made and changed besides:
+//! `accounts_created`, `accounts_enabled`, `accounts_disabled`, `accounts_changed`, `passwords_set`, `licences_assigned`,
+//! `licences_removed`, `groups_created`, `groups_changed`, `members_added`, `members_removed`, `deletions_tried`.
 //!
 //! `accounts.{client_id}.exchange` and `.graph`, and `tenants.{id}.exchange` and `.graph`, tell of each key:
 //!
@@ -105,6 +122,7 @@ mod app;
 mod calendar;
 mod clock;
 mod cmdlet;
+mod created;
 mod dials;
 mod dice;
 mod directory;
@@ -120,22 +138,34 @@ mod graph;
 mod graph_ask;
 mod graph_batch;
 mod graph_calendar;
+mod graph_change;
+mod graph_user;
+mod group;
+mod group_change;
+mod growing;
 mod identities;
 mod identity;
 mod judge;
 mod ldap;
+mod licences;
 mod limiter;
 mod limits;
+mod mailbox_change;
 mod mailbox_object;
+mod making;
+mod management_role;
 mod meter;
+mod names;
 mod onprem;
 mod parameters;
+mod password;
 mod place;
 mod powershell;
 mod proof;
 mod query;
 mod rate;
 mod recipients;
+mod replica;
 mod reply;
 mod rights;
 mod scenario;
@@ -144,6 +174,7 @@ mod school;
 mod school_people;
 mod school_premises;
 mod sealed;
+mod sku;
 mod tally;
 mod tenant;
 mod token;
@@ -177,7 +208,8 @@ pub use scenario::{
     AppSpec, CalendarSpec, EntrySpec, GroupKind, GroupSpec, JoinRestriction, Kind, Scenario,
     TenantSpec, UnitSpec, UserSpec,
 };
-pub use school::{EVERYONE, SchoolOptions, TENANT_ID, TRUSTEE};
+pub use school::{EVERYONE, SETUP_APP, SchoolOptions, TENANT_ID, TRUSTEE};
+pub use sku::{PlanSpec, SkuSpec};
 
 use reply::Hangup;
 use sealed::{Seal, SealedWires};

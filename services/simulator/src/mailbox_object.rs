@@ -10,6 +10,7 @@ use crate::user::Side;
 pub(crate) fn mailbox_object(command: &Command<'_>, at: usize, mailbox: &Mailbox) -> Value {
     let tenant = command.tenant;
     let user = &tenant.users[at];
+    let account = user.account(command.place, command.now());
     let mut addresses = vec![format!("SMTP:{}", user.mail)];
     let others = user
         .spec
@@ -18,7 +19,7 @@ pub(crate) fn mailbox_object(command: &Command<'_>, at: usize, mailbox: &Mailbox
         .filter(|address| !address.eq_ignore_ascii_case(&user.mail));
     addresses.extend(others.map(|address| format!("smtp:{address}")));
     let mut object = json!({
-        "Name": user.alias,
+        "Name": user.common_name(),
         "DisplayName": user.spec.name,
         "UserPrincipalName": user.spec.upn,
         "Alias": user.alias,
@@ -38,11 +39,15 @@ pub(crate) fn mailbox_object(command: &Command<'_>, at: usize, mailbox: &Mailbox
         "DistinguishedName": tenant.distinguished_name(&user.alias),
         "LegacyExchangeDN": Tenant::legacy_name(&user.alias),
         "MaxSendSize": "35 MB (36,700,160 bytes)",
+        "AccountDisabled": !account.enabled,
+        "CustomAttribute15": account.custom_15.as_deref().unwrap_or_default(),
+        "HiddenFromAddressListsEnabled": account.hidden,
         "GrantSendOnBehalfTo": [],
         "GrantSendOnBehalfTo@odata.type": "#Collection(String)",
     });
     if command.front.side() == Side::OnPremises {
         on_premises(tenant, at, &mut object);
+        object["OriginatingServer"] = command.controller().into();
     }
     object
 }
@@ -58,7 +63,7 @@ fn on_premises(tenant: &Tenant, at: usize, object: &mut Value) {
     object["OrganizationalUnit"] = unit.into();
     object["Id"] = canonical.as_str().into();
     object["Identity"] = canonical.as_str().into();
-    object["SamAccountName"] = user.alias.as_str().into();
+    object["SamAccountName"] = user.sam().into();
     if let Some(site) = &tenant.site {
         let server = site.server.split('.').next().unwrap_or_default();
         object["ServerName"] = server.to_lowercase().into();

@@ -5,6 +5,7 @@ use crate::cmdlet::{BIRTHDAYS, Command, birthdays, find_mailbox, folder_id};
 use crate::exchange::Front;
 use crate::reply::CmdletError;
 use crate::tenant::Object;
+use crate::user::Side;
 
 /// Where an identity points: a mailbox, and a folder of it.
 pub(crate) struct Place<'a> {
@@ -86,18 +87,22 @@ pub(crate) fn trustee(
         return Ok(Principal::External(name.into()));
     }
     let now = command.world.clock.now();
-    let seen = |object: &Object| match *object {
-        Object::Group(at) => tenant.is_visible(at, now),
-        _ => true,
-    };
+    let seen = |object: &Object| command.knows(*object);
     let named: Vec<Object> = tenant
         .named(name)
-        .iter()
-        .copied()
+        .into_iter()
         .filter(seen)
         .take(2)
         .collect();
-    let object = match (tenant.recipient(name).filter(seen), named.as_slice()) {
+    let here = match command.front.side() {
+        Side::Online => None,
+        Side::OnPremises => {
+            let group = tenant.group_by_directory_name(name).map(Object::Group);
+            group.or_else(|| tenant.by_directory_name(name).map(Object::User))
+        }
+    };
+    let found = here.or_else(|| tenant.recipient(name)).filter(seen);
+    let object = match (found, named.as_slice()) {
         (Some(object), _) => object,
         (None, []) => {
             return Err(CmdletError::new(

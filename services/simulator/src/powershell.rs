@@ -10,9 +10,12 @@ mod outbox;
 mod pipeline;
 mod psrp;
 mod record;
+mod secret;
 mod session;
 mod shell;
 mod wsman;
 
 pub(crate) use call::handle;
+pub(crate) use clixml::SECRET;
+pub(crate) use secret::SessionKey;
 pub(crate) use shell::Shells;

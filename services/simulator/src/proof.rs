@@ -117,7 +117,7 @@ fn selection<'a>(world: &'a World, params: &crate::query::Params) -> Result<Sele
             None => continue,
         };
         let trustee = match params.get("trustee") {
-            None => tenant.managed.first().cloned(),
+            None => tenant.managed().into_iter().next(),
             Some(name) => tenant.principal(name),
         };
         let name = params.get("trustee").unwrap_or("the managed one");
@@ -134,10 +134,13 @@ fn selection<'a>(world: &'a World, params: &crate::query::Params) -> Result<Sele
 fn members(tenant: &Tenant, params: &crate::query::Params) -> Option<Result<Vec<usize>, Reply>> {
     if let Some(name) = params.get("group") {
         let group = tenant.group(name).or_else(|| {
-            tenant.named(name).iter().find_map(|object| match object {
-                crate::tenant::Object::Group(at) => Some(*at),
-                _ => None,
-            })
+            tenant
+                .named(name)
+                .into_iter()
+                .find_map(|object| match object {
+                    crate::tenant::Object::Group(at) => Some(at),
+                    _ => None,
+                })
         });
         let found = group.map(|group| tenant.transitive(group).users.clone());
         return Some(found.ok_or_else(|| unknown("group", name)));
@@ -247,7 +250,7 @@ fn row(tenant: &Tenant, user: &User, trustee: &Principal, now: Duration) -> Valu
         .story(trustee)
         .map(|step| json!({"from": show(step.from), "to": show(step.to), "by_user": step.by_user}));
     row["story"] = story.collect::<Vec<_>>().into();
-    let managed = |who: &Principal| tenant.managed.contains(who) || who == trustee;
+    let managed = |who: &Principal| tenant.is_managed(who) || who == trustee;
     let others = |acl: &Acl| -> Vec<(Principal, u32)> {
         acl.iter()
             .filter(|(who, _)| !managed(who))

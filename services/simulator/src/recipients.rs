@@ -1,12 +1,14 @@
-//! The cmdlets about groups and the organisation.
+//! The cmdlets that read recipients, groups and the organisation.
 
 use serde_json::{Value, json};
 
-use crate::cmdlet::{Command, Output, pages, type_details};
+use crate::cmdlet::{Command, Output, find_mailbox, pages, type_details};
+use crate::exchange::Front;
 use crate::parameters::Parameters;
 use crate::reply::CmdletError;
 use crate::scenario::{GroupKind, Kind};
-use crate::tenant::{Object, Tenant};
+use crate::tenant::Object;
+use crate::user::Side;
 
 fn printed(value: Vec<Value>) -> Output {
     Output {
@@ -16,21 +18,26 @@ fn printed(value: Vec<Value>) -> Output {
 }
 
 /// Finds a mail-enabled group that is no Microsoft 365 group, as the distribution group cmdlets do.
-fn find(command: &Command<'_>, identity: &str) -> Result<usize, CmdletError> {
-    let (tenant, now) = (command.tenant, command.world.clock.now());
-    let distribution = |object: &Object| match object {
+pub(crate) fn find(command: &Command<'_>, identity: &str) -> Result<usize, CmdletError> {
+    let tenant = command.tenant;
+    let distribution = |object: Object| match object {
         Object::Group(at) => matches!(
-            tenant.groups[*at].spec.kind,
+            tenant.groups[at].spec.kind,
             GroupKind::MailSecurity | GroupKind::Distribution
         )
-        .then_some(*at)
-        .filter(|at| tenant.is_visible(*at, now)),
+        .then_some(at)
+        .filter(|_| command.knows(object)),
         _ => None,
     };
-    if let Some(at) = tenant.recipient(identity).as_ref().and_then(distribution) {
+    let here = match command.front.side() {
+        Side::Online => None,
+        Side::OnPremises => tenant.group_by_directory_name(identity).map(Object::Group),
+    };
+    let found = here.or_else(|| tenant.recipient(identity));
+    if let Some(at) = found.and_then(distribution) {
         return Ok(at);
     }
-    let mut named = tenant.named(identity).iter().filter_map(distribution);
+    let mut named = tenant.named(identity).into_iter().filter_map(distribution);
     match (named.next(), named.next()) {
         (Some(only), None) => Ok(only),
         (Some(_), Some(_)) => Err(CmdletError::ambiguous(identity)),
@@ -38,37 +45,58 @@ fn find(command: &Command<'_>, identity: &str) -> Result<usize, CmdletError> {
     }
 }
 
-fn group_object(tenant: &Tenant, at: usize) -> Value {
-    let spec = &tenant.groups[at].spec;
-    let (owners, join) = tenant.groups[at].managed();
-    let mail = spec.mail.as_deref().unwrap_or_default();
-    let alias = mail.split('@').next().unwrap_or_default();
-    let (recipient, flags) = match spec.kind {
+pub(crate) fn group_object(command: &Command<'_>, at: usize) -> Value {
+    let tenant = command.tenant;
+    let group = &tenant.groups[at];
+    let settings = group.settings_seen(command.place, command.now());
+    let mail = group.spec.mail.as_deref().unwrap_or_default();
+    let (recipient, flags) = match group.spec.kind {
         GroupKind::MailSecurity => ("MailUniversalSecurityGroup", "Universal, SecurityEnabled"),
         GroupKind::Distribution | GroupKind::Security | GroupKind::Unified => {
             ("MailUniversalDistributionGroup", "Universal")
         }
     };
-    json!({
-        "Name": spec.name,
-        "DisplayName": spec.name,
-        "Alias": alias,
+    let leave = if settings.leaves_freely {
+        "Open"
+    } else {
+        "Closed"
+    };
+    let mut object = json!({
+        "Name": group.common_name,
+        "DisplayName": group.spec.name,
+        "Alias": group.alias,
         "PrimarySmtpAddress": mail,
         "EmailAddresses": [format!("SMTP:{mail}")],
         "EmailAddresses@odata.type": "#Collection(String)",
         "RecipientType": recipient,
         "RecipientTypeDetails": recipient,
         "GroupType": flags,
-        "HiddenFromAddressListsEnabled": false,
-        "ManagedBy": owners,
+        "HiddenFromAddressListsEnabled": settings.hidden,
+        "RequireSenderAuthenticationEnabled": !settings.takes_strangers,
+        "ManagedBy": settings.owners,
         "ManagedBy@odata.type": "#Collection(String)",
-        "MemberJoinRestriction": join.as_str(),
-        "ExternalDirectoryObjectId": spec.id.to_string(),
-        "Guid": spec.id.to_string(),
+        "MemberJoinRestriction": settings.join.as_str(),
+        "MemberDepartRestriction": leave,
+        "CustomAttribute15": settings.custom_15.as_deref().unwrap_or_default(),
+        "IsDirSynced": group.spec.synced,
+        "ExternalDirectoryObjectId": group.spec.id.to_string(),
+        "Guid": group.spec.id.to_string(),
         "Guid@odata.type": "#Guid",
-        "Identity": spec.name,
-        "DistinguishedName": tenant.distinguished_name(alias),
-    })
+        "Identity": group.common_name,
+        "DistinguishedName": tenant.distinguished_name(&group.alias),
+    });
+    if command.front.side() == Side::OnPremises {
+        let name = tenant.group_directory_name(at);
+        let canonical = tenant.canonical(&name);
+        let unit = canonical.rsplit_once('/').map_or("", |(unit, _)| unit);
+        object["ExternalDirectoryObjectId"] = "".into();
+        object["OriginatingServer"] = command.controller().into();
+        object["OrganizationalUnit"] = unit.into();
+        object["Identity"] = canonical.as_str().into();
+        object["SamAccountName"] = group.sam.as_str().into();
+        object["DistinguishedName"] = name.into();
+    }
+    object
 }
 
 /// `Get-DistributionGroup`.
@@ -76,21 +104,141 @@ pub(crate) fn group(
     command: &Command<'_>,
     parameters: &Parameters<'_>,
 ) -> Result<Output, CmdletError> {
-    parameters.only(&["Identity", "ResultSize"])?;
+    match command.front {
+        Front::Shell => parameters.only(&["Identity", "ResultSize", "DomainController"])?,
+        Front::Admin | Front::Invoke => parameters.only(&["Identity", "ResultSize"])?,
+    }
     let tenant = command.tenant;
     if let Some(identity) = parameters.text("Identity") {
         let at = find(command, identity)?;
-        return Ok(printed(vec![group_object(tenant, at)]));
+        return Ok(printed(vec![group_object(command, at)]));
     }
-    let now = command.world.clock.now();
     pages(command, parameters, |from| {
-        let groups = tenant.groups.iter().enumerate().skip(from);
-        groups.filter_map(move |(at, group)| {
+        let groups = tenant.groups.starting_at(from);
+        groups.filter_map(|(at, group)| {
             let kind = group.spec.kind;
             let sort = matches!(kind, GroupKind::MailSecurity | GroupKind::Distribution);
-            (sort && tenant.is_visible(at, now)).then(|| (at, group_object(tenant, at)))
+            (sort && command.knows(Object::Group(at))).then(|| (at, group_object(command, at)))
         })
     })
+}
+
+/// `Get-Recipient`: mailboxes that are there, users with mail, groups and contacts.
+pub(crate) fn recipient(
+    command: &Command<'_>,
+    parameters: &Parameters<'_>,
+) -> Result<Output, CmdletError> {
+    let all = [
+        "Identity",
+        "ResultSize",
+        "RecipientTypeDetails",
+        "Properties",
+        "DomainController",
+    ];
+    match command.front {
+        Front::Admin | Front::Invoke => parameters.only(&all[..4])?,
+        Front::Shell => parameters.only(&[&all[..3], &all[4..]].concat())?,
+    }
+    let tenant = command.tenant;
+    if let Some(identity) = parameters.text("Identity") {
+        let found = find_recipient(command, identity)?;
+        let shown = member_object(command, found);
+        return shown
+            .map(|shown| printed(vec![shown]))
+            .ok_or_else(|| CmdletError::not_found(identity));
+    }
+    let kinds = parameters.list("RecipientTypeDetails")?;
+    let users = tenant.users.len();
+    pages(command, parameters, |from| {
+        (from..users + tenant.groups.len()).filter_map(move |place| {
+            let object = match place.checked_sub(users) {
+                None => Object::User(place),
+                Some(group) => Object::Group(group),
+            };
+            let shown = member_object(command, object).filter(|_| is_recipient(command, object))?;
+            let sort = shown["RecipientTypeDetails"].as_str().unwrap_or_default();
+            let wanted =
+                kinds.is_empty() || kinds.iter().any(|kind| kind.eq_ignore_ascii_case(sort));
+            wanted.then_some((place, shown))
+        })
+    })
+}
+
+/// Whether Exchange knows an object as somebody to write to.
+fn is_recipient(command: &Command<'_>, object: Object) -> bool {
+    let tenant = command.tenant;
+    if !command.knows(object) {
+        return false;
+    }
+    match object {
+        Object::User(at) => {
+            let user = &tenant.users[at];
+            let there = |side| {
+                let mailbox = user.mailbox_at(side);
+                mailbox.is_some_and(|mailbox| mailbox.is_there(command.now()))
+            };
+            // a mailbox of the other side is a user with mail on this one
+            user.spec.kind == Kind::None && user.made.is_none()
+                || there(Side::Online)
+                || there(Side::OnPremises)
+        }
+        Object::Group(at) => {
+            let kind = tenant.groups[at].spec.kind;
+            kind != GroupKind::Security
+        }
+        Object::Contact(_) => true,
+        Object::Device(_) => false,
+    }
+}
+
+/// Finds somebody to write to by any name, or says that there is nobody, or several.
+pub(crate) fn find_recipient(command: &Command<'_>, identity: &str) -> Result<Object, CmdletError> {
+    let tenant = command.tenant;
+    let here = match command.front.side() {
+        Side::Online => None,
+        Side::OnPremises => {
+            let group = tenant.group_by_directory_name(identity).map(Object::Group);
+            group.or_else(|| tenant.by_directory_name(identity).map(Object::User))
+        }
+    };
+    let found = here.or_else(|| tenant.recipient(identity));
+    if let Some(object) = found
+        && is_recipient(command, object)
+    {
+        return Ok(object);
+    }
+    let named = tenant.named(identity).into_iter();
+    let mut named = named.filter(|object| is_recipient(command, *object));
+    match (named.next(), named.next()) {
+        (Some(only), None) => Ok(only),
+        (Some(_), Some(_)) => Err(CmdletError::ambiguous(identity)),
+        (None, _) => Err(CmdletError::not_found(identity)),
+    }
+}
+
+/// `Test-ServicePrincipalAuthorization`: what an app may do in Exchange, and whether in this mailbox.
+pub(crate) fn authorization(
+    command: &Command<'_>,
+    parameters: &Parameters<'_>,
+) -> Result<Output, CmdletError> {
+    parameters.only(&["Identity", "Resource"])?;
+    let identity = parameters.required("Identity")?;
+    let app = command.tenant.apps.get(&identity.to_lowercase());
+    let app = app.ok_or_else(|| CmdletError::not_found(identity))?;
+    let resource = parameters.text("Resource");
+    let user = resource
+        .map(|resource| find_mailbox(command, resource))
+        .transpose()?
+        .map(|(user, _)| user);
+    let in_scope = |user: usize| !command.tenant.users[user].spec.outside_write_scope;
+    let rows = app.registration().in_exchange.into_iter().map(|role| {
+        let permission = role.strip_prefix("Application ").unwrap_or(&role);
+        json!({
+            "RoleName": role, "GrantedPermissions": permission, "AllowedResourceScope": "Organization",
+            "ScopeType": "Organization", "InScope": user.map_or(Value::from("Not Run"), |at| in_scope(at).into()),
+        })
+    });
+    Ok(printed(rows.collect()))
 }
 
 /// `Get-DynamicDistributionGroupMember`: there are no such groups.
@@ -104,34 +252,39 @@ pub(crate) fn group_members(
     command: &Command<'_>,
     parameters: &Parameters<'_>,
 ) -> Result<Output, CmdletError> {
-    parameters.only(&["Identity", "ResultSize"])?;
-    let tenant = command.tenant;
+    match command.front {
+        Front::Shell => parameters.only(&["Identity", "ResultSize", "DomainController"])?,
+        Front::Admin | Front::Invoke => parameters.only(&["Identity", "ResultSize"])?,
+    }
     let at = find(command, parameters.required("Identity")?)?;
-    let members = tenant.groups[at].members();
+    let members = command.tenant.groups[at].members_seen(command.place, command.now());
     pages(command, parameters, |from| {
         let members = members.iter().enumerate().skip(from);
-        members.filter_map(|(place, member)| Some((place, member_object(tenant, *member)?)))
+        members.filter_map(|(place, member)| Some((place, member_object(command, *member)?)))
     })
 }
 
 /// A member as the cmdlet shows it; what has no mail isn't shown.
-fn member_object(tenant: &Tenant, member: Object) -> Option<Value> {
+fn member_object(command: &Command<'_>, member: Object) -> Option<Value> {
+    let tenant = command.tenant;
     match member {
         Object::User(at) => {
             let user = &tenant.users[at];
+            let account = user.account(command.place, command.now());
             let (recipient, details) = match user.spec.kind {
                 Kind::None => ("MailUser", "MailUser"),
                 kind => ("UserMailbox", type_details(kind)),
             };
             Some(json!({
-                "Name": user.alias, "Alias": user.alias, "DisplayName": user.spec.name,
-                "PrimarySmtpAddress": user.mail, "HiddenFromAddressListsEnabled": false,
+                "Name": user.common_name(), "Alias": user.alias, "DisplayName": user.spec.name,
+                "PrimarySmtpAddress": user.mail, "HiddenFromAddressListsEnabled": account.hidden,
                 "RecipientType": recipient, "RecipientTypeDetails": details,
-                "ExternalDirectoryObjectId": user.spec.id.to_string(), "Identity": user.alias,
+                "ExternalDirectoryObjectId": user.spec.id.to_string(), "Identity": user.common_name(),
+                "Guid": user.spec.id.to_string(), "Guid@odata.type": "#Guid",
             }))
         }
         Object::Group(at) if tenant.groups[at].spec.mail.is_some() => {
-            Some(group_object(tenant, at))
+            Some(group_object(command, at))
         }
         Object::Contact(at) => {
             let mail = &tenant.contacts[at].1;
@@ -163,14 +316,19 @@ pub(crate) fn accepted_domains(
     parameters: &Parameters<'_>,
 ) -> Result<Output, CmdletError> {
     parameters.only(&["Identity", "ResultSize"])?;
-    let domain = &command.tenant.domain;
-    if let Some(identity) = parameters.text("Identity")
-        && !identity.eq_ignore_ascii_case(domain)
-    {
-        return Err(CmdletError::not_found(identity));
-    }
-    Ok(printed(vec![json!({
-        "Name": domain, "DomainName": domain, "DomainType": "Authoritative", "Default": true,
-        "Identity": domain,
-    })]))
+    let tenant = command.tenant;
+    let shown = |domain: &String| {
+        json!({
+            "Name": domain, "DomainName": domain, "DomainType": "Authoritative",
+            "Default": *domain == tenant.domain, "Identity": domain,
+        })
+    };
+    let domains = std::iter::once(&tenant.domain).chain(&tenant.domains);
+    let Some(identity) = parameters.text("Identity") else {
+        return Ok(printed(domains.map(shown).collect()));
+    };
+    let mut domains = domains.filter(|domain| identity.eq_ignore_ascii_case(domain));
+    let found = domains.next().map(shown);
+    let found = found.ok_or_else(|| CmdletError::not_found(identity))?;
+    Ok(printed(vec![found]))
 }

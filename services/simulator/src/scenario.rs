@@ -11,6 +11,7 @@ use crate::identity::Registered;
 use crate::limits::Limits;
 use crate::onprem::OnPremSpec;
 use crate::rights;
+use crate::sku::SkuSpec;
 
 /// Tenants and dials to start with.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -41,6 +42,11 @@ pub struct TenantSpec {
     pub id: Uuid,
     /// Verified domain.
     pub domain: String,
+    /// More verified domains.
+    pub domains: Vec<String>,
+    /// Products it has bought; `EXCHANGESTANDARD` for everybody when none is written. Who is `licensed` has the first.
+    #[serde(rename = "sku")]
+    pub skus: Vec<SkuSpec>,
     /// Switches the Admin API off for this tenant.
     pub without_admin_api: bool,
     /// Limits on the Exchange calls of all apps together.
@@ -55,6 +61,8 @@ pub struct TenantSpec {
     pub onprem: Option<OnPremSpec>,
     /// Addresses of the trustees a run is allowed to manage entries for.
     pub managed: Vec<String>,
+    /// Addresses of such trustees that aren't there yet: a run makes them.
+    pub awaited: Vec<String>,
     /// Registered apps.
     #[serde(rename = "app")]
     pub apps: Vec<AppSpec>,
@@ -87,6 +95,12 @@ pub struct AppSpec {
     pub roles: Vec<String>,
     /// Cmdlets its Exchange role groups allow.
     pub cmdlets: Vec<String>,
+    /// Management roles of those, such as `Mail Recipients`, besides `cmdlets`. Where some are written, parameters of roles
+    /// that aren't among them don't exist for it.
+    pub management_roles: Vec<String>,
+    /// What it has in Exchange as an application (RBAC for Applications), in every mailbox: `Application Calendars.ReadWrite`
+    /// and its like. `Test-ServicePrincipalAuthorization` tells of it.
+    pub application_roles: Vec<String>,
     /// Limits on its Exchange calls.
     pub limits: Limits,
     /// Limits on its Graph calls.
@@ -132,6 +146,14 @@ pub struct UserSpec {
     pub enabled: bool,
     /// Whether there is an Exchange licence.
     pub licensed: bool,
+    /// The country services are used in, two letters; no licence is assigned without it.
+    pub usage_location: Option<String>,
+    /// `DisablePasswordExpiration` and its like.
+    pub password_policies: Option<String>,
+    /// Employee id.
+    pub employee_id: Option<String>,
+    /// `CustomAttribute15`.
+    pub custom_attribute_15: Option<String>,
     /// There was a licence, but it has expired: administrators still reach the mailbox, Graph doesn't.
     pub licence_expired: bool,
     /// Distinguished name on premises.
@@ -167,6 +189,10 @@ impl Default for UserSpec {
             alias: None,
             enabled: true,
             licensed: true,
+            usage_location: None,
+            password_policies: None,
+            employee_id: None,
+            custom_attribute_15: None,
             licence_expired: false,
             dn: None,
             kind: Kind::User,
@@ -273,6 +299,16 @@ pub struct GroupSpec {
     pub name: String,
     /// Address; none for a plain security group.
     pub mail: Option<String>,
+    /// Exchange alias; the local part of the address when left out.
+    pub alias: Option<String>,
+    /// Distinguished name on premises; below `OU=Groups` when left out.
+    pub dn: Option<String>,
+    /// It is synchronised from the directory on premises: nobody changes it in the cloud.
+    pub synced: bool,
+    /// Products, by name or id, that its direct members are licensed with.
+    pub licences: Vec<String>,
+    /// Everybody who is made by Graph becomes a member, as of a group with a rule.
+    pub takes_new_users: bool,
     /// Sort.
     pub kind: GroupKind,
     /// Its members can be read only with `Member.Read.Hidden`.
@@ -328,6 +364,7 @@ impl Scenario {
                 ));
             }
             app_mistakes(tenant, &mut mistakes);
+            sku_mistakes(tenant, &mut mistakes);
             if let Some(onprem) = &tenant.onprem {
                 mistakes.extend(onprem.mistakes(&format!("tenant {:?}: onprem", tenant.domain)));
             }
@@ -363,6 +400,24 @@ fn ids_are_addresses(tenant: &TenantSpec) -> bool {
         .users
         .iter()
         .all(|user| user.upn.contains('@') && seen.insert(user.upn.to_lowercase()))
+}
+
+fn sku_mistakes(tenant: &TenantSpec, mistakes: &mut Vec<String>) {
+    let wrong = tenant.skus.iter().filter_map(SkuSpec::mistake);
+    mistakes.extend(wrong.map(|wrong| format!("tenant {:?}: {wrong}", tenant.domain)));
+    let whole: Vec<SkuSpec> = tenant.skus.iter().cloned().map(SkuSpec::complete).collect();
+    for group in &tenant.groups {
+        for name in &group.licences {
+            let known = whole.iter().any(|sku| sku.is(name));
+            let usual = tenant.skus.is_empty() && SkuSpec::usual().is(name);
+            if !known && !usual {
+                mistakes.push(format!(
+                    "tenant {:?}, group {:?}: licences: no sku is called {name:?}",
+                    tenant.domain, group.name
+                ));
+            }
+        }
+    }
 }
 
 fn app_mistakes(tenant: &TenantSpec, mistakes: &mut Vec<String>) {

@@ -144,6 +144,7 @@ fn read_tenant(mut table: Table, path: &str, mistakes: &mut Vec<String>) -> Opti
     let users = users.collect();
     let groups = objects(&mut table, "group", path, mistakes);
     let units = objects(&mut table, "unit", path, mistakes);
+    let skus = objects(&mut table, "sku", path, mistakes);
     let onprem = match table.remove("onprem") {
         None => None,
         Some(Value::Table(written)) => read_onprem(written, &join(path, "onprem"), mistakes),
@@ -159,6 +160,7 @@ fn read_tenant(mut table: Table, path: &str, mistakes: &mut Vec<String>) -> Opti
         users,
         groups,
         units,
+        skus,
         ..plain
     };
     references(&tenant, path, mistakes);

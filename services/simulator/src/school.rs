@@ -12,6 +12,7 @@ use crate::scenario::{
 };
 use crate::school_people::{oddities, person};
 use crate::school_premises::{MEMBER, premises, service};
+use crate::sku::SkuSpec;
 
 /// The directory id of the generated tenant.
 pub const TENANT_ID: Uuid = Uuid::from_u128(0x1111_1111_2222_3333_4444_5555_5555_5555);
@@ -19,6 +20,11 @@ pub const TENANT_ID: Uuid = Uuid::from_u128(0x1111_1111_2222_3333_4444_5555_5555
 pub const EVERYONE: &str = "staff-and-students@uni.example";
 /// The managed trustee of the generated tenant.
 pub const TRUSTEE: &str = "timetable-delegates@uni.example";
+/// Another one, of its site on premises, where nothing is prepared.
+pub const ONPREM_TRUSTEE: &str = "timetable-delegates-onprem@uni.example";
+
+/// The client id of the app that sets up where nothing is prepared.
+pub const SETUP_APP: Uuid = Uuid::from_u128(0xcccc_cccc << 96);
 
 const FACULTIES: [&str; 6] = [
     "Arts",
@@ -66,6 +72,12 @@ pub struct SchoolOptions {
     pub time_scale: u32,
     /// The policy of the grantors on premises, whatever its name.
     pub policy: PolicySpec,
+    /// Nothing is prepared: there is no delegation group, no entry of it, and no member's account. Instead there are
+    /// those who may make them: the app [`SETUP_APP`] (its secret is `setup-secret`), and on premises `sa-setup` (its
+    /// password is `sa-setup-secret`), who finds the unit `OU=Service Accounts`.
+    pub unprepared: bool,
+    /// How many seats are free of the one product, `EXCHANGESTANDARD_FACULTY`, where nothing is prepared.
+    pub free_seats: u64,
 }
 
 impl Default for SchoolOptions {
@@ -83,6 +95,8 @@ impl Default for SchoolOptions {
             impersonation_budget: BudgetOf::Target,
             time_scale: 1,
             policy: PolicySpec::default(),
+            unprepared: false,
+            free_seats: 10,
         }
     }
 }
@@ -100,6 +114,11 @@ impl Scenario {
             members: Vec::new(),
         };
         let mut groups = groups(&users, &mut unit, &dice);
+        if options.unprepared {
+            groups.retain(|group| group.mail.as_deref() != Some(TRUSTEE));
+            let lists = users.iter_mut().flat_map(|user| &mut user.calendars);
+            lists.for_each(|list| list.entries.retain(|entry| entry.principal != TRUSTEE));
+        }
         users.push(UserSpec {
             id: dice.uuid(),
             name: "Timetable Delegates".to_owned(),
@@ -126,7 +145,9 @@ impl Scenario {
             id: TENANT_ID,
             domain: "uni.example".to_owned(),
             onprem,
-            managed: vec![TRUSTEE.to_owned()],
+            managed: trustee(!options.unprepared),
+            awaited: awaited(options),
+            skus: skus(options, &users),
             apps: apps(options),
             users,
             groups,
@@ -143,6 +164,38 @@ impl Scenario {
             ..Self::default()
         }
     }
+}
+
+fn trustee(is: bool) -> Vec<String> {
+    Some(TRUSTEE.to_owned())
+        .filter(|_| is)
+        .into_iter()
+        .collect()
+}
+
+/// Groups that are managed once somebody makes them.
+fn awaited(options: &SchoolOptions) -> Vec<String> {
+    let mut awaited = trustee(options.unprepared);
+    if options.unprepared && options.on_premises_share > 0.0 {
+        awaited.push(ONPREM_TRUSTEE.to_owned());
+    }
+    awaited
+}
+
+fn skus(options: &SchoolOptions, users: &[UserSpec]) -> Vec<SkuSpec> {
+    let licensed = users
+        .iter()
+        .filter(|user| user.licensed && !user.on_premises || user.licence_expired);
+    let taken = u64::try_from(licensed.count()).unwrap_or(u64::MAX);
+    let faculty = SkuSpec {
+        part_number: "EXCHANGESTANDARD_FACULTY".to_owned(),
+        seats: Some(taken.saturating_add(options.free_seats)),
+        ..SkuSpec::default()
+    };
+    Some(faculty)
+        .filter(|_| options.unprepared)
+        .into_iter()
+        .collect()
 }
 
 fn groups(users: &[UserSpec], unit: &mut UnitSpec, dice: &Dice) -> Vec<GroupSpec> {
@@ -257,6 +310,27 @@ fn apps(options: &SchoolOptions) -> Vec<AppSpec> {
                 .map(str::to_owned)
                 .to_vec(),
             cmdlets: FOLDER_CMDLETS.map(str::to_owned).to_vec(),
+            limits: limits.clone(),
+            ..AppSpec::default()
+        });
+    }
+    if options.unprepared {
+        let roles = [
+            "User.ReadWrite.All",
+            "Organization.Read.All",
+            "GroupMember.Read.All",
+            "Exchange.ManageAsApp",
+        ];
+        let management = [
+            "Distribution Groups",
+            "Security Group Creation and Membership",
+            "View-Only Recipients",
+        ];
+        apps.push(AppSpec {
+            client_id: SETUP_APP,
+            secret: Some("setup-secret".to_owned()),
+            roles: roles.map(str::to_owned).to_vec(),
+            management_roles: management.map(str::to_owned).to_vec(),
             limits: limits.clone(),
             ..AppSpec::default()
         });

@@ -32,15 +32,34 @@ pub(crate) fn premises(options: &SchoolOptions) -> OnPremSpec {
         ]),
         ..account("sa-reader")
     };
+    let setup = AccountSpec {
+        management_roles: [
+            "Mail Recipients",
+            "Mail Recipient Creation",
+            "Distribution Groups",
+            "Security Group Creation and Membership",
+            "Reset Password",
+            "View-Only Recipients",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+        ..account("sa-setup")
+    };
+    let last = if options.unprepared {
+        setup
+    } else {
+        account("sa-member")
+    };
     OnPremSpec {
         domain: "UNI".to_owned(),
+        units: vec!["OU=Service Accounts,DC=uni,DC=example".to_owned()],
         impersonation_budget: options.impersonation_budget,
         time_scale: options.time_scale,
         policies: vec![PolicySpec {
             name: POLICY.to_owned(),
             ..options.policy.clone()
         }],
-        accounts: grantors.chain([reader, account("sa-member")]).collect(),
+        accounts: grantors.chain([reader, last]).collect(),
         ..OnPremSpec::default()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,10 +11,14 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::calendar::{Acl, EXTERNAL, Folder, Mailbox, Principal, mask_of};
 use crate::dice::Dice;
+use crate::group::Group;
+use crate::growing::Growing;
 use crate::identities::Identities;
 use crate::limiter::{Limiter, Targets};
 use crate::onprem::Site;
-use crate::scenario::{CalendarSpec, GroupKind, GroupSpec, JoinRestriction, TenantSpec, UserSpec};
+use crate::replica::{Place, Shows};
+use crate::scenario::{CalendarSpec, GroupKind, GroupSpec, TenantSpec, UserSpec};
+use crate::sku::SkuSpec;
 use crate::user::User;
 
 const HOSTED: &str = "OU=Microsoft Exchange Hosted Organizations";
@@ -28,38 +32,6 @@ pub(crate) enum Object {
     Group(usize),
     Contact(usize),
     Device(usize),
-}
-
-#[derive(Debug)]
-pub(crate) struct Group {
-    pub(crate) spec: GroupSpec,
-    members: RwLock<Arc<Vec<Object>>>,
-    /// Who manages it, and who may join.
-    managed: RwLock<(Vec<String>, JoinRestriction)>,
-}
-
-impl Group {
-    /// Its direct members as they are now.
-    pub(crate) fn members(&self) -> Arc<Vec<Object>> {
-        Arc::clone(&self.members.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Who manages it as it is now, and who may join.
-    pub(crate) fn managed(&self) -> (Vec<String>, JoinRestriction) {
-        let managed = self.managed.read().unwrap_or_else(PoisonError::into_inner);
-        managed.clone()
-    }
-
-    /// Changes what of it is given.
-    pub(crate) fn manage(&self, owners: Option<Vec<String>>, join: Option<JoinRestriction>) {
-        let mut managed = self.managed.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(owners) = owners {
-            managed.0 = owners;
-        }
-        if let Some(join) = join {
-            managed.1 = join;
-        }
-    }
 }
 
 /// The members of a group, nesting resolved, each once.
@@ -89,17 +61,30 @@ pub(crate) struct Tenant {
     pub(crate) graph_targets: Targets,
     /// The half of the tenant on its own premises.
     pub(crate) site: Option<Site>,
-    pub(crate) managed: Vec<Principal>,
+    /// More verified domains.
+    pub(crate) domains: Vec<String>,
+    pub(crate) skus: Vec<SkuSpec>,
+    pub(crate) managed: RwLock<Vec<Principal>>,
+    /// Addresses of trustees that a run is to make.
+    pub(crate) awaited: Vec<String>,
     pub(crate) apps: HashMap<String, Arc<App>>,
-    pub(crate) users: Vec<User>,
-    pub(crate) groups: Vec<Group>,
+    pub(crate) users: Growing<User>,
+    pub(crate) groups: Growing<Group>,
     pub(crate) units: Vec<Unit>,
     pub(crate) contacts: Vec<(Uuid, String)>,
     pub(crate) devices: Vec<(Uuid, String)>,
-    identities: Identities,
-    names: HashMap<String, Vec<Object>>,
+    pub(crate) identities: Identities,
+    pub(crate) names: RwLock<HashMap<String, Vec<Object>>>,
     /// Members of groups with nesting resolved, until some group changes.
     transitive: Mutex<HashMap<usize, Arc<Transitive>>>,
+    /// Until when some place doesn't know the members of all groups.
+    pub(crate) settled: Mutex<Duration>,
+    /// Held by who makes something, from the look whether it is there until it is.
+    pub(crate) making: Mutex<()>,
+    /// When what LDAP shows has changed, or will.
+    pub(crate) moments: Mutex<Vec<Duration>>,
+    /// The units of the directory on premises, once somebody asks.
+    pub(crate) directory_units: OnceLock<HashSet<String>>,
 }
 
 impl Tenant {
@@ -114,10 +99,13 @@ impl Tenant {
             exchange_targets: Targets::new("mailbox", spec.mailbox_limits),
             graph_targets: Targets::new("mailbox, Graph", spec.graph_mailbox_limits),
             site: None,
-            managed: Vec::new(),
+            domains: spec.domains.iter().map(|it| it.to_lowercase()).collect(),
+            skus: products(spec.skus),
+            managed: RwLock::default(),
+            awaited: spec.awaited,
             apps: HashMap::new(),
-            users: Vec::with_capacity(spec.users.len()),
-            groups: Vec::new(),
+            users: Growing::with_capacity(spec.users.len()),
+            groups: Growing::with_capacity(spec.groups.len()),
             units: Vec::new(),
             contacts: spec
                 .contacts
@@ -130,8 +118,12 @@ impl Tenant {
                 .map(|name| (dice.uuid(), name))
                 .collect(),
             identities: Identities::with_capacity(spec.users.len() * 6),
-            names: HashMap::new(),
+            names: RwLock::default(),
             transitive: Mutex::default(),
+            settled: Mutex::default(),
+            making: Mutex::default(),
+            moments: Mutex::default(),
+            directory_units: OnceLock::new(),
         };
         let mut calendars = Vec::with_capacity(spec.users.len());
         for mut user in spec.users {
@@ -142,17 +134,15 @@ impl Tenant {
             tenant.identities.insert(&contact.1, Object::Contact(at));
         }
         for (at, device) in tenant.devices.iter().enumerate() {
-            tenant
-                .names
-                .entry(device.1.to_lowercase())
-                .or_default()
-                .push(Object::Device(at));
+            tenant.call(&device.1, Object::Device(at));
         }
         for group in spec.groups {
             tenant.add_group(group, dice);
         }
         for at in 0..tenant.groups.len() {
-            let names = std::mem::take(&mut tenant.groups[at].spec.members);
+            let names = tenant.groups.get_mut(at);
+            let names = names.map(|group| std::mem::take(&mut group.spec.members));
+            let names = names.unwrap_or_default();
             let members = names
                 .iter()
                 .map(|name| {
@@ -161,8 +151,9 @@ impl Tenant {
                         .with_context(|| format!("group member {name}: no such object"))
                 })
                 .collect::<anyhow::Result<Vec<_>>>()?;
-            tenant.set_members(at, members);
+            tenant.set_members(at, members, Shows::ALWAYS);
         }
+        tenant.license_members();
         for unit in spec.units {
             let members = unit
                 .members
@@ -182,7 +173,7 @@ impl Tenant {
             let principal = tenant
                 .principal(trustee)
                 .with_context(|| format!("managed trustee {trustee}: no such object"))?;
-            tenant.managed.push(principal);
+            tenant.manage(principal);
         }
         for (number, app) in spec.apps.into_iter().enumerate() {
             let app = App::build(app, number);
@@ -196,42 +187,24 @@ impl Tenant {
     }
 
     fn add_user(&mut self, mut spec: UserSpec, dice: &Dice) {
-        let at = Object::User(self.users.len());
+        let at = self.users.len();
         spec.id = or_random(spec.id, dice);
-        let user = User::new(spec, dice);
-        let spec = &user.spec;
-        let addresses = spec.addresses.iter();
-        for key in addresses.chain([&spec.upn, &user.mail, &user.alias]) {
-            self.identities.insert(key, at);
-        }
-        self.identities.insert(&spec.id.to_string(), at);
-        if let Some(mailbox) = &user.mailbox {
-            self.identities.insert(&mailbox.guid.to_string(), at);
-        }
-        let names = self.names.entry(spec.name.to_lowercase());
-        names.or_default().push(at);
-        self.users.push(user);
+        self.users.seed(User::new(spec, dice));
+        self.name_user(at);
     }
 
     fn add_group(&mut self, mut spec: GroupSpec, dice: &Dice) {
-        let at = Object::Group(self.groups.len());
+        let at = self.groups.len();
         spec.id = or_random(spec.id, dice);
-        if let Some(mail) = &spec.mail {
-            self.identities.insert(mail, at);
-            let alias = mail.split('@').next().unwrap_or_default();
-            self.identities.insert_if_free(alias, at);
-        }
-        self.identities.insert(&spec.id.to_string(), at);
-        self.names
-            .entry(spec.name.to_lowercase())
-            .or_default()
-            .push(at);
-        let managed = (std::mem::take(&mut spec.owners), spec.join);
-        self.groups.push(Group {
-            spec,
-            members: RwLock::default(),
-            managed: RwLock::new(managed),
-        });
+        self.groups.seed(Group::new(spec, None));
+        self.name_group(at);
+    }
+
+    /// The object is called so from now on.
+    pub(crate) fn call(&self, name: &str, object: Object) {
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        let named = names.entry(name.trim().to_lowercase()).or_default();
+        named.push(object);
     }
 
     fn add_calendars(&mut self, at: usize, mut calendars: Vec<CalendarSpec>) -> anyhow::Result<()> {
@@ -299,10 +272,10 @@ impl Tenant {
     }
 
     /// Every object with this display name.
-    pub(crate) fn named(&self, name: &str) -> &[Object] {
-        self.names
-            .get(&name.trim().to_lowercase())
-            .map_or(&[], Vec::as_slice)
+    pub(crate) fn named(&self, name: &str) -> Vec<Object> {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        let named = names.get(&name.trim().to_lowercase());
+        named.cloned().unwrap_or_default()
     }
 
     /// The object that is called so where groups name their members.
@@ -386,17 +359,16 @@ impl Tenant {
         self.groups[group].spec.kind == GroupKind::MailSecurity
     }
 
-    /// Whether Exchange's servers know of a group yet.
-    pub(crate) fn is_visible(&self, group: usize, now: Duration) -> bool {
-        now.as_secs() >= self.groups[group].spec.visible_after_secs
+    /// Whether one who looks from here knows of a group yet.
+    pub(crate) fn is_visible(&self, group: usize, looks: Place, now: Duration) -> bool {
+        let group = &self.groups[group];
+        let held_back = looks != Place::Graph && now.as_secs() < group.spec.visible_after_secs;
+        !held_back && group.shows.is_seen(looks, now)
     }
 
     /// Changes who is in a group.
-    pub(crate) fn set_members(&self, group: usize, members: Vec<Object>) {
-        *self.groups[group]
-            .members
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::new(members);
+    pub(crate) fn set_members(&self, group: usize, members: Vec<Object>, shows: Shows) {
+        self.groups[group].members.write(members, shows);
         self.resolved().clear();
     }
 
@@ -406,29 +378,57 @@ impl Tenant {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The members of a group in truth, nesting resolved.
     pub(crate) fn transitive(&self, group: usize) -> Arc<Transitive> {
         let mut resolved = self.resolved();
         let found = resolved.entry(group).or_insert_with(|| {
-            let mut found = Transitive::default();
-            let mut seen = HashSet::from([Object::Group(group)]);
-            let mut open = vec![group];
-            while let Some(at) = open.pop() {
-                for member in self.groups[at].members().iter() {
-                    if !seen.insert(*member) {
-                        continue;
-                    }
-                    found.all.push(*member);
-                    match member {
-                        Object::User(user) => found.users.push(*user),
-                        Object::Group(nested) => open.push(*nested),
-                        Object::Contact(_) | Object::Device(_) => {}
-                    }
-                }
-            }
-            Arc::new(found)
+            let members = |at: usize| self.groups[at].members();
+            Arc::new(walk(group, members))
         });
         Arc::clone(found)
     }
+
+    /// As [`Tenant::transitive`], as far as one who looks from here knows of it.
+    pub(crate) fn transitive_seen(
+        &self,
+        group: usize,
+        looks: Place,
+        now: Duration,
+    ) -> Arc<Transitive> {
+        let settled = *self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        if now >= settled {
+            return self.transitive(group);
+        }
+        let members = |at: usize| self.groups[at].members_seen(looks, now);
+        Arc::new(walk(group, members))
+    }
+}
+
+fn walk(group: usize, members: impl Fn(usize) -> Arc<Vec<Object>>) -> Transitive {
+    let mut found = Transitive::default();
+    let mut seen = HashSet::from([Object::Group(group)]);
+    let mut open = vec![group];
+    while let Some(at) = open.pop() {
+        for member in members(at).iter() {
+            if !seen.insert(*member) {
+                continue;
+            }
+            found.all.push(*member);
+            match member {
+                Object::User(user) => found.users.push(*user),
+                Object::Group(nested) => open.push(*nested),
+                Object::Contact(_) | Object::Device(_) => {}
+            }
+        }
+    }
+    found
+}
+
+fn products(skus: Vec<SkuSpec>) -> Vec<SkuSpec> {
+    if skus.is_empty() {
+        return vec![SkuSpec::usual()];
+    }
+    skus.into_iter().map(SkuSpec::complete).collect()
 }
 
 fn or_random(id: Uuid, dice: &Dice) -> Uuid {

@@ -15,13 +15,15 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::faults::About;
+use crate::password::check;
 use crate::query::base;
 use crate::reply::Reply;
+use crate::tenant::Tenant;
 use crate::world::{Audience, World};
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Request {
     client_id: String,
@@ -30,6 +32,8 @@ pub(crate) struct Request {
     client_secret: Option<String>,
     client_assertion_type: Option<String>,
     client_assertion: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
 }
 
 pub(crate) async fn handle(
@@ -157,6 +161,9 @@ fn issue(
         );
         return Err(refuse(400, "invalid_request", 90002, text));
     };
+    if request.grant_type == "password" {
+        return by_password(world, tenant, request);
+    }
     if request.grant_type != "client_credentials" {
         let text = format!(
             "The app requested an unsupported grant type '{}'.",
@@ -220,6 +227,29 @@ fn issue(
         }
     }
     Ok(world.issue(tenant, app, audience))
+}
+
+/// A user signs in by password. The token is one of a person's, which no front here takes: it proves the password alone.
+fn by_password(
+    world: &World,
+    tenant: &Tenant,
+    request: &Request,
+) -> Result<(String, u64), Refusal> {
+    if !tenant.apps.contains_key(&request.client_id.to_lowercase()) {
+        let text = format!(
+            "Application with identifier '{}' was not found in the directory '{}'.",
+            request.client_id, tenant.domain
+        );
+        return Err(refuse(400, "unauthorized_client", 700_016, text));
+    }
+    let (Some(name), Some(password)) = (&request.username, &request.password) else {
+        let text = "The request body must contain the following parameter: 'username', 'password'.";
+        return Err(refuse(400, "invalid_request", 900_144, text));
+    };
+    check(tenant, name, password)
+        .map_err(|why| refuse(400, "invalid_grant", why.code(), why.text()))?;
+    let token = URL_SAFE_NO_PAD.encode(Uuid::new_v4().as_bytes());
+    Ok((token, world.dials().token_life_secs))
 }
 
 /// Checks a signed assertion; the error is Entra's code, and what is wrong.

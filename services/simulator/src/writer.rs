@@ -43,10 +43,10 @@ impl Writer<'_> {
 
 /// The owner of the mailbox may change an entry right after a read, once, before anything was granted.
 pub(crate) fn user_edits(world: &World, tenant: &Tenant, about: About<'_>, folder: &mut Folder) {
-    let Some(managed) = tenant.managed.first() else {
+    let Some(managed) = tenant.managed().into_iter().next() else {
         return;
     };
-    let mask = mask_of(folder.acl(), managed);
+    let mask = mask_of(folder.acl(), &managed);
     if folder.user_has_edited
         || mask.is_some_and(rights::at_least_author)
         || !world.fault("user_edits_between", about)
@@ -55,6 +55,6 @@ pub(crate) fn user_edits(world: &World, tenant: &Tenant, about: About<'_>, folde
     }
     world.judge.user_edit();
     let reviewer = rights::parse(&["Reviewer"]).unwrap_or_default();
-    folder.user_edit(managed, if mask.is_some() { None } else { Some(reviewer) });
+    folder.user_edit(&managed, if mask.is_some() { None } else { Some(reviewer) });
     folder.user_edit(&Principal::Default, Some(reviewer));
 }

@@ -7,6 +7,10 @@ mod rig;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use calgrant_simulator::DEMO_KEY_PEM;
+use cbc::cipher::block_padding::Pkcs7;
+use cbc::cipher::{BlockEncryptMut, KeyIvInit};
+use num_bigint::BigUint;
 use premises::{FULL, IMP, Login, SMALL, open};
 use rig::Rig;
 use serde_json::{Value, json};
@@ -465,4 +469,102 @@ async fn answers_get_lost_by_the_command_they_are_of() {
     let (output, state) = client.run(&read).await;
     assert!(state.contains(">4<"));
     assert!(output[0].1.contains("<S N=\"DisplayName\">Bob Noyce</S>"));
+}
+
+/// The modulus, the public and the private exponent of the demo key.
+fn demo_key() -> [BigUint; 3] {
+    let lines = DEMO_KEY_PEM.lines();
+    let body: String = lines.filter(|line| !line.starts_with("-----")).collect();
+    let whole = STANDARD.decode(body).unwrap();
+    let inner = yasna::parse_der(&whole, |reader| {
+        reader.read_sequence(|reader| {
+            reader.next().read_u8()?;
+            reader.next().read_der()?;
+            reader.next().read_bytes()
+        })
+    });
+    let numbers = yasna::parse_der(&inner.unwrap(), |reader| {
+        reader.collect_sequence_of(|reader| Ok(reader.read_bigint_bytes()?.0))
+    });
+    let numbers = numbers.unwrap();
+    [1, 2, 3].map(|at| BigUint::from_bytes_be(&numbers[at]))
+}
+
+/// A text under a session's key, as it stands in CLIXML.
+fn sealed(key: &[u8], text: &str) -> String {
+    let mut units: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let length = units.len();
+    units.resize(length + 16, 0);
+    let key: [u8; 32] = key.try_into().unwrap();
+    let sealing = cbc::Encryptor::<aes::Aes256>::new(&key.into(), &[0_u8; 16].into());
+    let sealed = sealing.encrypt_padded_mut::<Pkcs7>(&mut units, length);
+    format!("<SS N=\"V\">{}</SS>", STANDARD.encode(sealed.unwrap()))
+}
+
+#[tokio::test]
+async fn a_password_comes_under_the_key_of_the_session() {
+    let rig = open().await;
+    let roles = json!({"management_roles": ["Mail Recipient Creation"]});
+    let path = "/_simulator/accounts/sa-full@school.example";
+    assert_eq!(rig.put(path, roles).await, 200);
+    let client = Client::open(&rig, FULL).await;
+    client.receive(None).await;
+    let unsealed = command(
+        "New-Mailbox",
+        false,
+        &[
+            ("Name", &text("svc-1")),
+            ("UserPrincipalName", &text("svc-1@school.example")),
+            ("Password", &sealed(&[7; 32], "Long-enough-1")),
+        ],
+    );
+    // before there is a key, nothing can be opened
+    let (_, state) = client.run(&unsealed).await;
+    assert!(state.contains("be decrypted"), "{state}");
+    let [modulus, public, private] = demo_key();
+    let mut blob = vec![6, 2, 0, 0, 0, 0xA4, 0, 0];
+    blob.extend_from_slice(b"RSA1\x00\x08\x00\x00");
+    blob.extend_from_slice(&65_537_u32.to_le_bytes());
+    blob.extend_from_slice(&modulus.to_bytes_le());
+    assert_eq!((public, blob.len()), (BigUint::from(65_537_u32), 276));
+    let key = format!(
+        "<Obj RefId=\"0\"><MS><S N=\"PublicKey\">{}</S></MS></Obj>",
+        STANDARD.encode(blob)
+    );
+    let bytes = fragment(4, 0x0001_0005, Uuid::nil(), &key);
+    let body = format!(
+        "<rsp:Send><rsp:Stream Name=\"stdin\">{}</rsp:Stream></rsp:Send>",
+        STANDARD.encode(bytes)
+    );
+    let sent = client.ask(&format!("{SHELL}/Send"), &body).await;
+    assert_eq!(sent.status, 200, "{}", sent.text);
+    let (kind, answer) = client.receive(None).await.messages().remove(0);
+    assert_eq!(kind, 0x0001_0006);
+    let encoded = answer
+        .split("<S N=\"EncryptedSessionKey\">")
+        .nth(1)
+        .unwrap();
+    let blob = STANDARD.decode(encoded.split('<').next().unwrap()).unwrap();
+    let padded = BigUint::from_bytes_le(&blob[12..]).modpow(&private, &modulus);
+    let padded = padded.to_bytes_be();
+    let key = &padded[padded.len() - 32..];
+    let new = command(
+        "New-Mailbox",
+        false,
+        &[
+            ("Name", &text("svc-1")),
+            ("UserPrincipalName", &text("svc-1@school.example")),
+            ("Password", &sealed(key, "Long-enough-1")),
+        ],
+    );
+    let (output, state) = client.run(&new).await;
+    assert!(state.contains(">4<"), "{state}");
+    assert!(
+        output[0].1.contains("<S N=\"SamAccountName\">svc-1</S>"),
+        "{}",
+        output[0].1
+    );
+    let signed_in = create(&rig, ("SCHOOL\\svc-1", "Long-enough-1"), RESOURCE).await;
+    // the password is right, and the account has no role
+    assert_eq!((signed_in.status, signed_in.code()), (500, "5"));
 }

@@ -1,9 +1,12 @@
 //! A command as a message, and what comes of it. Pure.
 
+use calgrant_domain::Password;
+
 use super::{
     Nonsense,
     clixml::{Value, written},
     message::{Message, kind},
+    secure::SessionKey,
 };
 
 /// A value of a parameter.
@@ -15,6 +18,8 @@ pub(super) enum Argument {
     Texts(Vec<String>),
     /// A switch that is on or off.
     Switch(bool),
+    /// A text that only the server reads: it is sealed with the session's key.
+    Secret(Password),
 }
 
 /// A cmdlet and its parameters.
@@ -35,8 +40,17 @@ pub(super) const SESSION: &str = r#"<Obj RefId="0"><MS><I32 N="MinRunspaces">1</
 const LIST_TYPE: &str = "<T>System.Collections.Generic.List`1[[System.Management.Automation.PSObject, System.Management.Automation, Version=1.0.0.0, Culture=neutral, PublicKeyToken=31bf3856ad364e35]]</T><T>System.Object</T>";
 
 impl Command {
+    /// Whether it takes a session that has a key.
+    pub(super) fn has_secrets(&self) -> bool {
+        let mut arguments = self.parameters.iter().map(|(_, argument)| argument);
+        arguments.any(|argument| matches!(argument, Argument::Secret(_)))
+    }
+
     /// The message that creates the pipeline.
-    pub(super) fn serialised(&self) -> String {
+    ///
+    /// # Errors
+    /// A secret is to be sealed, and there is no key.
+    pub(super) fn serialised(&self, key: Option<&SessionKey>) -> Result<String, Nonsense> {
         let mut arguments = String::new();
         // Numbers only need to differ.
         for (at, (name, argument)) in self.parameters.iter().enumerate() {
@@ -44,6 +58,10 @@ impl Command {
             let value = match argument {
                 Argument::Text(text) => format!("<S N=\"V\">{}</S>", written(text)),
                 Argument::Switch(on) => format!("<B N=\"V\">{on}</B>"),
+                Argument::Secret(secret) => {
+                    let key = key.ok_or_else(|| Nonsense::new("the session has no key"))?;
+                    format!("<SS N=\"V\">{}</SS>", key.seal(secret.reveal()))
+                }
                 Argument::Texts(texts) => {
                     let texts: String = texts
                         .iter()
@@ -83,7 +101,7 @@ impl Command {
             {merges}<Obj N=\"Args\" RefId=\"10\"><TNRef RefId=\"2\"/><LST>{arguments}</LST></Obj></MS></Obj>",
             written(self.name)
         );
-        format!(
+        Ok(format!(
             "<Obj RefId=\"0\"><MS><B N=\"NoInput\">true</B>\
             <Obj N=\"ApartmentState\" RefId=\"1\"><TN RefId=\"0\"><T>System.Management.Automation.Runspaces.ApartmentState</T><T>System.Enum</T><T>System.ValueType</T><T>System.Object</T></TN><ToString>UNKNOWN</ToString><I32>2</I32></Obj>\
             <Obj N=\"RemoteStreamOptions\" RefId=\"2\"><TN RefId=\"1\"><T>System.Management.Automation.Runspaces.RemoteStreamOptions</T><T>System.Enum</T><T>System.ValueType</T><T>System.Object</T></TN><ToString>None</ToString><I32>0</I32></Obj>\
@@ -93,7 +111,7 @@ impl Command {
             <Obj N=\"Cmds\" RefId=\"5\"><TN RefId=\"2\">{LIST_TYPE}</TN><LST>{command}</LST></Obj>\
             <Nil N=\"History\"/><B N=\"RedirectShellErrorOutputPipe\">false</B></MS></Obj>\
             <B N=\"IsNested\">false</B></MS></Obj>"
-        )
+        ))
     }
 }
 
@@ -233,7 +251,8 @@ mod tests {
                 ("Confirm", Argument::Switch(false)),
             ],
         };
-        let value = Value::parse(command.serialised().as_bytes()).unwrap();
+        let text = command.serialised(None).unwrap();
+        let value = Value::parse(text.as_bytes()).unwrap();
         let commands = value
             .member("PowerShell")
             .and_then(|it| it.member("Cmds"))
@@ -252,7 +271,6 @@ mod tests {
             Some("Add-MailboxFolderPermission")
         );
         assert_eq!(commands[0].member_text("IsScript"), Some("false"));
-        let text = command.serialised();
         for part in [
             "ada@uni.example:\\K&lt;a&gt;lender",
             "<S>CreateItems</S><S>ReadItems</S>",
@@ -263,6 +281,17 @@ mod tests {
     }
 
     use super::super::clixml::Object;
+
+    #[test]
+    fn a_secret_needs_a_key_and_is_not_shown() {
+        let command = Command {
+            name: "New-Mailbox",
+            parameters: vec![("Password", Argument::Secret(Password::new("hunter2")))],
+        };
+        assert!(command.has_secrets());
+        assert!(command.serialised(None).is_err());
+        assert!(!format!("{command:?}").contains("hunter2"));
+    }
 
     #[test]
     fn errors_are_known_by_their_reason() {

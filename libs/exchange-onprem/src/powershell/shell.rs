@@ -14,6 +14,7 @@ use super::{
     fragment::{Joiner, cut},
     message::{Message, kind},
     pipeline::{self, Command, Output},
+    secure::{KeyPair, SessionKey},
     wsman::{self, Addressee, Ask, Said},
 };
 use crate::transport::{
@@ -50,6 +51,10 @@ pub(super) struct Shell {
     /// Objects sent; each has the next number.
     objects: u64,
     cookies: Cookies,
+    /// What the session itself has to say, as far as it isn't whole yet.
+    stream: Joiner,
+    /// What secrets in commands are sealed with, once one was.
+    key: Option<SessionKey>,
     /// When it was last used.
     pub(super) used: OffsetDateTime,
 }
@@ -67,6 +72,8 @@ impl Shell {
             session,
             objects: 0,
             cookies: Cookies::default(),
+            stream: Joiner::default(),
+            key: None,
             used: (http.now)(),
         };
         match timeout(OPENING, shell.opened(http)).await {
@@ -102,29 +109,55 @@ impl Shell {
             return Err(nonsense(&Nonsense::new("no shell was made")));
         };
         self.to.shell = name;
-        let mut joiner = Joiner::default();
         loop {
-            let ask = Ask::Receive { command: None };
-            let bytes = match self.ask(http, &ask, &mut None).await? {
-                Said::Received { bytes, .. } => bytes,
-                Said::Nothing => continue,
-                _ => return Err(nonsense(&Nonsense::new("nothing was received"))),
-            };
-            for message in messages(&mut joiner, &bytes)? {
-                if message.kind != kind::RUNSPACEPOOL_STATE {
-                    continue;
+            for message in self.heard(http).await? {
+                if message.kind == kind::RUNSPACEPOOL_STATE && is_open(&message)? {
+                    return Ok(());
                 }
-                let state = Value::parse(&message.data).map_err(|e| nonsense(&e))?;
-                match state.member_text("RunspaceState") {
-                    Some("2") => return Ok(()),
-                    Some("0" | "1") => {}
-                    _ => {
-                        let text = state
-                            .member("ExceptionAsErrorRecord")
-                            .and_then(Value::text)
-                            .unwrap_or("the session broke while it opened");
-                        return Err(classify::text(text, "runspace_broken"));
+            }
+        }
+    }
+
+    /// What the session itself says next; nothing, where it has nothing to say.
+    async fn heard(&mut self, http: &Http) -> Result<Vec<Message>, CallError> {
+        let ask = Ask::Receive { command: None };
+        match self.ask(http, &ask, &mut None).await? {
+            Said::Received { bytes, .. } => messages(&mut self.stream, &bytes),
+            Said::Nothing => Ok(Vec::new()),
+            _ => Err(nonsense(&Nonsense::new("nothing was received"))),
+        }
+    }
+
+    /// Agrees with the server on a key, if that hasn't been done.
+    async fn agree_on_a_key(&mut self, http: &Http) -> Result<(), CallError> {
+        if self.key.is_some() {
+            return Ok(());
+        }
+        let making = tokio::task::spawn_blocking(KeyPair::make).await;
+        let pair = making
+            .unwrap_or_else(|_| Err(Nonsense::new("no key pair could be made")))
+            .map_err(|e| nonsense(&e))?;
+        for fragment in self.cut(kind::PUBLIC_KEY, Uuid::nil(), &pair.message()) {
+            let ask = Ask::Send {
+                command: None,
+                fragment: &fragment,
+            };
+            if self.ask(http, &ask, &mut None).await? != Said::Taken {
+                return Err(nonsense(&Nonsense::new("the public key wasn't taken")));
+            }
+        }
+        loop {
+            for message in self.heard(http).await? {
+                match message.kind {
+                    kind::ENCRYPTED_SESSION_KEY => {
+                        let answer = Value::parse(&message.data).map_err(|e| nonsense(&e))?;
+                        let sealed = answer.member_text("EncryptedSessionKey");
+                        let key = pair.open(sealed.unwrap_or_default());
+                        self.key = Some(key.map_err(|e| nonsense(&e))?);
+                        return Ok(());
                     }
+                    kind::RUNSPACEPOOL_STATE => is_open(&message).map(drop)?,
+                    _ => {}
                 }
             }
         }
@@ -159,8 +192,18 @@ impl Shell {
         command: &Command,
         first_byte: &mut Option<OffsetDateTime>,
     ) -> Result<(Output, bool), CallError> {
+        if command.has_secrets() {
+            // The command itself hasn't left by then.
+            let agreed = self.agree_on_a_key(http).await;
+            agreed.map_err(|error| CallError {
+                unanswered: false,
+                ..error
+            })?;
+        }
         let id = Uuid::new_v4();
-        let fragments = self.cut(kind::CREATE_PIPELINE, id, &command.serialised());
+        let text = command.serialised(self.key.as_ref());
+        let text = text.map_err(|e| nonsense(&e))?;
+        let fragments = self.cut(kind::CREATE_PIPELINE, id, &text);
         for (at, fragment) in fragments.iter().enumerate() {
             let ask = match at {
                 0 => Ask::Command {
@@ -168,7 +211,7 @@ impl Shell {
                     fragment,
                 },
                 _ => Ask::Send {
-                    command: id,
+                    command: Some(id),
                     fragment,
                 },
             };
@@ -273,6 +316,22 @@ impl Shell {
             http.gate.shut(error);
         }
         said
+    }
+}
+
+/// Whether a session's state is that it is open; one that is over is an error.
+fn is_open(message: &Message) -> Result<bool, CallError> {
+    let state = Value::parse(&message.data).map_err(|e| nonsense(&e))?;
+    match state.member_text("RunspaceState") {
+        Some("2") => Ok(true),
+        Some("0" | "1") => Ok(false),
+        _ => {
+            let text = state
+                .member("ExceptionAsErrorRecord")
+                .and_then(Value::text)
+                .unwrap_or("the session broke while it opened");
+            Err(classify::text(text, "runspace_broken"))
+        }
     }
 }
 

@@ -36,8 +36,11 @@ pub(super) enum Ask<'a> {
     Receive { command: Option<Uuid> },
     /// To run a command: its first fragment.
     Command { command: Uuid, fragment: &'a [u8] },
-    /// A further fragment of a command.
-    Send { command: Uuid, fragment: &'a [u8] },
+    /// A further fragment of a command, or a fragment for the shell itself.
+    Send {
+        command: Option<Uuid>,
+        fragment: &'a [u8],
+    },
     /// That a command is over with.
     Signal { command: Uuid },
     /// That the shell is.
@@ -46,6 +49,11 @@ pub(super) enum Ask<'a> {
 
 fn guid(id: Uuid) -> String {
     id.to_string().to_uppercase()
+}
+
+/// The attribute that says which command is meant; none for the shell itself.
+fn about(command: Option<Uuid>) -> String {
+    command.map_or_else(String::new, |id| format!(" CommandId=\"{}\"", guid(id)))
 }
 
 fn option(name: &str, value: &str, must: bool) -> String {
@@ -70,8 +78,7 @@ impl Addressee {
                 ),
             ),
             Ask::Receive { command } => {
-                let of =
-                    command.map_or_else(String::new, |id| format!(" CommandId=\"{}\"", guid(id)));
+                let of = about(*command);
                 (
                     format!("{SHELL}/Receive"),
                     option("WSMAN_CMDSHELL_OPTION_KEEPALIVE", "True", false),
@@ -93,8 +100,8 @@ impl Addressee {
                 format!("{SHELL}/Send"),
                 String::new(),
                 format!(
-                    "<rsp:Send><rsp:Stream Name=\"stdin\" CommandId=\"{}\">{}</rsp:Stream></rsp:Send>",
-                    guid(*command),
+                    "<rsp:Send><rsp:Stream Name=\"stdin\"{}>{}</rsp:Stream></rsp:Send>",
+                    about(*command),
                     STANDARD.encode(fragment)
                 ),
             ),

@@ -1,8 +1,9 @@
 //! What every adapter must do, whatever it speaks: checks over the ports alone, for tests.
 //!
 //! An adapter's tests set a server up, describe it as a [`World`] and call [`calendars::all`] and
-//! [`directory::all`]. A check that fails panics and says what was seen.
+//! [`directory::all`]; of the port to administration as an [`administration::Office`]. A check that fails panics and says what was seen.
 
+pub mod administration;
 pub mod asking;
 pub mod calendars;
 pub mod directory;

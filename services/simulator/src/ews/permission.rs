@@ -2,6 +2,7 @@
 
 use crate::calendar::{Acl, EXTERNAL, Principal, mask_of};
 use crate::ews::error::EwsError;
+use crate::replica::Place;
 use crate::rights;
 use crate::tenant::{Object, Tenant};
 use crate::user::Side;
@@ -322,7 +323,9 @@ fn principal(
         Principal::User(at) => tenant.users[at]
             .mailbox_at(Side::OnPremises)
             .is_some_and(|mailbox| mailbox.is_there(now)),
-        Principal::Group(at) => tenant.may_hold_rights(at) && tenant.is_visible(at, now),
+        Principal::Group(at) => {
+            tenant.may_hold_rights(at) && tenant.is_visible(at, Place::Controller(0), now)
+        }
         _ => true,
     };
     if may_hold || mask_of(old, &principal).is_some() {

@@ -201,9 +201,9 @@ impl Conversation<'_> {
             WHO_AM_I => {
                 self.count("LDAP who am I");
                 let name = self.who.as_ref().map(|who| {
-                    let tenant = &self.service.domains[who.domain].0;
+                    let tenant = &self.service.domains[who.domain].tenant;
                     let netbios = tenant.site.as_ref().map_or("", |site| &site.netbios);
-                    format!("u:{netbios}\\{}", tenant.users[who.account.user].alias)
+                    format!("u:{netbios}\\{}", tenant.users[who.account.user].sam())
                 });
                 let name = name.unwrap_or_default();
                 Next::Say(answer::extended(id, &Outcome::success(), "", Some(&name)))
@@ -257,16 +257,19 @@ impl Conversation<'_> {
             dice: &world.dice,
         };
         let at = self.who.as_ref().map_or(0, |who| who.domain);
-        let (tenant, tree) = &service.domains[at];
-        let view = View {
-            tenant,
-            tree,
-            now: world.clock.now(),
-        };
+        let domain = &service.domains[at];
+        let tenant = &domain.tenant;
         if let Some(site) = &tenant.site {
             let takes = Duration::from_millis(world.dials().ldap_latency_ms);
             site.clock(world).pass(takes).await;
         }
+        let now = world.clock.now();
+        let tree = domain.tree(now);
+        let view = View {
+            tenant,
+            tree: &tree,
+            now,
+        };
         let found = if asked.base.is_empty() {
             root::search(&view, asked)
         } else if self.who.is_none() {

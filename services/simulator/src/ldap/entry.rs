@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::calendar::Principal;
 use crate::ldap::name::{plain, split};
 use crate::ldap::sid;
-use crate::ldap::tree::{Tree, What, account_of};
+use crate::ldap::tree::{HERE, Tree, What};
 use crate::scenario::{GroupKind, Kind};
 use crate::tenant::{Object, Tenant};
 use crate::user::{Side, User};
@@ -146,13 +146,19 @@ impl View<'_> {
             self.sid(&sid, shown);
         }
         shown.text("displayName", &user.spec.name);
-        shown.text("sAMAccountName", &user.alias);
+        shown.text("sAMAccountName", user.sam());
         shown.number("sAMAccountType", 0x3000_0000);
         shown.text("userPrincipalName", &user.spec.upn);
         shown.text("mail", &user.mail);
         let disabled = if self.is_disabled(at) { DISABLED } else { 0 };
         shown.number("userAccountControl", NORMAL | disabled);
         shown.number("primaryGroupID", DOMAIN_USERS);
+        let account = user.account(HERE, self.now);
+        shown.texts("employeeID", account.employee_id.clone());
+        shown.texts("extensionAttribute15", account.custom_15.clone());
+        if account.hidden {
+            shown.text("msExchHideFromAddressLists", "TRUE");
+        }
         self.recipient(user, shown);
     }
 
@@ -161,7 +167,8 @@ impl View<'_> {
         let user = &self.tenant.users[at];
         let account = self.tenant.site.as_ref().and_then(|site| site.of_user(at));
         let nobodys = matches!(user.spec.kind, Kind::Shared | Kind::Room | Kind::Equipment);
-        nobodys || !user.spec.enabled || account.is_some_and(|account| account.rights().disabled)
+        let enabled = user.account(HERE, self.now).enabled;
+        nobodys || !enabled || account.is_some_and(|account| account.rights().disabled)
     }
 
     fn recipient(&self, user: &User, shown: &mut Shown) {
@@ -240,22 +247,27 @@ impl View<'_> {
     }
 
     fn tenants_group(&self, at: usize, shown: &mut Shown) {
-        let spec = &self.tenant.groups[at].spec;
+        let group = &self.tenant.groups[at];
+        let (spec, account) = (&group.spec, &group.sam);
         let kind = match spec.kind {
             GroupKind::MailSecurity | GroupKind::Security => UNIVERSAL_SECURITY,
             GroupKind::Distribution | GroupKind::Unified => UNIVERSAL,
         };
-        let account = account_of(&spec.name, spec.mail.as_deref());
         let sid = self.tenant.sid(&Principal::Group(at)).unwrap_or_default();
-        self.group(&account, kind, &sid, shown);
+        self.group(account, kind, &sid, shown);
         shown.text("displayName", &spec.name);
+        let settings = group.settings_seen(HERE, self.now);
+        shown.texts("extensionAttribute15", settings.custom_15.clone());
+        if settings.hidden {
+            shown.text("msExchHideFromAddressLists", "TRUE");
+        }
         let Some(mail) = &spec.mail else {
             return;
         };
         shown.text("mail", mail);
         shown.text("proxyAddresses", format!("SMTP:{mail}"));
-        shown.text("mailNickname", &account);
-        shown.text("legacyExchangeDN", Tenant::legacy_name(&account));
+        shown.text("mailNickname", &group.alias);
+        shown.text("legacyExchangeDN", Tenant::legacy_name(&group.alias));
         let (details, display) = if kind < 0 {
             (1024, 0x4000_0009)
         } else {

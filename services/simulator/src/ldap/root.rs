@@ -58,7 +58,11 @@ fn attributes(view: &View<'_>) -> Attributes {
     let (domain, configuration) = (&view.tree.domain, &view.tree.configuration);
     let of = &view.tenant.domain;
     let schema = format!("CN=Schema,{configuration}");
-    let server = format!("CN=DC01,CN=Servers,CN=Default-First-Site-Name,CN=Sites,{configuration}");
+    let site = view.tenant.site.as_ref();
+    let first = site.and_then(|site| site.controllers.first());
+    let host = first.map_or("DC01", String::as_str);
+    let server =
+        format!("CN={host},CN=Servers,CN=Default-First-Site-Name,CN=Sites,{configuration}");
     let format = format_description!("[year][month][day][hour][minute][second].0Z");
     let now = Clock::utc().format(format).unwrap_or_default();
     let newest = (view.tree.items.len() + 4096).to_string();
@@ -69,12 +73,12 @@ fn attributes(view: &View<'_>) -> Attributes {
     };
     vec![
         one("currentTime", &now),
-        one("dnsHostName", &format!("DC01.{of}")),
+        one("dnsHostName", &format!("{host}.{of}")),
         one("serverName", &server),
         one("dsServiceName", &format!("CN=NTDS Settings,{server}")),
         one(
             "ldapServiceName",
-            &format!("{of}:dc01$@{}", of.to_uppercase()),
+            &format!("{of}:{}$@{}", host.to_lowercase(), of.to_uppercase()),
         ),
         one("defaultNamingContext", domain),
         one("rootDomainNamingContext", domain),

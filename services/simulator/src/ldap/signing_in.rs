@@ -1,6 +1,7 @@
 //! Who signs in, and what is said to those who may not.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::ldap::message::Bind;
 use crate::ldap::outcome::Outcome;
@@ -9,8 +10,36 @@ use crate::onprem::{Account, Unwelcome};
 use crate::tenant::{Object, Tenant};
 use crate::world::World;
 
-/// A tenant with a directory of its own, and that.
-pub(crate) type Domain = (Arc<Tenant>, Tree);
+/// A tenant with a directory of its own, and that as it was when it was looked at last.
+#[derive(Debug)]
+pub(crate) struct Domain {
+    pub(crate) tenant: Arc<Tenant>,
+    /// With how often it had changed.
+    tree: Mutex<Option<(usize, Arc<Tree>)>>,
+}
+
+impl Domain {
+    pub(crate) fn of(tenant: &Arc<Tenant>) -> Self {
+        Self {
+            tenant: Arc::clone(tenant),
+            tree: Mutex::default(),
+        }
+    }
+
+    /// The directory as it is now.
+    pub(crate) fn tree(&self, now: Duration) -> Arc<Tree> {
+        let mut held = self.tree.lock().unwrap_or_else(PoisonError::into_inner);
+        let epoch = self.tenant.directory_epoch(now);
+        match held.as_ref() {
+            Some((known, tree)) if *known == epoch => Arc::clone(tree),
+            _ => {
+                let tree = Arc::new(Tree::of(&self.tenant, now));
+                *held = Some((epoch, Arc::clone(&tree)));
+                tree
+            }
+        }
+    }
+}
 
 /// Somebody who has signed in: in which domain, by its place, and with which account.
 #[derive(Debug, Clone)]
@@ -43,14 +72,17 @@ pub(crate) fn sign_in(
     if password.is_empty() {
         return Ok(None);
     }
-    let known = domains.iter().map(|domain| known_as(domain, &bind.name));
+    let time = world.clock.now();
+    let known = domains
+        .iter()
+        .map(|domain| known_as(domain, &bind.name, time));
     let found = known
         .enumerate()
         .max_by_key(|(at, known)| (known.rank(), std::cmp::Reverse(*at)));
     let Some((domain, known)) = found else {
         return refused("unknown account", Outcome::bad_credentials("525"));
     };
-    let Some(site) = &domains[domain].0.site else {
+    let Some(site) = &domains[domain].tenant.site else {
         return refused("no site", Outcome::bad_credentials("525"));
     };
     if !sealed && site.ldap_signing_required {
@@ -72,6 +104,7 @@ pub(crate) fn sign_in(
                 Unwelcome::WrongPassword => "52e",
                 Unwelcome::Disabled => "533",
                 Unwelcome::Locked => "775",
+                Unwelcome::MustChange => "773",
             }),
         ),
     }
@@ -96,7 +129,8 @@ impl Known {
 }
 
 /// Whom a user principal name, an account's name with its domain, or a distinguished name means.
-fn known_as((tenant, tree): &Domain, name: &str) -> Known {
+fn known_as(domain: &Domain, name: &str, now: Duration) -> Known {
+    let (tenant, tree) = (&domain.tenant, domain.tree(now));
     let site = tenant.site.as_ref();
     let account = site.and_then(|site| site.account(name)).or_else(|| {
         match tree.items[tree.named(name).filter(|_| name.contains('='))?].what {
@@ -106,7 +140,7 @@ fn known_as((tenant, tree): &Domain, name: &str) -> Known {
     });
     let is_somebody = || tenant.user(name).or_else(|| tenant.by_directory_name(name));
     match account {
-        Some(account) => Known::Account(Arc::clone(account)),
+        Some(account) => Known::Account(account),
         None if is_somebody().is_some() => Known::Somebody,
         None => Known::Nobody,
     }

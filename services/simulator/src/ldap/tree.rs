@@ -2,14 +2,19 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use crate::dice::Dice;
 use crate::ldap::message::Scope;
 use crate::ldap::name::{Name, escaped, split};
+use crate::replica::Place;
 use crate::scenario::GroupKind;
 use crate::tenant::{Object, Tenant};
+
+/// Whose directory it is.
+pub(crate) const HERE: Place = Place::Controller(0);
 
 /// What an object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +60,8 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    pub(crate) fn of(tenant: &Tenant) -> Self {
+    /// As the first domain controller knows it now. Objects keep their places, whatever comes.
+    pub(crate) fn of(tenant: &Tenant, now: Duration) -> Self {
         let labels: Vec<String> = tenant
             .domain
             .split('.')
@@ -84,40 +90,21 @@ impl Tree {
         let name = format!("CN=Domain Users,CN=Users,{domain}");
         let guid = made(&name);
         tree.add(What::DomainUsers, name, guid);
-        tree.add_tenants(tenant);
-        tree.link(tenant);
+        for name in tenant.site.iter().flat_map(|site| &site.units) {
+            tree.add_above(tenant, &format!("CN=x,{name}"));
+        }
+        tree.add_tenants(tenant, now);
+        tree.link(tenant, now);
         tree
     }
 
-    fn add_tenants(&mut self, tenant: &Tenant) {
+    fn add_tenants(&mut self, tenant: &Tenant, now: Duration) {
         let domain = self.domain.clone();
-        for (at, user) in tenant.users.iter().enumerate() {
-            let has_account = tenant
-                .site
-                .as_ref()
-                .is_some_and(|site| site.of_user(at).is_some());
-            // what is in neither half's directory on premises exists in the cloud alone
-            if user.spec.on_premises || user.spec.dn.is_some() || has_account {
-                let name = tenant.directory_name(at);
-                let place = self.put(tenant, Object::User(at), name, user.spec.id);
-                let names = [&user.spec.upn, &user.mail, &user.alias];
-                let words = user.spec.addresses.iter().chain(names);
-                self.word(place, words);
-                if let Some(mailbox) = &user.mailbox
-                    && let Some(place) = place
-                {
-                    self.by_guid.insert(mailbox.guid, place);
-                }
-            }
+        for at in 0..tenant.users.seeds() {
+            self.add_user(tenant, at);
         }
-        for (at, group) in tenant.groups.iter().enumerate() {
-            if group.spec.kind != GroupKind::Unified {
-                let name = format!("CN={},OU=Groups,{domain}", escaped(&group.spec.name));
-                let place = self.put(tenant, Object::Group(at), name, group.spec.id);
-                let account = account_of(&group.spec.name, group.spec.mail.as_deref());
-                let words = group.spec.mail.iter().chain([&group.spec.name, &account]);
-                self.word(place, words);
-            }
+        for at in 0..tenant.groups.seeds() {
+            self.add_group(tenant, at);
         }
         for (at, (id, mail)) in tenant.contacts.iter().enumerate() {
             let name = format!("CN={},OU=Contacts,{domain}", escaped(mail));
@@ -129,6 +116,53 @@ impl Tree {
             let place = self.put(tenant, Object::Device(at), name, *id);
             self.word(place, [&format!("{device}$")]);
         }
+        let users = tenant.users.starting_at(tenant.users.seeds());
+        let users = users.map(|(at, user)| (user.shows().since(HERE), Object::User(at)));
+        let groups = tenant.groups.starting_at(tenant.groups.seeds());
+        let groups = groups.map(|(at, group)| (group.shows.since(HERE), Object::Group(at)));
+        let known = users.chain(groups).filter(|(since, _)| *since <= now);
+        let mut known: Vec<(Duration, Object)> = known.collect();
+        known.sort_by_key(|(since, _)| *since);
+        for (_, object) in known {
+            match object {
+                Object::User(at) => self.add_user(tenant, at),
+                Object::Group(at) => self.add_group(tenant, at),
+                Object::Contact(_) | Object::Device(_) => {}
+            }
+        }
+    }
+
+    /// What is in neither half's directory on premises exists in the cloud alone.
+    fn add_user(&mut self, tenant: &Tenant, at: usize) {
+        let user = &tenant.users[at];
+        let has_account = tenant
+            .site
+            .as_ref()
+            .is_some_and(|site| site.of_user(at).is_some());
+        if !(user.spec.on_premises || user.spec.dn.is_some() || has_account) {
+            return;
+        }
+        let name = tenant.directory_name(at);
+        let place = self.put(tenant, Object::User(at), name, user.spec.id);
+        let names = [&user.spec.upn, &user.mail, &user.alias];
+        let words = user.spec.addresses.iter().chain(names);
+        self.word(place, words);
+        if let Some(mailbox) = &user.mailbox
+            && let Some(place) = place
+        {
+            self.by_guid.insert(mailbox.guid, place);
+        }
+    }
+
+    fn add_group(&mut self, tenant: &Tenant, at: usize) {
+        let group = &tenant.groups[at];
+        if group.spec.kind == GroupKind::Unified {
+            return;
+        }
+        let name = tenant.group_directory_name(at);
+        let place = self.put(tenant, Object::Group(at), name, group.spec.id);
+        let words = group.spec.mail.iter().chain([&group.spec.name, &group.sam]);
+        self.word(place, words);
     }
 
     /// Adds an object of the tenant's, with the units it lies in. `None` outside of the domain.
@@ -196,12 +230,12 @@ impl Tree {
         }
     }
 
-    fn link(&mut self, tenant: &Tenant) {
-        for (at, group) in tenant.groups.iter().enumerate() {
+    fn link(&mut self, tenant: &Tenant, now: Duration) {
+        for (at, group) in tenant.groups.starting_at(0) {
             let Some(place) = self.place(Object::Group(at)) else {
                 continue;
             };
-            let members = group.members();
+            let members = group.members_seen(HERE, now);
             let members = members.iter().filter_map(|member| self.place(*member));
             let members: Vec<usize> = members.collect();
             for member in &members {
@@ -281,12 +315,6 @@ impl Tree {
             }
         }
     }
-}
-
-/// The account name of a group.
-pub(crate) fn account_of(name: &str, mail: Option<&str>) -> String {
-    let local = mail.and_then(|mail| mail.split('@').next());
-    local.unwrap_or(name).to_owned()
 }
 
 /// An id that is always the same for an object that no scenario names.

@@ -1,6 +1,7 @@
 //! One account of a site: what it signs in with, and what it may do.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -59,14 +60,29 @@ impl Scope {
 }
 
 /// What can change about an account while the simulator runs.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Rights {
     pub(crate) password: String,
+    /// Another password must be chosen first.
+    pub(crate) must_change: bool,
     pub(crate) disabled: bool,
+    /// A cmdlet has disabled it.
+    pub(crate) revoked: bool,
     pub(crate) remote_powershell: bool,
     pub(crate) full_access: Scope,
     pub(crate) impersonation: Scope,
     pub(crate) policy: PolicySpec,
+}
+
+impl fmt::Debug for Rights {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Rights")
+            .field("disabled", &(self.disabled || self.revoked))
+            .field("full_access", &self.full_access)
+            .field("impersonation", &self.impersonation)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -98,6 +114,7 @@ pub(crate) enum Unwelcome {
     WrongPassword,
     Disabled,
     Locked,
+    MustChange,
 }
 
 impl Unwelcome {
@@ -107,6 +124,7 @@ impl Unwelcome {
             Self::WrongPassword => "wrong password",
             Self::Disabled => "account is disabled",
             Self::Locked => "account is locked",
+            Self::MustChange => "password must be changed",
         }
     }
 }
@@ -114,6 +132,14 @@ impl Unwelcome {
 impl Account {
     pub(crate) fn rights(&self) -> Arc<Rights> {
         Arc::clone(&self.rights.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes what it may do.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Rights)) {
+        let mut held = self.rights.write().unwrap_or_else(PoisonError::into_inner);
+        let mut rights = held.as_ref().clone();
+        change(&mut rights);
+        *held = Arc::new(rights);
     }
 
     /// Whether this is the password of an account that may sign in now; notes when it isn't.
@@ -142,8 +168,11 @@ impl Account {
             return Err(Unwelcome::WrongPassword);
         }
         wrong.count = 0;
-        if rights.disabled {
+        if rights.disabled || rights.revoked {
             return Err(Unwelcome::Disabled);
+        }
+        if rights.must_change {
+            return Err(Unwelcome::MustChange);
         }
         Ok(())
     }

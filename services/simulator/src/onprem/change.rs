@@ -20,6 +20,7 @@ struct Change {
     remote_powershell: Option<bool>,
     policy: Option<String>,
     cmdlets: Option<Vec<String>>,
+    management_roles: Option<Vec<String>>,
     full_access: Option<Vec<String>>,
     impersonation: Option<Vec<String>>,
 }
@@ -54,12 +55,13 @@ pub(crate) async fn change(
         rights.remote_powershell = on;
     }
     if let Some(policy) = change.policy {
-        let set = site.set_policy(&world, account, &policy);
+        let set = site.set_policy(&world, &account, &policy);
         rights.policy = set.map_err(|wrong| bad(&wrong))?;
     }
-    if let Some(cmdlets) = change.cmdlets {
+    if change.cmdlets.is_some() || change.management_roles.is_some() {
         let mut registration = account.app.registration();
-        registration.cmdlets = cmdlets.iter().map(|name| name.to_lowercase()).collect();
+        let (cmdlets, roles) = (change.cmdlets, change.management_roles);
+        registration.allow(&cmdlets.unwrap_or_default(), &roles.unwrap_or_default());
         account.app.register(registration);
     }
     *account

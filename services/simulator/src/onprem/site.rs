@@ -24,6 +24,10 @@ pub(crate) struct Site {
     /// Fully qualified name of the server.
     pub(crate) server: String,
     pub(crate) netbios: String,
+    /// Short names of its domain controllers; LDAP is the first one's.
+    pub(crate) controllers: Vec<String>,
+    /// Distinguished names of units that are there though nobody is in them.
+    pub(crate) units: Vec<String>,
     pub(crate) impersonation_budget: BudgetOf,
     pub(crate) time_scale: u32,
     pub(crate) shells: Shells,
@@ -33,8 +37,8 @@ pub(crate) struct Site {
     pub(crate) ldap_signing_required: bool,
     default_policy: PolicySpec,
     policies: Vec<PolicySpec>,
-    accounts: Vec<Arc<Account>>,
-    by_login: HashMap<String, Arc<Account>>,
+    accounts: RwLock<Vec<Arc<Account>>>,
+    by_login: RwLock<HashMap<String, Arc<Account>>>,
     /// Budgets of mailboxes that are worked in by impersonation.
     targets: Mutex<HashMap<usize, Arc<Key>>>,
 }
@@ -68,9 +72,11 @@ impl Site {
         } else {
             spec.domain.clone()
         };
-        let mut site = Self {
+        let site = Self {
             server: format!("{}.{}", spec.server, tenant.domain),
             netbios,
+            controllers: spec.domain_controllers.clone(),
+            units: spec.units.clone(),
             impersonation_budget: spec.impersonation_budget,
             time_scale: spec.time_scale,
             shells: Shells::default(),
@@ -78,8 +84,8 @@ impl Site {
             ldap_signing_required: spec.ldap_signing_required,
             default_policy: spec.policy(DEFAULT).unwrap_or_default(),
             policies: spec.policies.clone(),
-            accounts: Vec::new(),
-            by_login: HashMap::new(),
+            accounts: RwLock::default(),
+            by_login: RwLock::default(),
             targets: Mutex::default(),
         };
         for account in &spec.accounts {
@@ -88,12 +94,7 @@ impl Site {
         Ok(site)
     }
 
-    fn add(
-        &mut self,
-        spec: &AccountSpec,
-        site: &OnPremSpec,
-        tenant: &Tenant,
-    ) -> Result<(), String> {
+    fn add(&self, spec: &AccountSpec, site: &OnPremSpec, tenant: &Tenant) -> Result<(), String> {
         let name = &spec.user;
         let user = tenant
             .user(name)
@@ -101,46 +102,98 @@ impl Site {
         let policy = site
             .policy(&spec.policy)
             .ok_or_else(|| format!("on-premises account {name:?}: no policy {:?}", spec.policy))?;
-        let held = &tenant.users[user];
-        let upn = held.spec.upn.to_lowercase();
-        let start = Duration::ZERO;
-        let account = Arc::new(Account {
-            name: upn.clone(),
-            user,
-            app: Arc::new(App::of_account(
-                upn.clone(),
-                self.accounts.len(),
-                &spec.cmdlets,
-            )),
-            ews: Arc::new(Key::new(policy.ews(), start)),
-            powershell: Arc::new(Key::new(policy.powershell(), start)),
-            runspaces: Arc::new(Limiter::new("PowerShellMaxRunspaces", runspaces(&policy))),
-            cmdlets: Arc::new(Limiter::new("PowerShellMaxCmdlets", cmdlets(&policy))),
-            rights: RwLock::new(Arc::new(Rights {
-                password: spec.password.clone(),
-                disabled: spec.disabled,
-                remote_powershell: !spec.without_remote_powershell,
-                full_access: Scope::read(&spec.full_access, tenant)?,
-                impersonation: Scope::read(&spec.impersonation, tenant)?,
-                policy,
-            })),
-            wrong: Mutex::new(Wrong::default()),
-        });
-        let sam = format!("{}\\{}", self.netbios, held.alias).to_lowercase();
-        self.by_login.insert(sam, Arc::clone(&account));
-        self.by_login.insert(upn, Arc::clone(&account));
-        self.accounts.push(account);
+        let rights = Rights {
+            password: spec.password.clone(),
+            must_change: false,
+            disabled: spec.disabled,
+            revoked: false,
+            remote_powershell: !spec.without_remote_powershell,
+            full_access: Scope::read(&spec.full_access, tenant)?,
+            impersonation: Scope::read(&spec.impersonation, tenant)?,
+            policy,
+        };
+        let may = (spec.cmdlets.as_slice(), spec.management_roles.as_slice());
+        self.admit(tenant, user, rights, may);
         Ok(())
     }
 
+    /// Somebody can sign in from now on, with these cmdlets and management roles.
+    pub(crate) fn admit(
+        &self,
+        tenant: &Tenant,
+        user: usize,
+        rights: Rights,
+        (names, roles): (&[String], &[String]),
+    ) {
+        let held = &tenant.users[user];
+        let upn = held.spec.upn.to_lowercase();
+        let start = Duration::ZERO;
+        let mut accounts = self
+            .accounts
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let policy = &rights.policy;
+        let account = Arc::new(Account {
+            name: upn.clone(),
+            user,
+            app: Arc::new(App::of_account(upn.clone(), accounts.len(), names, roles)),
+            ews: Arc::new(Key::new(policy.ews(), start)),
+            powershell: Arc::new(Key::new(policy.powershell(), start)),
+            runspaces: Arc::new(Limiter::new("PowerShellMaxRunspaces", runspaces(policy))),
+            cmdlets: Arc::new(Limiter::new("PowerShellMaxCmdlets", cmdlets(policy))),
+            rights: RwLock::new(Arc::new(rights)),
+            wrong: Mutex::new(Wrong::default()),
+        });
+        let sam = format!("{}\\{}", self.netbios, held.sam()).to_lowercase();
+        let mut by_login = self
+            .by_login
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        by_login.insert(sam, Arc::clone(&account));
+        by_login.insert(upn, Arc::clone(&account));
+        accounts.push(account);
+    }
+
+    /// The rights of somebody new, with this password.
+    pub(crate) fn fresh(&self, password: String, policy: Option<PolicySpec>) -> Rights {
+        Rights {
+            password,
+            must_change: false,
+            disabled: false,
+            revoked: false,
+            remote_powershell: true,
+            full_access: Scope::default(),
+            impersonation: Scope::default(),
+            policy: policy.unwrap_or_else(|| self.default_policy.clone()),
+        }
+    }
+
+    /// The throttling policy of this name.
+    pub(crate) fn policy(&self, name: &str) -> Option<PolicySpec> {
+        let mut written = self.policies.iter();
+        let written = written.find(|policy| policy.name.eq_ignore_ascii_case(name));
+        let default = Some(&self.default_policy).filter(|_| name.eq_ignore_ascii_case(DEFAULT));
+        written.or(default).cloned()
+    }
+
+    fn accounts(&self) -> Vec<Arc<Account>> {
+        let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+        accounts.clone()
+    }
+
     /// The account with this name to sign in with.
-    pub(crate) fn account(&self, login: &str) -> Option<&Arc<Account>> {
-        self.by_login.get(&login.trim().to_lowercase())
+    pub(crate) fn account(&self, login: &str) -> Option<Arc<Account>> {
+        let by_login = self.by_login.read().unwrap_or_else(PoisonError::into_inner);
+        by_login.get(&login.trim().to_lowercase()).map(Arc::clone)
     }
 
     /// The account of a user, when there is one to sign in with.
-    pub(crate) fn of_user(&self, user: usize) -> Option<&Arc<Account>> {
-        self.accounts.iter().find(|account| account.user == user)
+    pub(crate) fn of_user(&self, user: usize) -> Option<Arc<Account>> {
+        let accounts = self.accounts.read().unwrap_or_else(PoisonError::into_inner);
+        let mut accounts = accounts.iter();
+        accounts
+            .find(|account| account.user == user)
+            .map(Arc::clone)
     }
 
     pub(crate) fn clock(&self, world: &World) -> SiteClock {
@@ -167,36 +220,29 @@ impl Site {
         account: &Account,
         name: &str,
     ) -> Result<PolicySpec, String> {
-        let written = self.policies.iter().find(|policy| policy.name == name);
-        let default = Some(&self.default_policy).filter(|_| name == DEFAULT);
-        let policy = written
-            .or(default)
-            .ok_or_else(|| format!("policy: none is called {name:?}"))?;
+        let policy = self.policy(name);
+        let policy = policy.ok_or_else(|| format!("policy: none is called {name:?}"))?;
         let (now, site_now) = (world.clock.now(), self.clock(world).now());
         account.ews.balance().replace(site_now, policy.ews());
         account
             .powershell
             .balance()
             .replace(site_now, policy.powershell());
-        account.runspaces.meter().replace(now, runspaces(policy));
-        account.cmdlets.meter().replace(now, cmdlets(policy));
-        Ok(policy.clone())
-    }
-
-    fn keys(&self) -> impl Iterator<Item = &Key> {
-        let accounts = self.accounts.iter();
-        accounts.flat_map(|account| [&*account.ews, &*account.powershell])
+        account.runspaces.meter().replace(now, runspaces(&policy));
+        account.cmdlets.meter().replace(now, cmdlets(&policy));
+        Ok(policy)
     }
 
     /// Starts to count anew.
     pub(crate) fn mark(&self, world: &World) {
         let (now, site_now) = (world.clock.now(), self.clock(world).now());
-        self.keys().for_each(|key| key.balance().mark(site_now));
         let targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
         targets
             .values()
             .for_each(|key| key.balance().mark(site_now));
-        for account in &self.accounts {
+        for account in self.accounts() {
+            account.ews.balance().mark(site_now);
+            account.powershell.balance().mark(site_now);
             account.runspaces.meter().mark(now);
             account.cmdlets.meter().mark(now);
         }
@@ -217,7 +263,7 @@ impl Site {
             });
             (account.name.clone(), value)
         };
-        let accounts: serde_json::Map<_, _> = self.accounts.iter().map(shown).collect();
+        let accounts: serde_json::Map<_, _> = self.accounts().iter().map(shown).collect();
         let targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
         let refused: u64 = targets.values().map(|key| key.balance().refused()).sum();
         json!({
@@ -253,5 +299,5 @@ pub(crate) fn sign_in(
     account
         .check_password(password, site.clock(world).now(), site.lockout_after)
         .map_err(Unwelcome::reason)?;
-    Ok((Arc::clone(tenant), Arc::clone(account)))
+    Ok((Arc::clone(tenant), account))
 }

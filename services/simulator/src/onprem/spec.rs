@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ldap::Name;
 use crate::onprem::policy::{DEFAULT, PolicySpec};
 
 /// Whose budget a call pays from that impersonates somebody.
@@ -26,6 +27,10 @@ pub struct OnPremSpec {
     pub domain: String,
     /// Name of the server, as errors tell of it.
     pub server: String,
+    /// Names of its domain controllers. LDAP is the first one's; a PowerShell session that names none uses the last one.
+    pub domain_controllers: Vec<String>,
+    /// Distinguished names of units that are there besides those that somebody is in.
+    pub units: Vec<String>,
     /// Whose budget impersonated EWS calls pay from.
     pub impersonation_budget: BudgetOf,
     /// How much faster than real time the site lives, 1 to 10000: latencies, bursts, cutoffs and back-offs, all given in
@@ -48,6 +53,8 @@ impl Default for OnPremSpec {
         Self {
             domain: String::new(),
             server: "MBX01".to_owned(),
+            domain_controllers: vec!["DC01".to_owned()],
+            units: Vec::new(),
             impersonation_budget: BudgetOf::Target,
             time_scale: 1,
             lockout_after: 10,
@@ -74,6 +81,9 @@ pub struct AccountSpec {
     pub impersonation: Vec<String>,
     /// Cmdlets its role groups allow.
     pub cmdlets: Vec<String>,
+    /// Management roles of those, such as `Mail Recipient Creation`, besides `cmdlets`. Where some are written, parameters of
+    /// roles that aren't among them don't exist for it.
+    pub management_roles: Vec<String>,
     /// `RemotePowerShellEnabled` is `$false`.
     pub without_remote_powershell: bool,
     /// It is disabled, or its password has expired: it can't sign in.
@@ -89,6 +99,7 @@ impl Default for AccountSpec {
             full_access: Vec::new(),
             impersonation: Vec::new(),
             cmdlets: Vec::new(),
+            management_roles: Vec::new(),
             without_remote_powershell: false,
             disabled: false,
         }
@@ -109,6 +120,16 @@ impl OnPremSpec {
         let mut mistakes = Vec::new();
         if !(1..=10_000).contains(&self.time_scale) {
             mistakes.push(format!("{place}.time_scale: it takes 1 to 10000"));
+        }
+        if self.domain_controllers.is_empty() {
+            mistakes.push(format!("{place}.domain_controllers: name one at least"));
+        }
+        for unit in &self.units {
+            if Name::parse(unit).is_none_or(|name| name.domain().is_empty()) {
+                mistakes.push(format!(
+                    "{place}.units: {unit:?} isn't a distinguished name of the domain"
+                ));
+            }
         }
         let mut users = HashSet::new();
         for account in &self.accounts {

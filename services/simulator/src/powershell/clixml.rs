@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::xml::{Element, escaped};
+
+/// What a sealed text is called where values are JSON.
+pub(crate) const SECRET: &str = "SecureString";
 
 /// A text as it stands in CLIXML: control characters as `_x000A_`.
 pub(crate) fn text(plain: &str) -> String {
@@ -97,6 +100,8 @@ impl<'a> Objects<'a> {
             "I16" | "I32" | "I64" | "U16" | "U32" | "U64" | "By" | "SB" => {
                 Value::from(element.text.trim().parse::<i64>().ok()?)
             }
+            // stays sealed until a cmdlet opens it
+            "SS" => json!({SECRET: element.text.trim()}),
             "Nil" => Value::Null,
             "Obj" if element.child("LST").is_some() => {
                 let items = self.items(element).into_iter();

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use uuid::Uuid;
 
+use crate::powershell::clixml::Objects;
 use crate::powershell::command;
 use crate::powershell::pipeline::{self, Pipeline};
 use crate::powershell::psrp::{Message, kind};
@@ -13,6 +14,7 @@ use crate::powershell::record::{self, OPENED};
 use crate::powershell::session::Session;
 use crate::powershell::shell::Shell;
 use crate::powershell::wsman::{Fault, code, fault, schema};
+use crate::xml;
 
 impl Session<'_> {
     /// Takes fragments of messages, and does what those say that are complete.
@@ -63,6 +65,16 @@ impl Session<'_> {
                 ] {
                     shell.outbox.put(shell.message(kind, Uuid::nil(), &text));
                 }
+            }
+            kind::PUBLIC_KEY => {
+                let root = xml::parse(&message.text).map_err(|wrong| schema(wrong.reason))?;
+                let objects = Objects::of(&root);
+                let public = objects.member(&root, "PublicKey");
+                let public = public.ok_or_else(|| schema("PUBLIC_KEY has no PublicKey."))?;
+                let sealed = shell.agree(&public.text).map_err(schema)?;
+                let answer = record::session_key(&sealed);
+                let kind = kind::ENCRYPTED_SESSION_KEY;
+                shell.outbox.put(shell.message(kind, Uuid::nil(), &answer));
             }
             kind::CREATE_PIPELINE => {
                 let pipeline = self.pipeline(shell, message.pipeline)?;

@@ -18,7 +18,9 @@ use crate::powershell::psrp::kind;
 use crate::powershell::record::{self, COMPLETED, FAILED, Failure, STOPPED};
 use crate::powershell::shell::Shell;
 use crate::query::Params;
+use crate::replica::Place;
 use crate::reply::CmdletError;
+use crate::tenant::Tenant;
 use crate::world::World;
 
 #[derive(Debug)]
@@ -146,7 +148,10 @@ pub(crate) async fn run(
 
 fn type_of(cmdlet: &str) -> &'static str {
     match cmdlet.to_lowercase().as_str() {
-        "get-mailbox" => "Microsoft.Exchange.Data.Directory.Management.Mailbox",
+        "get-mailbox" | "new-mailbox" => "Microsoft.Exchange.Data.Directory.Management.Mailbox",
+        "get-distributiongroup" | "new-distributiongroup" => {
+            "Microsoft.Exchange.Data.Directory.Management.DistributionGroup"
+        }
         "get-mailboxfolderstatistics" => {
             "Microsoft.Exchange.Management.Tasks.MailboxFolderConfiguration"
         }
@@ -170,6 +175,7 @@ async fn invoke(
     }
     let name = invocation.name.as_str();
     let (tenant, account) = (&shell.tenant, &shell.account);
+    cmdlet::note_deletion(world, name);
     let Some(site) = tenant.site.as_ref().filter(|_| account.app.may_run(name)) else {
         return Err(Failure::unknown_command(name));
     };
@@ -277,6 +283,7 @@ fn perform(
              interaction. The host was attempting to request confirmation.",
         ));
     }
+    let place = place(&shell.tenant, parameters)?;
     let query = Params::parse("");
     let command = Command {
         world,
@@ -287,7 +294,29 @@ fn perform(
         query: &query,
         page: usize::MAX,
         body: &Value::Null,
+        place,
+        key: shell.key(),
     };
     let unknown = || CmdletError::parameter(format!("{name} isn't simulated."));
     cmdlet::perform(&command, name, &Parameters(parameters)).ok_or_else(unknown)?
+}
+
+/// The domain controller a cmdlet reads from and writes to: the one it names, else the session's own.
+fn place(tenant: &Tenant, parameters: &Map<String, Value>) -> Result<Place, CmdletError> {
+    let controllers = tenant.site.iter().flat_map(|site| &site.controllers);
+    let controllers: Vec<&String> = controllers.collect();
+    let Some(name) = Parameters(parameters).text("DomainController") else {
+        return Ok(Place::Controller(controllers.len().saturating_sub(1)));
+    };
+    let is = |short: &&String| {
+        let full = format!("{short}.{}", tenant.domain);
+        short.eq_ignore_ascii_case(name) || full.eq_ignore_ascii_case(name)
+    };
+    let found = controllers.iter().position(is);
+    found.map(Place::Controller).ok_or_else(|| {
+        CmdletError::new(
+            "Microsoft.Exchange.Data.Directory.SuitabilityDirectoryException",
+            format!("The server \"{name}\" isn't a domain controller of this forest, or can't be reached."),
+        )
+    })
 }

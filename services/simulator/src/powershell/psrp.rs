@@ -17,6 +17,8 @@ const LARGEST: usize = 4 * 1024 * 1024;
 pub(crate) mod kind {
     pub(crate) const SESSION_CAPABILITY: u32 = 0x0001_0002;
     pub(crate) const INIT_RUNSPACEPOOL: u32 = 0x0001_0004;
+    pub(crate) const PUBLIC_KEY: u32 = 0x0001_0005;
+    pub(crate) const ENCRYPTED_SESSION_KEY: u32 = 0x0001_0006;
     pub(crate) const RUNSPACEPOOL_STATE: u32 = 0x0002_1005;
     pub(crate) const CREATE_PIPELINE: u32 = 0x0002_1006;
     pub(crate) const APPLICATION_PRIVATE_DATA: u32 = 0x0002_1009;

@@ -165,6 +165,11 @@ pub(crate) fn capability() -> &'static str {
      <Version N=\"SerializationVersion\">1.1.0.1</Version></MS></Obj>"
 }
 
+/// The session's key, sealed.
+pub(crate) fn session_key(sealed: &str) -> String {
+    format!("<Obj RefId=\"0\"><MS><S N=\"EncryptedSessionKey\">{sealed}</S></MS></Obj>")
+}
+
 pub(crate) fn private_data() -> &'static str {
     "<Obj RefId=\"0\"><MS><Obj N=\"ApplicationPrivateData\" RefId=\"1\"><TN RefId=\"0\">\
      <T>System.Management.Automation.PSPrimitiveDictionary</T><T>System.Collections.Hashtable</T><T>System.Object</T></TN>\

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -12,6 +12,7 @@ use crate::onprem::Account;
 use crate::powershell::outbox::Outbox;
 use crate::powershell::pipeline::Pipeline;
 use crate::powershell::psrp::{Incoming, fragments};
+use crate::powershell::secret::SessionKey;
 use crate::tenant::Tenant;
 
 /// A session that nobody asks anything of is closed after this time.
@@ -30,6 +31,8 @@ pub(crate) struct Shell {
     pub(crate) pipelines: Mutex<HashMap<Uuid, Arc<Pipeline>>>,
     /// As many pipelines run at a time as there are runspaces.
     pub(crate) runspaces: Semaphore,
+    /// What secrets are sealed with, once the client has asked for it.
+    key: OnceLock<SessionKey>,
     touched: Mutex<Duration>,
     next_object: AtomicU64,
 }
@@ -45,6 +48,7 @@ impl Shell {
             incoming: Mutex::default(),
             pipelines: Mutex::default(),
             runspaces: Semaphore::new(1),
+            key: OnceLock::new(),
             touched: Mutex::new(now),
             next_object: AtomicU64::new(1),
         }
@@ -52,6 +56,23 @@ impl Shell {
 
     pub(crate) fn name_pool(&self, pool: Uuid) {
         *self.pool.lock().unwrap_or_else(PoisonError::into_inner) = pool;
+    }
+
+    pub(crate) fn key(&self) -> Option<&SessionKey> {
+        self.key.get()
+    }
+
+    /// The session's key, sealed for the owner of a public key; the same for whoever asks again.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn agree(&self, public: &str) -> Result<String, &'static str> {
+        if self.key.get().is_none() {
+            let made = SessionKey::make().ok_or("there is no randomness")?;
+            let _ = self.key.set(made);
+        }
+        let key = self.key.get().ok_or("there is no key")?;
+        key.sealed_for(public)
     }
 
     /// A message for the client.

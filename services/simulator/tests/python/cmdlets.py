@@ -1,10 +1,11 @@
 """Runs cmdlets with pypsrp, one after the other in one session: cmdlets.py URL LOGIN PASSWORD, and on stdin a line of
-JSON for each: [name, {parameter: value}]."""
+JSON for each: [name, {parameter: value}]. A value {"secret": text} is sent as a SecureString."""
 
 import json
 import sys
 from urllib.parse import urlparse
 
+from pypsrp.complex_objects import ObjectMeta
 from pypsrp.powershell import PowerShell, RunspacePool
 from pypsrp.wsman import WSMan
 
@@ -28,11 +29,19 @@ def plain(value):
     return value if isinstance(value, (bool, int, type(None))) else str(value)
 
 
+def given(pool, value):
+    """A parameter's value as pypsrp takes it."""
+    if not isinstance(value, dict):
+        return value
+    pool.exchange_keys()
+    return pool.serialize(value["secret"], ObjectMeta("SS"))
+
+
 with RunspacePool(wsman, configuration_name="Microsoft.Exchange") as pool:
     for line in sys.stdin:
         name, parameters = json.loads(line)
         shell = PowerShell(pool)
-        shell.add_cmdlet(name).add_parameters(parameters)
+        shell.add_cmdlet(name).add_parameters({key: given(pool, value) for key, value in parameters.items()})
         output = shell.invoke()
         objects = [{key: plain(value) for key, value in found.adapted_properties.items()} for found in output]
         errors = [error.reason for error in shell.streams.error]
