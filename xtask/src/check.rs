@@ -65,14 +65,28 @@ fn lints() -> Result<Outcome> {
     if !has("clippy") {
         return Ok(skipped("no clippy here: `rustup component add clippy`"));
     }
-    verdict(&mut cargo([
+    let whole = verdict(&mut cargo([
         "clippy",
         "--workspace",
         "--all-targets",
         "--",
         "-D",
         "warnings",
-    ]))
+    ]))?;
+    // What stands in for Kerberos where it is left out.
+    let without = verdict(&mut cargo([
+        "clippy",
+        "--package",
+        "calgrant-exchange-onprem",
+        "--no-default-features",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
+    Ok(match whole {
+        Outcome::Passed => without,
+        other => other,
+    })
 }
 
 fn documentation() -> Result<Outcome> {

@@ -49,6 +49,10 @@ pub(crate) fn run_all(args: &Args) -> Result<ExitCode> {
         return Ok(code_of(built));
     }
     let python = python::prepare()?;
+    let by_kerberos = match &python {
+        Some(python) => python::prepare_kerberos(python)?,
+        None => false,
+    };
     let servers = Servers::start(Wanted {
         management: true,
         directory: true,
@@ -66,6 +70,9 @@ pub(crate) fn run_all(args: &Args) -> Result<ExitCode> {
                 .map(|(name, value)| (*name, value)),
         );
         command.envs(python.iter().map(|python| ("CALGRANT_TEST_PYTHON", python)));
+        if by_kerberos {
+            command.env("CALGRANT_TEST_KERBEROS_PYTHON", "1");
+        }
         let status = run_seen(command, |line| {
             if let Ok(mut counts) = counts.lock() {
                 counts.see(line, closing);

@@ -194,11 +194,13 @@ fn interface(name: &str, url: &str, sign_in: i32, faults: &mut Vec<BadInput>) ->
     if url.is_empty() {
         return None;
     }
-    if !safe(url) {
+    // Only this interface takes sealed bodies.
+    let seals = name == "powershell" && sign_in == Some(SignInKind::Kerberos);
+    if !(safe(url) || seals && url.strip_prefix("http://").and_then(host).is_some()) {
         faults.push(BadInput::new(
             format!("{name}_url"),
             url,
-            "a https URL is needed, because passwords are sent there, such as https://mail.uni.example/EWS/Exchange.asmx (http only to this machine)",
+            "a https URL is needed, because passwords are sent there, such as https://mail.uni.example/EWS/Exchange.asmx (http only to this machine, or to PowerShell with kerberos)",
         ));
     }
     Some(Interface {
@@ -207,12 +209,14 @@ fn interface(name: &str, url: &str, sign_in: i32, faults: &mut Vec<BadInput>) ->
     })
 }
 
+/// The host, and the port if there is one, of a URL without its scheme.
+fn host(rest: &str) -> Option<&str> {
+    let host = rest.split('/').next().unwrap_or_default();
+    (!host.is_empty() && !host.contains(['@', ' '])).then_some(host)
+}
+
 /// Whether a password may go to a URL: over TLS, or without leaving this machine.
 fn safe(url: &str) -> bool {
-    let host = |rest: &str| {
-        let host = rest.split('/').next().unwrap_or_default().to_owned();
-        (!host.is_empty() && !host.contains(['@', ' '])).then_some(host)
-    };
     if let Some(rest) = url.strip_prefix("https://") {
         return host(rest).is_some();
     }
@@ -318,6 +322,14 @@ fn onprem_to_wire(site: &OnpremSite) -> pb::OnpremSite {
     }
 }
 
+/// Whether a name is one of Kerberos': a name and its realm.
+fn has_realm(user: &str) -> bool {
+    let odd = |c: char| c.is_whitespace() || c.is_control() || ['\\', '/', '@'].contains(&c);
+    let fits = |part: &str| !part.is_empty() && !part.contains(odd);
+    user.split_once('@')
+        .is_some_and(|(name, realm)| fits(name) && fits(realm))
+}
+
 /// What accounts of a site must say of themselves, and what holds for them unless they say otherwise.
 pub(crate) struct AccountRules {
     /// How grantors sign in on premises, by the interfaces that they use; `None` online.
@@ -388,7 +400,7 @@ impl AccountRules {
             faults.push(BadInput::new(
                 "client_id",
                 client_id,
-                "it goes with the sign-in bearer; with basic or ntlm, give user alone",
+                "it goes with the sign-in bearer; with basic, ntlm or kerberos, give user alone",
             ));
         }
         let fits = |user: &str| user.chars().count() <= 256 && !user.contains(char::is_control);
@@ -397,6 +409,12 @@ impl AccountRules {
                 "user",
                 user,
                 "the name it signs in with is needed, such as UNI\\sa-1 or sa-1@uni.example",
+            ));
+        } else if grantor && sign_ins.contains(&SignInKind::Kerberos) && !has_realm(user) {
+            faults.push(BadInput::new(
+                "user",
+                user,
+                "the name with its Kerberos realm is needed, such as sa-1@uni.example, because the site's sign-in is kerberos",
             ));
         }
     }

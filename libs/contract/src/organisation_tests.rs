@@ -161,6 +161,50 @@ fn each_mistake_is_named_by_its_field() {
 }
 
 #[test]
+fn kerberos_names_a_realm_and_may_do_without_tls() {
+    let kerberos = pb::SignIn::Kerberos as i32;
+    let by_kerberos = |url: &str, user: &str| {
+        site(|site, onprem| {
+            site.write_path = pb::WritePath::Powershell as i32;
+            onprem.powershell_url = url.into();
+            onprem.powershell_sign_in = kerberos;
+            site.accounts[1].user = user.into();
+        })
+    };
+    let (open, sealed) = (
+        "http://mail.uni.example/PowerShell/",
+        "https://mail.uni.example/PowerShell/",
+    );
+    for (url, user, want) in [
+        (open, "sa-1@uni.example", None),
+        (sealed, "sa-1@uni.example", None),
+        (open, "UNI\\sa-1", Some("site[0].account[1].user")),
+        (open, "sa-1@", Some("site[0].account[1].user")),
+        (
+            "http://a:b@mail/",
+            "sa-1@uni.example",
+            Some("site[0].onprem.powershell_url"),
+        ),
+    ] {
+        let wire = by_kerberos(url, user);
+        match want {
+            Some(field) => assert_eq!(fields(wire), [field], "{url} {user}"),
+            None => {
+                let read = tenant(wire).unwrap();
+                assert_eq!(tenant(tenant_to_wire(&read)).unwrap(), read);
+            }
+        }
+    }
+    // EWS seals nothing.
+    let ews = site(|site, onprem| {
+        onprem.ews_url = "http://mail.uni.example/EWS/Exchange.asmx".into();
+        onprem.ews_sign_in = kerberos;
+        site.accounts[1].user = "sa-1@uni.example".into();
+    });
+    assert_eq!(fields(ews), ["site[0].onprem.ews_url"]);
+}
+
+#[test]
 fn passwords_go_over_tls_or_stay_here() {
     for (url, good) in [
         ("https://mail.uni.example/EWS/Exchange.asmx", true),

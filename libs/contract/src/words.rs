@@ -85,7 +85,7 @@ words!(
 );
 words!(
     /// Reads how accounts sign in on premises.
-    sign_in, sign_in_to_wire: SignInKind = fleet::SignIn { Basic, Ntlm, Bearer }
+    sign_in, sign_in_to_wire: SignInKind = fleet::SignIn { Basic, Ntlm, Bearer, Kerberos }
 );
 words!(
     /// Reads how accounts reach calendars over EWS.

@@ -43,6 +43,8 @@ words!(
         Basic = "basic",
         /// NTLM, bound to its TLS connection.
         Ntlm = "ntlm",
+        /// Kerberos, for each connection. Remote PowerShell may be reached by it without TLS: everything is sealed then.
+        Kerberos = "kerberos",
         /// A token that an authority issues to the account's client id.
         Bearer = "bearer",
     }
@@ -99,7 +101,7 @@ pub struct OnlineSite {
 /// An interface of a server on premises.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interface {
-    /// Its URL: https, or http on this machine.
+    /// Its URL: https, or http on this machine, or http where everything is sealed.
     pub url: String,
     /// How accounts sign in there.
     pub sign_in: SignInKind,

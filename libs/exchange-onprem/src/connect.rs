@@ -126,6 +126,7 @@ fn named(interface: &str, cause: &ConnectError) -> String {
     match cause {
         ConnectError::Url { field: "url", .. } => format!("{interface}_{cause}"),
         ConnectError::Ca(_) => format!("ca_file: {cause}"),
+        ConnectError::Kerberos(_) => format!("{interface}_sign_in: {cause}"),
         ConnectError::Url { .. } => cause.to_string(),
     }
 }
@@ -170,6 +171,7 @@ impl Connecting<'_> {
         Ok(match at.sign_in {
             SignInKind::Basic => SignIn::Basic { user, password },
             SignInKind::Ntlm => SignIn::Ntlm { user, password },
+            SignInKind::Kerberos => SignIn::Kerberos { user, password },
             SignInKind::Bearer => {
                 let issuer = self.site.token.as_ref().ok_or(
                     "token_url is missing: say who issues the tokens that the account signs in with",

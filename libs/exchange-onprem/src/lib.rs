@@ -10,8 +10,8 @@
 //!
 //! [`connect`] makes them from a site and an account as they are registered.
 //!
-//! They sign in for themselves (Basic, NTLM bound to its TLS connection, or a token) and stop at once where the
-//! directory might lock the account out. What a failure means is said in one place for each: `ews/catalogue.rs` and
+//! They sign in for themselves (Basic, NTLM bound to its TLS connection, Kerberos with the feature `kerberos`, or a token)
+//! and stop at once where the directory might lock the account out. What a failure means is said in one place for each: `ews/catalogue.rs` and
 //! `powershell/classify.rs`. The process installs rustls' ring provider before it makes any.
 
 pub mod connect;
@@ -55,4 +55,7 @@ pub enum ConnectError {
     /// The authorities to trust can't be read.
     #[error("the certificates of the authorities to trust can't be used: {0}")]
     Ca(String),
+    /// Nobody can sign in by Kerberos here, or not this account.
+    #[error("sign-in by Kerberos: {0}")]
+    Kerberos(String),
 }

@@ -2,9 +2,12 @@
 
 mod rig;
 
-use calgrant_exchange::conformance;
+use calgrant_exchange::{
+    Ask,
+    conformance::{self, asking},
+};
 use calgrant_exchange_onprem::{
-    Access, EitherCalendars, EwsCalendars, PowerShellCalendars, SignIn,
+    Access, EitherCalendars, EwsCalendars, PowerShellCalendars, Server, SignIn,
 };
 use calgrant_runtime::clock;
 use rig::{Rig, basic, server};
@@ -32,6 +35,41 @@ async fn by_ews_acting_for_owners() {
     let acting = basic("sa-acting", "acting");
     let rig = Rig::new(|url| Box::new(ews(url, acting, Access::Impersonation))).await;
     conformance::calendars::all(&rig.whole_lists()).await;
+}
+
+#[tokio::test]
+async fn by_ews_signed_in_by_ntlm() {
+    let full = SignIn::Ntlm {
+        user: "UNI\\sa-full".into(),
+        password: "full:secret".into(),
+    };
+    let rig = Rig::new(|url| Box::new(ews(url, full, Access::Full))).await;
+    conformance::calendars::all(&rig.whole_lists()).await;
+}
+
+#[tokio::test]
+async fn ntlm_is_bound_to_the_servers_certificate() {
+    let rig = Rig::new(|url| Box::new(powershell(url))).await;
+    let port = rig.running.https.map(|https| https.port());
+    let sealed = Server {
+        url: format!("https://localhost:{}/EWS/Exchange.asmx", port.unwrap_or(0)),
+        ca_pem: rig.running.certificate().map(str::to_owned),
+    };
+    for (user, password, good) in [
+        ("sa-full@uni.example", "full:secret", true),
+        ("UNI\\sa-full", "full:secret", true),
+        ("UNI\\sa-full", "wrong", false),
+    ] {
+        let sign_in = SignIn::Ntlm {
+            user: user.into(),
+            password: password.into(),
+        };
+        let calendars = EwsCalendars::new(&sealed, sign_in, Access::Full, clock::now);
+        let calendars = calendars.expect("good settings");
+        let mailbox = rig.free();
+        let found = asking::one(&calendars, &mailbox, Ask::FindCalendar).await.1;
+        assert_eq!(found.is_ok(), good, "{user}: {found:?}");
+    }
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ mod schema;
 mod shapes;
 mod update;
 
-pub(crate) use call::{get, handle, page, unauthorised};
+pub(crate) use call::{get, handle, page};
 
 /// Namespace of SOAP 1.1.
 const SOAP: &str = "http://schemas.xmlsoap.org/soap/envelope/";

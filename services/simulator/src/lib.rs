@@ -30,7 +30,11 @@
 //!
 //! A tenant with `[tenant.onprem]` has servers of its own; the mailboxes of users with `on_premises = true` lie there, and
 //! are found there alone. Accounts sign in with Basic authentication, as `DOMAIN\alias` or by user principal name; which
-//! tenant it is follows from the account. Ten wrong passwords in a row lock an account.
+//! tenant it is follows from the account. Ten wrong passwords in a row lock an account. EWS takes NTLM version 2 as well, once
+//! for each connection, with its integrity code and bound to its TLS where the client says so. With [`Scenario::keytab`] both
+//! take Kerberos by Negotiate, once for each connection ([`OnPremSpec::kerberos_each_request`] changes that for TLS), and
+//! PowerShell's bodies must then be sealed where the connection isn't; with [`OnPremSpec::without_basic`] nothing but these, as
+//! PowerShell's directory is on an unmodified server.
 //!
 //! **EWS** takes `GetFolder`, `UpdateFolder` (of `folder:PermissionSet`), `FindFolder`, `FindItem`, `GetItem`, `CreateItem`
 //! and `DeleteItem` (of events), `ResolveNames`, `ExpandDL` and `ConvertId`. A request is checked against the schema: what is
@@ -128,6 +132,7 @@ mod dice;
 mod directory;
 mod directory_filter;
 mod directory_names;
+mod door;
 mod ews;
 mod exchange;
 mod exchange_batch;
@@ -193,7 +198,7 @@ use axum::Router;
 use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{any, get, post};
 use axum::serve::{IncomingStream, Listener};
@@ -284,14 +289,16 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         open: config.scenario.ldap,
         sealed: config.scenario.ldaps,
     };
+    let keytab = config.scenario.keytab.clone();
     let mut world = World::build(config.scenario)?;
+    world.keys = keytab.map(|path| door::keys(&path)).transpose()?;
     let seal = (https.is_some() || !doors.is_none())
         .then(Seal::make)
         .transpose()?;
     world.certificate = seal.as_ref().map(|seal| seal.certificate.clone());
     let sealed = match (&seal, https) {
         (Some(seal), Some(address)) => {
-            Some(SealedWires::listen(address, &seal.acceptor, &world.tasks).await?)
+            Some(SealedWires::listen(address, seal, &world.tasks).await?)
         }
         _ => None,
     };
@@ -369,16 +376,23 @@ fn router(world: Arc<World>) -> Router {
             "/adminapi/{version}/{tenant}/{endpoint}",
             post(exchange::handle).get(exchange::module_file),
         )
+        .merge(on_premises(&world))
+        .merge(admin::router())
+        .layer(from_fn(request_id))
+        .layer(DefaultBodyLimit::max(4 * 1024 * 1024))
+        .with_state(world)
+}
+
+/// What servers on premises serve, behind their door.
+fn on_premises(world: &Arc<World>) -> Router<Arc<World>> {
+    Router::new()
         .route("/EWS/Exchange.asmx", post(ews::handle).get(ews::get))
         .route("/ews/exchange.asmx", post(ews::handle).get(ews::get))
         .route("/PowerShell", post(powershell::handle))
         .route("/PowerShell/", post(powershell::handle))
         .route("/powershell", post(powershell::handle))
         .route("/powershell/", post(powershell::handle))
-        .merge(admin::router())
-        .layer(from_fn(request_id))
-        .layer(DefaultBodyLimit::max(4 * 1024 * 1024))
-        .with_state(world)
+        .layer(from_fn_with_state(Arc::clone(world), door::pass))
 }
 
 /// Puts a `Request-Id` on every answer, and the client's own beside it, and cuts the connection where there must be none.

@@ -12,7 +12,7 @@ pub(crate) use account::{Account, Rights, Unwelcome};
 pub(crate) use balance::Overload;
 pub(crate) use change::change;
 pub(crate) use key::{Key, SiteClock, Work};
-pub(crate) use site::{Site, sign_in};
+pub(crate) use site::{Identified, Site, sign_in};
 
 pub use policy::{Amount, PolicySpec};
 pub use spec::{AccountSpec, BudgetOf, OnPremSpec};

@@ -193,8 +193,15 @@ impl IntoResponse for Reply {
             headers.insert(header::CONTENT_LENGTH, length.into());
         }
         for (name, value) in self.headers {
-            if let Ok(value) = HeaderValue::from_str(&value) {
-                headers.insert(HeaderName::from_static(name), value);
+            let Ok(value) = HeaderValue::from_str(&value) else {
+                continue;
+            };
+            let name = HeaderName::from_static(name);
+            if name == header::WWW_AUTHENTICATE {
+                // one for each way to sign in
+                headers.append(name, value);
+            } else {
+                headers.insert(name, value);
             }
         }
         response

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -27,6 +28,9 @@ pub struct Scenario {
     pub ldap: Option<SocketAddr>,
     /// As `ldap`, sealed from the first byte on.
     pub ldaps: Option<SocketAddr>,
+    /// A file with the keys of the service (`HTTP/localhost`), with which the servers on premises take Kerberos. Who signs in so
+    /// is the account whose user principal name is the principal's.
+    pub keytab: Option<PathBuf>,
     /// The dials at the start.
     pub dials: Dials,
     /// The tenants.

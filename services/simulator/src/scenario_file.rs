@@ -11,7 +11,7 @@ use crate::scenario::{CalendarSpec, Scenario, TenantSpec, UserSpec};
 use crate::school::SchoolOptions;
 
 impl Scenario {
-    /// Reads a scenario file: `seed`, `https`, `ldap`, `ldaps`, `[dials]`, `[school]` to generate one tenant, `[[tenant]]` for written-out ones.
+    /// Reads a scenario file: `seed`, `https`, `ldap`, `ldaps`, `keytab`, `[dials]`, `[school]` to generate one tenant, `[[tenant]]` for written-out ones.
     ///
     /// # Errors
     /// Every mistake that was found, with the path of the field.
@@ -32,6 +32,7 @@ impl Scenario {
         scenario.https = take(&mut file, "https", "", &mut mistakes);
         scenario.ldap = take(&mut file, "ldap", "", &mut mistakes);
         scenario.ldaps = take(&mut file, "ldaps", "", &mut mistakes);
+        scenario.keytab = take(&mut file, "keytab", "", &mut mistakes);
         if let Some(dials) = table(&mut file, "dials", &mut mistakes) {
             scenario.dials = read_dials(dials, &mut mistakes);
         }

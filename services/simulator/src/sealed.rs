@@ -24,6 +24,8 @@ pub(crate) struct Seal {
     pub(crate) acceptor: TlsAcceptor,
     /// The certificate, PEM.
     pub(crate) certificate: String,
+    /// `tls-server-end-point` of RFC 5929, which ties a sign-in to a connection.
+    pub(crate) binding: Vec<u8>,
 }
 
 impl Seal {
@@ -37,9 +39,12 @@ impl Seal {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(vec![made.cert.der().clone()], key)?;
+        // It is signed with SHA-256.
+        let hash = ring::digest::digest(&ring::digest::SHA256, made.cert.der());
         Ok(Self {
             acceptor: TlsAcceptor::from(Arc::new(config)),
             certificate: made.cert.pem(),
+            binding: [b"tls-server-end-point:", hash.as_ref()].concat(),
         })
     }
 }
@@ -55,7 +60,7 @@ impl SealedWires {
     /// Listens.
     pub(crate) async fn listen(
         address: SocketAddr,
-        acceptor: &TlsAcceptor,
+        seal: &Seal,
         tasks: &TaskTracker,
     ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(address)
@@ -63,7 +68,7 @@ impl SealedWires {
             .with_context(|| format!("can't listen on {address}"))?;
         let address = listener.local_addr()?;
         let (hand_on, ready) = mpsc::channel(64);
-        let acceptor = acceptor.clone();
+        let (acceptor, binding) = (seal.acceptor.clone(), seal.binding.clone());
         let tracker = tasks.clone();
         tasks.spawn(async move {
             loop {
@@ -75,6 +80,7 @@ impl SealedWires {
                     continue;
                 };
                 let (acceptor, hand_on) = (acceptor.clone(), hand_on.clone());
+                let cutter = Cutter::over_tls(binding.clone());
                 tracker.spawn(async move {
                     let _ = stream.set_nodelay(true);
                     let sealing = tokio::select! {
@@ -82,7 +88,6 @@ impl SealedWires {
                         () = hand_on.closed() => return,
                     };
                     if let Ok(stream) = sealing {
-                        let cutter = Cutter::default();
                         let _ = hand_on.send((Wire { stream, cutter }, from)).await;
                     }
                 });

@@ -3,8 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,18 +13,49 @@ use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Cuts the connection a request came on.
+use crate::door::Standing;
+
+/// The connection a request came on: it can be cut, and somebody may have signed in on it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Cutter(Arc<AtomicBool>);
+pub(crate) struct Cutter(Arc<Line>);
+
+#[derive(Debug, Default)]
+struct Line {
+    cut: AtomicBool,
+    /// What ties a sign-in to its TLS; none without.
+    binding: Option<Vec<u8>>,
+    standing: Mutex<Standing>,
+}
 
 impl Cutter {
+    /// Of a connection that is sealed by TLS.
+    pub(crate) fn over_tls(binding: Vec<u8>) -> Self {
+        Self(Arc::new(Line {
+            binding: Some(binding),
+            ..Line::default()
+        }))
+    }
+
+    /// What ties a sign-in to its TLS; none without.
+    pub(crate) fn binding(&self) -> Option<&[u8]> {
+        self.0.binding.as_deref()
+    }
+
+    /// Who has signed in on it.
+    pub(crate) fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.0
+            .standing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The next byte that should be written breaks the connection instead.
     pub(crate) fn cut(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.0.cut.store(true, Ordering::SeqCst);
     }
 
     fn check(&self) -> io::Result<()> {
-        if self.0.load(Ordering::SeqCst) {
+        if self.0.cut.load(Ordering::SeqCst) {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         Ok(())

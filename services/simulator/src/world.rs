@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use calgrant_gssapi::Credential;
 use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 
@@ -54,6 +55,8 @@ pub(crate) struct World {
     pub(crate) tenants: Vec<Arc<Tenant>>,
     /// What it serves TLS with, PEM.
     pub(crate) certificate: Option<String>,
+    /// What it takes Kerberos with.
+    pub(crate) keys: Option<Arc<Credential>>,
     by_name: HashMap<String, Arc<Tenant>>,
     dials: RwLock<Arc<Dials>>,
     /// How often each fault happened since the dials were turned.
@@ -124,6 +127,7 @@ impl World {
             tasks: TaskTracker::new(),
             tenants,
             certificate: None,
+            keys: None,
             by_name,
             dials: RwLock::new(Arc::new(scenario.dials)),
             tokens: Mutex::default(),

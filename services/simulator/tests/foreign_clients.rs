@@ -4,7 +4,8 @@ mod foreign;
 mod premises;
 mod rig;
 
-use premises::{FULL, IMP, Login, by_address, everybody, open, strangers};
+use calgrant_simulator::Scenario;
+use premises::{FULL, IMP, Login, SCHOOL, by_address, everybody, open, strangers};
 use rig::Rig;
 use serde_json::{Value, json};
 
@@ -56,6 +57,35 @@ async fn exchangelib_reads_the_permissions_of_several_calendars() {
     .await;
     assert_eq!(read.unwrap()[0]["name"], "Kalender");
     assert_eq!(rig.get("/_simulator/report").await["limit_violations"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exchangelib_signs_in_by_ntlm() {
+    let rig = open().await;
+    let arguments = ["delegate:NTLM", "bob@school.example"];
+    let user = ("SCHOOL\\sa-full", FULL.1);
+    for login in [FULL, user] {
+        let Some(read) = run(&rig, "calendars.py", login, &arguments, "").await else {
+            return;
+        };
+        assert_eq!(read[0]["name"], "Kalender");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_ntlm_is_bound_to_its_connection() {
+    let scenario = Scenario::from_toml(&format!("https = \"127.0.0.1:0\"\n{SCHOOL}")).unwrap();
+    let rig = Rig::of(scenario).await;
+    let port = rig.running.https.unwrap().port();
+    let url = format!("https://localhost:{port}/EWS/Exchange.asmx");
+    let certificate = rig.running.certificate().unwrap();
+    for (password, codes) in [(FULL.1, [415, 415]), ("wrong", [401, 401])] {
+        let arguments = [url.as_str(), FULL.0, password];
+        let Some(said) = foreign::run("ntlm.py", &arguments, certificate).await else {
+            return;
+        };
+        assert_eq!(said[0]["codes"], json!(codes));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

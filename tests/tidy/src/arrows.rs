@@ -134,7 +134,7 @@ fn may_reach(from: &str, to: &str) -> Option<bool> {
     let (room, name) = from.split_once('/').unwrap_or((from, ""));
     let to_a_lib = to.starts_with("libs/") && to != "libs/testkit";
     Some(match (room, name) {
-        ("libs", "domain" | "bus" | "runtime") | ("xtask", "") => false,
+        ("libs", "domain" | "bus" | "runtime" | "gssapi") | ("xtask", "") => false,
         ("libs", "budget" | "contract" | "exchange" | "store") => to == "libs/domain",
         // Budgets as services use them: decided in one, told in the other's words.
         ("libs", "leases") => [
@@ -159,9 +159,11 @@ fn may_reach(from: &str, to: &str) -> Option<bool> {
         ("libs", "testkit") => to_a_lib || to == "services/simulator",
         ("libs", adapter) if adapter.starts_with("exchange-") => {
             ["libs/exchange", "libs/domain"].contains(&to)
+                || (adapter == "exchange-onprem" && to == "libs/gssapi")
         }
-        // Written from the protocols, never from our client's types: it is the judge.
-        ("services", "simulator") => to == "libs/runtime",
+        // Written from the protocols, never from our client's types: it is the judge. The binding to the system's Kerberos
+        // knows nothing of them.
+        ("services", "simulator") => ["libs/runtime", "libs/gssapi"].contains(&to),
         // Only wires, and may see them all.
         ("services", "calgrant") => to_a_lib || to.starts_with("services/"),
         ("services", _) => to_a_lib && (to != "libs/store" || name == "status"),
@@ -307,6 +309,10 @@ mod tests {
             ("services/api", "services/worker", Dev, false),
             ("services/status", "libs/store", Normal, true),
             ("services/simulator", "libs/runtime", Normal, true),
+            ("services/simulator", "libs/gssapi", Normal, true),
+            ("libs/exchange-onprem", "libs/gssapi", Normal, true),
+            ("libs/exchange-online", "libs/gssapi", Normal, false),
+            ("libs/gssapi", "libs/domain", Normal, false),
             ("services/simulator", "libs/exchange-online", Normal, false),
             ("services/simulator", "libs/contract", Dev, false),
             ("services/calgrant", "services/worker", Normal, true),

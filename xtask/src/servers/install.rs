@@ -58,13 +58,14 @@ pub(super) struct Programs {
     pub(super) samba: Option<PathBuf>,
 }
 
-/// Samba with what a domain controller takes.
-const SAMBA: [&str; 5] = [
+/// Samba with what a domain controller takes, and the library that signs in to it by Kerberos.
+const SAMBA: [&str; 6] = [
     "samba",
     "samba-ad-provision",
     "samba-dsdb-modules",
     "samba-vfs-modules",
     "winbind",
+    "libgssapi-krb5-2",
 ];
 /// What they bring: the server, what makes a domain, and what its database is made of.
 const SAMBA_FILES: [&str; 3] = [
@@ -73,10 +74,22 @@ const SAMBA_FILES: [&str; 3] = [
     "/usr/share/samba/setup/provision.ldif",
 ];
 
+/// What signs in by Kerberos, loaded when it is first used.
+const KERBEROS: &str = "libgssapi_krb5.so.2";
+
+/// Whether the system has a library, in a folder of its own or of a machine's kind.
+fn has_library(file: &str) -> bool {
+    ["/usr/lib", "/usr/lib64", "/lib"].iter().any(|folder| {
+        let mut inner = fs::read_dir(folder).into_iter().flatten().flatten();
+        Path::new(folder).join(file).exists() || inner.any(|entry| entry.path().join(file).exists())
+    })
+}
+
 /// The domain controller's program, installing its packages where it is missing.
 pub(super) fn samba() -> Result<PathBuf> {
     ensure!(geteuid().is_root(), "its ports take root");
-    let is_there = || SAMBA_FILES.iter().all(|file| Path::new(file).exists());
+    let is_there =
+        || SAMBA_FILES.iter().all(|file| Path::new(file).exists()) && has_library(KERBEROS);
     if !is_there() {
         let _alone = lock()?;
         if !is_there() {
@@ -88,6 +101,17 @@ pub(super) fn samba() -> Result<PathBuf> {
         );
     }
     Ok(SAMBA_FILES[0].into())
+}
+
+/// The headers of Kerberos' library, which only others' clients are built with.
+pub(super) fn kerberos_headers() -> Result<()> {
+    if on_path("krb5-config").is_none() {
+        let _alone = lock()?;
+        if on_path("krb5-config").is_none() {
+            install(&["libkrb5-dev"])?;
+        }
+    }
+    Ok(())
 }
 
 /// Find the programs wanted, installing packages for those that are missing.

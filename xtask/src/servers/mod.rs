@@ -66,6 +66,11 @@ pub(crate) fn prepare() -> Result<()> {
     .map(drop)
 }
 
+/// Make sure that what signs in by Kerberos can be built: its headers.
+pub(crate) fn prepare_kerberos() -> Result<()> {
+    install::kerberos_headers()
+}
+
 /// Running servers. Dropping it stops those that we started and removes their files.
 pub(crate) struct Servers {
     addresses: Vec<(&'static str, String)>,

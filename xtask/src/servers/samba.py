@@ -1,6 +1,6 @@
-"""Makes the domain of the tests: provisions it, extends its schema, adds the account that reads it.
+"""Makes the domain of the tests: provisions it, extends its schema, adds the account that reads it, and those that sign in by Kerberos.
 
-Run by the system's Python, which has Samba's modules: samba.py FOLDER CONFIGURATION REALM ADMIN_PASSWORD READER_PASSWORD
+Run by the system's Python, which has Samba's modules: samba.py FOLDER CONFIGURATION REALM ADMIN_PASSWORD READER_PASSWORD SIGNS_IN_PASSWORD
 """
 
 import subprocess
@@ -64,10 +64,30 @@ def add_reader(folder, configuration, password):
     base.modify(change)
 
 
-def main(folder, configuration, realm, admin_password, reader_password):
+def add_kerberos(folder, configuration, password):
+    base = opened(folder, configuration)
+    # One that signs in, one whose password a test changes, one that a test gives wrong passwords of, one that may not, and
+    # the one that the service runs as.
+    for name in ["sa-full", "sa-changed", "sa-guessed", "sa-disabled", "exchange"]:
+        base.newuser(name, password)
+        base.setexpiry(f"(sAMAccountName={name})", 0, no_expiry_req=True)
+    base.disable_account("(sAMAccountName=sa-disabled)")
+    change = ldb.Message(ldb.Dn(base, f"CN=exchange,CN=Users,{base.domain_dn()}"))
+    change["servicePrincipalName"] = ldb.MessageElement(["HTTP/localhost"], ldb.FLAG_MOD_REPLACE, "servicePrincipalName")
+    # AES alone, as present servers have it.
+    change["msDS-SupportedEncryptionTypes"] = ldb.MessageElement("24", ldb.FLAG_MOD_REPLACE, "msDS-SupportedEncryptionTypes")
+    base.modify(change)
+    subprocess.run(
+        ["samba-tool", "domain", "exportkeytab", f"{folder}/http.keytab", "--principal=HTTP/localhost", "-s", configuration],
+        check=True,
+    )
+
+
+def main(folder, configuration, realm, admin_password, reader_password, signs_in_password):
     provision(folder, realm, admin_password)
     extend_schema(folder, configuration)
     add_reader(folder, configuration, reader_password)
+    add_kerberos(folder, configuration, signs_in_password)
 
 
 main(*sys.argv[1:])

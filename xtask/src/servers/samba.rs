@@ -26,14 +26,22 @@ const REALM: &str = "CALGRANT.TEST";
 const ADMIN_PASSWORD: &str = "Loopback-0nly";
 const READER: &str = "reader@calgrant.test";
 const READER_PASSWORD: &str = "Loopback-0nly-too";
+/// What Kerberos' library reads; the second asks for tickets that soon run out.
+const KERBEROS: &str = "krb5.conf";
+const KERBEROS_SHORT: &str = "krb5-short.conf";
+const KEYTAB: &str = "http.keytab";
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// What it holds is thrown away.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// An account that signs in by Kerberos, to the service `HTTP/localhost`, whose keys are in the keytab. There are others beside it,
+/// with the same password.
+const SIGNS_IN: &str = "sa-full@calgrant.test";
+const SIGNS_IN_PASSWORD: &str = "Loopback-0nly-three";
 /// The longest path of a folder in which its sockets still have names short enough.
 const LONGEST_PATH: usize = 75;
 /// Addresses tried before giving up.
 const ADDRESSES: u32 = 50;
-const PORTS: [u16; 4] = [389, 636, 3268, 3269];
+const PORTS: [u16; 6] = [88, 389, 464, 636, 3268, 3269];
 
 /// A running domain controller.
 pub(super) struct Samba {
@@ -59,12 +67,15 @@ impl Samba {
         let authority = certificates(&dir, address).context("could not make certificates")?;
         let configuration = dir.join("smb.conf");
         fs::write(&configuration, configured(&dir, address, other))?;
+        fs::write(dir.join(KERBEROS), kerberos(address, ""))?;
+        let soon_over = kerberos(address, "ticket_lifetime = 124s\n ");
+        fs::write(dir.join(KERBEROS_SHORT), soon_over)?;
         let script = dir.join("make.py");
         fs::write(&script, include_str!("samba.py"))?;
 
         let mut make = short(Path::new(PYTHON), None);
         make.arg(&script).arg(&dir).arg(&configuration);
-        make.args([REALM, ADMIN_PASSWORD, READER_PASSWORD]);
+        make.args([REALM, ADMIN_PASSWORD, READER_PASSWORD, SIGNS_IN_PASSWORD]);
         make.current_dir("/")
             .env_clear()
             .env("PATH", clean_path())
@@ -107,7 +118,7 @@ impl Samba {
     pub(super) fn wait_until_ready(&mut self) -> Result<()> {
         let address = self.address;
         self.process.wait_until(START_LIMIT, || {
-            [389, 636].into_iter().all(|port| {
+            [88, 389, 636].into_iter().all(|port| {
                 let at = SocketAddr::from((address, port));
                 TcpStream::connect_timeout(&at, Duration::from_secs(1)).is_ok()
             })
@@ -116,7 +127,21 @@ impl Samba {
 
     /// What tests need to know of it.
     pub(super) fn addresses(&self) -> Vec<(&'static str, String)> {
+        let beside = |name: &str| {
+            self.configuration
+                .with_file_name(name)
+                .display()
+                .to_string()
+        };
         vec![
+            ("KRB5_CONFIG", beside(KERBEROS)),
+            ("CALGRANT_TEST_KERBEROS_SHORT", beside(KERBEROS_SHORT)),
+            ("CALGRANT_TEST_KERBEROS_KEYTAB", beside(KEYTAB)),
+            ("CALGRANT_TEST_KERBEROS_ACCOUNT", SIGNS_IN.to_owned()),
+            (
+                "CALGRANT_TEST_KERBEROS_PASSWORD",
+                SIGNS_IN_PASSWORD.to_owned(),
+            ),
             ("CALGRANT_TEST_AD_HOST", self.address.to_string()),
             ("CALGRANT_TEST_AD_OTHER_HOST", self.other.to_string()),
             ("CALGRANT_TEST_AD_CA", self.authority.display().to_string()),
@@ -146,7 +171,7 @@ fn configured(dir: &Path, address: Ipv4Addr, other: Ipv4Addr) -> String {
          realm = {REALM}\n\
          workgroup = {workgroup}\n\
          server role = active directory domain controller\n\
-         server services = ldap\n\
+         server services = ldap, kdc\n\
          interfaces = {address}/8 {other}/8\n\
          bind interfaces only = yes\n\
          lock directory = {dir}\n\
@@ -161,6 +186,15 @@ fn configured(dir: &Path, address: Ipv4Addr, other: Ipv4Addr) -> String {
          tls keyfile = {dir}/tls/key.pem\n\
          tls cafile = {dir}/tls/ca.pem\n\
          dsdb:schema update allowed = yes\n"
+    )
+}
+
+/// How Kerberos' library finds the domain; and another one, which nobody answers for.
+fn kerberos(address: Ipv4Addr, more: &str) -> String {
+    format!(
+        "[libdefaults]\n {more}default_realm = {REALM}\n dns_lookup_kdc = false\n dns_lookup_realm = false\n \
+         dns_canonicalize_hostname = false\n rdns = false\n udp_preference_limit = 1\n\
+         [realms]\n {REALM} = {{\n  kdc = {address}\n }}\n AWAY.TEST = {{\n  kdc = {address}:1\n }}\n"
     )
 }
 

@@ -74,7 +74,7 @@ impl EwsCalendars {
         now: Now,
     ) -> Result<Self, ConnectError> {
         Ok(Self {
-            http: Http::new(server, sign_in, now)?,
+            http: Http::unsealed(server, sign_in, now)?,
             access,
             charged: Scope::Account,
             affinity: Mutex::default(),

@@ -16,7 +16,10 @@ use tokio_rustls::TlsConnector;
 
 use calgrant_exchange::{CallError, Meaning};
 
-use super::tls::{not_trusted, server_end_point};
+use super::{
+    kerberos::Seal,
+    tls::{not_trusted, server_end_point},
+};
 
 /// Longest head of a reply, in bytes: lists of cookies and tokens of a few kilobytes fit.
 const LONGEST_HEAD: usize = 64 << 10;
@@ -62,6 +65,8 @@ pub(crate) struct Connection {
     pub(crate) binding: Option<Vec<u8>>,
     /// A sign-in that belongs to the connection has been made on it.
     pub(crate) signed_in: bool,
+    /// Bodies on it are sealed in this.
+    pub(crate) seal: Option<Seal>,
 }
 
 fn not_connected(why: impl std::fmt::Display) -> CallError {
@@ -115,6 +120,7 @@ impl Connection {
             driver: Some(Box::pin(driver)),
             binding,
             signed_in: false,
+            seal: None,
         })
     }
 

@@ -1,8 +1,10 @@
 //! Requests of one account to one server: signed in, over connections that are kept, each request sent once.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use calgrant_exchange::{CallError, Meaning, Scope};
 use http_body_util::Full;
 use hyper::{Method, Request, Uri, body::Bytes};
@@ -12,7 +14,7 @@ use tokio::time::timeout;
 
 use super::{
     connection::{Connection, Lost, Reply},
-    ntlm::{Challenge, Fresh, Login},
+    kerberos::Tickets,
     sign_in::{Gate, SignIn},
     tls,
     token::TokenSource,
@@ -28,6 +30,8 @@ const MOST_IDLE: usize = 32;
 /// A delay the server names is at least this, and at most that.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// What sealing adds to a body, in bytes, at most.
+const SEALING: usize = 4096;
 
 /// A request, but for where it goes and who sends it.
 pub(crate) struct Outgoing {
@@ -41,10 +45,15 @@ pub(crate) struct Outgoing {
 
 /// An account at a server.
 pub(crate) struct Http {
-    url: Uri,
+    pub(super) url: Uri,
     tls: Arc<ClientConfig>,
-    sign_in: SignIn,
+    pub(super) sign_in: SignIn,
     tokens: Option<TokenSource>,
+    pub(super) tickets: Option<Tickets>,
+    /// Bodies are sealed, because connections aren't.
+    pub(super) seals: bool,
+    /// The server wants to be told with each request who sends it, whatever was proven on the connection before.
+    pub(super) forgetful: AtomicBool,
     pub(crate) gate: Gate,
     idle: std::sync::Mutex<Vec<Connection>>,
     pub(crate) now: Now,
@@ -59,36 +68,68 @@ pub(crate) struct Sent {
 }
 
 impl Http {
-    /// An account without connections yet.
+    /// An account without connections yet, at an interface that takes sealed bodies: with Kerberos it may be reached without TLS.
     ///
     /// # Errors
     /// A setting is wrong.
     pub(crate) fn new(server: &Server, sign_in: SignIn, now: Now) -> Result<Self, ConnectError> {
-        let url = checked("url", &server.url)?;
+        let by_kerberos = matches!(sign_in, SignIn::Kerberos { .. });
+        Self::made(server, sign_in, now, by_kerberos)
+    }
+
+    /// The same at an interface that takes bodies as they are.
+    ///
+    /// # Errors
+    /// A setting is wrong.
+    pub(crate) fn unsealed(
+        server: &Server,
+        sign_in: SignIn,
+        now: Now,
+    ) -> Result<Self, ConnectError> {
+        Self::made(server, sign_in, now, false)
+    }
+
+    fn made(
+        server: &Server,
+        sign_in: SignIn,
+        now: Now,
+        may_seal: bool,
+    ) -> Result<Self, ConnectError> {
+        let url = checked("url", &server.url, may_seal)?;
         let tls = tls::client_config(server.ca_pem.as_deref())?;
-        let tokens = match &sign_in {
+        let (mut tokens, mut tickets) = (None, None);
+        match &sign_in {
             SignIn::Bearer {
                 token_url,
                 client_id,
                 secret,
                 scope,
-            } => Some(TokenSource {
-                url: checked("token_url", token_url)?,
-                client_id: client_id.clone(),
-                secret: secret.clone(),
-                scope: scope.clone(),
-                tls: Arc::clone(&tls),
-                now,
-                held: tokio::sync::Mutex::new(None),
-            }),
-            SignIn::Basic { .. } | SignIn::Ntlm { .. } => None,
-        };
+            } => {
+                tokens = Some(TokenSource {
+                    url: checked("token_url", token_url, false)?,
+                    client_id: client_id.clone(),
+                    secret: secret.clone(),
+                    scope: scope.clone(),
+                    tls: Arc::clone(&tls),
+                    now,
+                    held: tokio::sync::Mutex::new(None),
+                });
+            }
+            SignIn::Kerberos { user, password } => {
+                let host = url.host().unwrap_or_default();
+                tickets = Some(Tickets::new(user, password, host, now)?);
+            }
+            SignIn::Basic { .. } | SignIn::Ntlm { .. } => {}
+        }
         Ok(Self {
+            seals: may_seal && url.scheme_str() == Some("http"),
             url,
             tls,
             gate: Gate::new(sign_in.most_refusals()),
             sign_in,
             tokens,
+            tickets,
+            forgetful: AtomicBool::new(false),
             idle: std::sync::Mutex::new(Vec::new()),
             now,
         })
@@ -99,9 +140,12 @@ impl Http {
         &self.url
     }
 
-    /// Gets a token, where the account signs in with one.
+    /// Gets a token or a ticket, where the account signs in with one.
     pub(crate) async fn sign_in(&self) -> Result<(), CallError> {
         self.gate.is_open()?;
+        if let Some(tickets) = &self.tickets {
+            return self.or_shut(tickets.ready().await);
+        }
         match &self.tokens {
             Some(tokens) => tokens.header().await.map(drop),
             None => Ok(()),
@@ -161,15 +205,20 @@ impl Http {
             _ => {}
         }
         if clean(&reply) && connection.is_usable() {
-            let mut idle = self
-                .idle
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            if idle.len() < MOST_IDLE {
-                idle.push(connection);
-            }
+            self.keep(connection);
         }
         Ok(reply)
+    }
+
+    /// Keeps a connection for later requests.
+    fn keep(&self, connection: Connection) {
+        let mut idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if idle.len() < MOST_IDLE {
+            idle.push(connection);
+        }
     }
 
     /// Sends over a connection that was kept, or else a new one. One that ended unseen takes nothing, so another may.
@@ -184,17 +233,26 @@ impl Http {
                 Some(connection) => (connection, true),
                 None => (open(&self.url, &self.tls).await?, false),
             };
-            let by_ntlm = match self.sign_in.login() {
-                Some(login) if !connection.signed_in => {
-                    Some(self.ntlm(&mut connection, &login, request.longest).await?)
-                }
-                _ => None,
+            let proof = self.proof(&mut connection, request.longest).await?;
+            let header = proof.header().or(authorization);
+            let message = match &mut connection.seal {
+                Some(seal) => sealed(&self.url, request, seal.seal(request.body.as_bytes())?)?,
+                None => written(&self.url, request, header)?,
             };
-            let message = written(&self.url, request, by_ntlm.as_deref().or(authorization))?;
             *first_byte = Some((self.now)());
-            match connection.exchange(message, request.longest).await {
+            match connection
+                .exchange(message, request.longest + SEALING)
+                .await
+            {
+                Ok(reply) if self.begins_anew(&connection, &proof, &reply) => {
+                    *first_byte = None;
+                    connection.signed_in = false;
+                    if connection.is_usable() {
+                        self.keep(connection);
+                    }
+                }
                 Ok(reply) => {
-                    connection.signed_in = reply.status != 401;
+                    let reply = self.proven(&mut connection, proof, reply).await?;
                     return Ok((connection, reply));
                 }
                 Err(Lost::NotSent) if kept => *first_byte = None,
@@ -206,61 +264,6 @@ impl Http {
                 }
             }
         }
-    }
-
-    /// The first leg of NTLM on a connection: gives the header that proves who we are.
-    async fn ntlm(
-        &self,
-        connection: &mut Connection,
-        login: &Login,
-        longest: usize,
-    ) -> Result<String, CallError> {
-        let first = login.negotiate();
-        let leg = Outgoing {
-            headers: Vec::new(),
-            body: String::new(),
-            longest,
-        };
-        let header = format!("NTLM {}", STANDARD.encode(&first));
-        let message = written(&self.url, &leg, Some(&header))?;
-        let reply = connection
-            .exchange(message, longest)
-            .await
-            .map_err(|lost| CallError {
-                // Nothing was asked yet.
-                unanswered: false,
-                ..broken(lost)
-            })?;
-        let challenge = reply
-            .headers
-            .get_all("www-authenticate")
-            .iter()
-            .filter_map(|value| value.to_str().ok()?.strip_prefix("NTLM "))
-            .find_map(|text| Challenge::parse(&STANDARD.decode(text.trim()).ok()?));
-        let Some(challenge) = challenge else {
-            let text = format!(
-                "no NTLM challenge came, but HTTP {} that offers {:?}",
-                reply.status,
-                offered(&reply)
-            );
-            let meaning = if reply.status == 401 {
-                Meaning::PauseAccount
-            } else {
-                Meaning::Retry
-            };
-            return Err(CallError::new(meaning, "no_challenge", text));
-        };
-        let mut client_challenge = [0; 8];
-        ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut client_challenge)
-            .map_err(|_| CallError::new(Meaning::Retry, "random", "no random numbers"))?;
-        let fresh = Fresh {
-            client_challenge,
-            now: (self.now)(),
-        };
-        let target = format!("HTTP/{}", self.url.host().unwrap_or_default());
-        let binding = connection.binding.as_deref();
-        let proof = login.authenticate(&first, &challenge, binding, &target, &fresh);
-        Ok(format!("NTLM {}", STANDARD.encode(proof)))
     }
 
     fn take_idle(&self) -> Option<Connection> {
@@ -315,10 +318,39 @@ async fn open(url: &Uri, tls: &Arc<ClientConfig>) -> Result<Connection, CallErro
     })
 }
 
-fn written(
+pub(super) fn written(
     url: &Uri,
     request: &Outgoing,
     authorization: Option<&str>,
+) -> Result<Request<Full<Bytes>>, CallError> {
+    let headers = request
+        .headers
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()));
+    let authorization = authorization.map(|value| ("Authorization", value));
+    let body = Bytes::from(request.body.clone());
+    message(url, headers.chain(authorization), body)
+}
+
+/// The same with a sealed body of its own type.
+fn sealed(
+    url: &Uri,
+    request: &Outgoing,
+    (kind, body): (String, Vec<u8>),
+) -> Result<Request<Full<Bytes>>, CallError> {
+    let headers = request
+        .headers
+        .iter()
+        .filter(|(name, _)| *name != "Content-Type")
+        .map(|(name, value)| (*name, value.as_str()));
+    let kind = Some(("Content-Type", kind.as_str()));
+    message(url, headers.chain(kind), body.into())
+}
+
+fn message<'a>(
+    url: &Uri,
+    headers: impl Iterator<Item = (&'static str, &'a str)>,
+    body: Bytes,
 ) -> Result<Request<Full<Bytes>>, CallError> {
     let mut message = Request::builder()
         .method(Method::POST)
@@ -330,24 +362,19 @@ fn written(
         )
         .header("Accept-Encoding", "identity")
         .header("Accept-Language", "en-US");
-    for (name, value) in &request.headers {
-        message = message.header(*name, value);
+    for (name, value) in headers {
+        message = message.header(name, value);
     }
-    if let Some(authorization) = authorization {
-        message = message.header("Authorization", authorization);
-    }
-    message
-        .body(Full::new(Bytes::from(request.body.clone())))
-        .map_err(|e| {
-            CallError::new(
-                Meaning::GiveUp(calgrant_domain::Reason::Rejected),
-                "request",
-                e.to_string(),
-            )
-        })
+    message.body(Full::new(body)).map_err(|e| {
+        CallError::new(
+            Meaning::GiveUp(calgrant_domain::Reason::Rejected),
+            "request",
+            e.to_string(),
+        )
+    })
 }
 
-fn broken(lost: Lost) -> CallError {
+pub(super) fn broken(lost: Lost) -> CallError {
     match lost {
         Lost::NotSent => {
             CallError::new(Meaning::Retry, "connection", "it ended before the request")
@@ -364,8 +391,8 @@ fn broken(lost: Lost) -> CallError {
     }
 }
 
-/// A URL that a credential may be sent to: TLS, unless it never leaves this machine.
-fn checked(field: &'static str, raw: &str) -> Result<Uri, ConnectError> {
+/// A URL that a credential may be sent to: TLS, unless it never leaves this machine, or everything is sealed.
+fn checked(field: &'static str, raw: &str, seals: bool) -> Result<Uri, ConnectError> {
     let bad = |why: &str| ConnectError::Url {
         field,
         value: raw.to_owned(),
@@ -376,7 +403,7 @@ fn checked(field: &'static str, raw: &str) -> Result<Uri, ConnectError> {
     let here = ["localhost", "127.0.0.1", "[::1]"].contains(&host);
     match url.scheme_str() {
         Some("https") => {}
-        Some("http") if here => {}
+        Some("http") if here || seals => {}
         Some("http") => return Err(bad("a password would go over it in clear")),
         _ => return Err(bad("it doesn't begin with https://")),
     }
@@ -407,15 +434,15 @@ pub(crate) fn by_status(reply: &Reply) -> Meaning {
     }
 }
 
-/// `Retry-After` in seconds; within bounds.
 /// The ways to sign in that a server offers.
-fn offered(reply: &Reply) -> Vec<&str> {
+pub(super) fn offered(reply: &Reply) -> Vec<&str> {
     let headers = reply.headers.get_all("www-authenticate").iter();
     headers
         .filter_map(|value| value.to_str().ok()?.split([' ', ',']).next())
         .collect()
 }
 
+/// `Retry-After` in seconds; within bounds.
 fn retry_after(raw: &str) -> Option<Duration> {
     let seconds: u64 = raw.trim().parse().ok()?;
     Some(bounded(Duration::from_secs(seconds)))
@@ -442,8 +469,10 @@ mod tests {
             ("ftp://mail.uni.example/", false),
             ("", false),
         ] {
-            assert_eq!(checked("url", raw).is_ok(), good, "{raw}");
+            assert_eq!(checked("url", raw, false).is_ok(), good, "{raw}");
         }
+        assert!(checked("url", "http://mail.uni.example/PowerShell/", true).is_ok());
+        assert!(checked("url", "http://a:b@mail.uni.example/", true).is_err());
     }
 
     #[test]

@@ -3,7 +3,9 @@
 pub(crate) mod connection;
 pub(crate) mod cookies;
 pub(crate) mod http;
+pub(crate) mod kerberos;
 pub(crate) mod ntlm;
+mod proof;
 pub(crate) mod sign_in;
 pub(crate) mod tls;
 pub(crate) mod token;

@@ -29,6 +29,13 @@ pub enum SignIn {
         /// Its password.
         password: SecretString,
     },
+    /// Kerberos, once for each connection. Without TLS bodies are sealed, for interfaces that take them so.
+    Kerberos {
+        /// Its name with its realm: `sa-1@uni.example`.
+        user: String,
+        /// Its password.
+        password: SecretString,
+    },
     /// A token of an authority the organisation trusts (modern authentication).
     Bearer {
         /// Where tokens are issued for a client's secret.
@@ -47,6 +54,7 @@ impl fmt::Debug for SignIn {
         f.write_str(match self {
             Self::Basic { .. } => "Basic([redacted])",
             Self::Ntlm { .. } => "Ntlm([redacted])",
+            Self::Kerberos { .. } => "Kerberos([redacted])",
             Self::Bearer { .. } => "Bearer([redacted])",
         })
     }
@@ -65,14 +73,15 @@ impl SignIn {
     pub(crate) fn login(&self) -> Option<Login> {
         match self {
             Self::Ntlm { user, password } => Some(Login::new(user, password.clone())),
-            Self::Basic { .. } | Self::Bearer { .. } => None,
+            Self::Basic { .. } | Self::Kerberos { .. } | Self::Bearer { .. } => None,
         }
     }
 
-    /// Refusals after which nothing more is tried. NTLM is refused now and then by servers under load.
+    /// Refusals after which nothing more is tried. Who proves itself to the connection is refused now and then by servers
+    /// under load. A password that the domain itself refuses a ticket for isn't tried again at all.
     pub(crate) fn most_refusals(&self) -> u32 {
         match self {
-            Self::Ntlm { .. } => 3,
+            Self::Ntlm { .. } | Self::Kerberos { .. } => 3,
             Self::Basic { .. } | Self::Bearer { .. } => 2,
         }
     }

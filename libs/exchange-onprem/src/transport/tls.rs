@@ -110,7 +110,7 @@ fn signature_algorithm(certificate: &[u8]) -> Option<&[u8]> {
 }
 
 /// What a DER value of this tag holds, and what follows it.
-fn tlv(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+pub(crate) fn tlv(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (&[found, first], rest) = der.split_first_chunk::<2>()?;
     if found != tag {
         return None;

@@ -63,6 +63,7 @@ fn scenario() -> String {
     let mut text = format!(
         r#"
 seed = 7
+https = "127.0.0.1:0"
 [[tenant]]
 id = "33333333-4444-5555-6666-777777777777"
 domain = "uni.example"

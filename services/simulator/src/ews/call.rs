@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::{Extensions, HeaderMap, header};
 
 use crate::calendar::Principal;
+use crate::door::{self, Front};
 use crate::ews::access::Session;
 use crate::ews::envelope::{self, Request};
 use crate::ews::error::EwsError;
@@ -61,9 +62,8 @@ pub(crate) fn page(mut reply: Reply) -> Reply {
 }
 
 /// What somebody is answered who can't sign in.
-pub(crate) fn unauthorised(world: &World, reason: &str) -> Reply {
-    world.judge.refused(&format!("401 on premises: {reason}"));
-    Reply::text(401, "text/html", "").with("www-authenticate", "Basic realm=\"exchange\"")
+fn unauthorised(world: &World, reason: &str) -> Reply {
+    door::unauthorised(world, Front::Ews, reason)
 }
 
 /// A call that has been let in.
@@ -79,6 +79,7 @@ struct Started {
 
 pub(crate) async fn handle(
     State(world): State<Arc<World>>,
+    extensions: Extensions,
     headers: HeaderMap,
     body: Bytes,
 ) -> Reply {
@@ -86,7 +87,7 @@ pub(crate) async fn handle(
     if let Some(reply) = outage(&world) {
         return reply;
     }
-    let started = match begin(&world, &headers, &body) {
+    let started = match begin(&world, &extensions, &headers, &body) {
         Ok(started) => started,
         Err(refused) => return refused,
     };
@@ -108,8 +109,13 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
 }
 
 /// Judges a call at the moment it arrives; `Err` is its answer.
-fn begin(world: &World, headers: &HeaderMap, body: &[u8]) -> Result<Started, Reply> {
-    let (tenant, account) = sign_in(world, text(headers, header::AUTHORIZATION))
+fn begin(
+    world: &World,
+    extensions: &Extensions,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Started, Reply> {
+    let (tenant, account) = sign_in(world, extensions, text(headers, header::AUTHORIZATION))
         .map_err(|reason| unauthorised(world, reason))?;
     let kind = text(headers, header::CONTENT_TYPE).unwrap_or_default();
     if !kind.to_lowercase().starts_with("text/xml") {

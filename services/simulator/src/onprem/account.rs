@@ -152,6 +152,19 @@ impl Account {
         now: Duration,
         lockout_after: u32,
     ) -> Result<(), Unwelcome> {
+        self.check(|known| known == password, now, lockout_after)
+    }
+
+    /// The same for whoever proves the password otherwise.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn check(
+        &self,
+        proves: impl FnOnce(&str) -> bool,
+        now: Duration,
+        lockout_after: u32,
+    ) -> Result<(), Unwelcome> {
         let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = wrong.locked_at {
             if now.saturating_sub(at) < LOCKED_FOR {
@@ -160,7 +173,7 @@ impl Account {
             *wrong = Wrong::default();
         }
         let rights = self.rights();
-        if rights.password != password {
+        if !proves(&rights.password) {
             wrong.count += 1;
             if lockout_after > 0 && wrong.count >= lockout_after {
                 wrong.locked_at = Some(now);

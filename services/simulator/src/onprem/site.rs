@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use axum::http::Extensions;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -35,6 +36,12 @@ pub(crate) struct Site {
     pub(crate) lockout_after: u32,
     /// LDAP takes passwords over sealed connections alone.
     pub(crate) ldap_signing_required: bool,
+    /// Names and passwords aren't taken as they are.
+    pub(crate) without_basic: bool,
+    /// Kerberos signs a single request in.
+    pub(crate) kerberos_each_request: bool,
+    /// PowerShell takes Kerberos by its own name alone.
+    pub(crate) kerberos_by_name: bool,
     default_policy: PolicySpec,
     policies: Vec<PolicySpec>,
     accounts: RwLock<Vec<Arc<Account>>>,
@@ -82,6 +89,9 @@ impl Site {
             shells: Shells::default(),
             lockout_after: spec.lockout_after,
             ldap_signing_required: spec.ldap_signing_required,
+            without_basic: spec.without_basic,
+            kerberos_each_request: spec.kerberos_each_request,
+            kerberos_by_name: spec.kerberos_by_name,
             default_policy: spec.policy(DEFAULT).unwrap_or_default(),
             policies: spec.policies.clone(),
             accounts: RwLock::default(),
@@ -274,14 +284,51 @@ impl Site {
     }
 }
 
-/// Finds the account that signs in with an `Authorization` header.
+/// Whose account somebody has signed in with.
+#[derive(Debug, Clone)]
+pub(crate) struct Identified {
+    pub(crate) tenant: Arc<Tenant>,
+    pub(crate) account: Arc<Account>,
+}
+
+impl Identified {
+    /// The account with this name to sign in with, as it `proves` to be.
+    ///
+    /// # Errors
+    /// Why it can't sign in, for the judge; the client is told nothing.
+    pub(crate) fn by_name(
+        world: &World,
+        login: &str,
+        proves: impl FnOnce(&str) -> bool,
+    ) -> Result<Self, &'static str> {
+        let found = world.tenants.iter().find_map(|tenant| {
+            let site = tenant.site.as_ref()?;
+            Some((tenant, site, site.account(login)?))
+        });
+        let (tenant, site, account) = found.ok_or("unknown account")?;
+        account
+            .check(proves, site.clock(world).now(), site.lockout_after)
+            .map_err(Unwelcome::reason)?;
+        Ok(Self {
+            tenant: tenant.clone(),
+            account: account.clone(),
+        })
+    }
+}
+
+/// Finds the account that a request comes from: the one its connection is signed in with, or the one that its `Authorization`
+/// header names.
 ///
 /// # Errors
-/// Why not, for the judge; the client is told nothing.
+/// Why there is none, for the judge; the client is told nothing.
 pub(crate) fn sign_in(
     world: &World,
+    extensions: &Extensions,
     header: Option<&str>,
 ) -> Result<(Arc<Tenant>, Arc<Account>), &'static str> {
+    if let Some(Identified { tenant, account }) = extensions.get() {
+        return Ok((Arc::clone(tenant), Arc::clone(account)));
+    }
     let header = header.ok_or("no credentials")?;
     let encoded = match header.split_once(' ') {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("Basic") => rest.trim(),
@@ -291,13 +338,10 @@ pub(crate) fn sign_in(
     let text = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
     let text = text.ok_or("unreadable credentials")?;
     let (login, password) = text.split_once(':').ok_or("unreadable credentials")?;
-    let found = world.tenants.iter().find_map(|tenant| {
-        let site = tenant.site.as_ref()?;
-        Some((tenant, site, site.account(login)?))
-    });
-    let (tenant, site, account) = found.ok_or("unknown account")?;
-    account
-        .check_password(password, site.clock(world).now(), site.lockout_after)
-        .map_err(Unwelcome::reason)?;
-    Ok((Arc::clone(tenant), account))
+    let Identified { tenant, account } =
+        Identified::by_name(world, login, |known| known == password)?;
+    if tenant.site.as_ref().is_some_and(|site| site.without_basic) {
+        return Err("Basic is switched off");
+    }
+    Ok((tenant, account))
 }

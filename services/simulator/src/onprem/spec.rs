@@ -40,6 +40,13 @@ pub struct OnPremSpec {
     pub lockout_after: u32,
     /// LDAP refuses passwords on connections that aren't sealed, as domain controllers do that require signing.
     pub ldap_signing_required: bool,
+    /// Basic authentication is switched off.
+    pub without_basic: bool,
+    /// Kerberos signs a single request in, not its connection (`authPersistNonNTLM` is off). Without TLS it is the connection
+    /// all the same.
+    pub kerberos_each_request: bool,
+    /// PowerShell takes Kerberos by its own name alone, and not by Negotiate.
+    pub kerberos_by_name: bool,
     /// Throttling policies.
     #[serde(rename = "policy")]
     pub policies: Vec<PolicySpec>,
@@ -59,6 +66,9 @@ impl Default for OnPremSpec {
             time_scale: 1,
             lockout_after: 10,
             ldap_signing_required: true,
+            without_basic: false,
+            kerberos_each_request: false,
+            kerberos_by_name: false,
             policies: Vec::new(),
             accounts: Vec::new(),
         }

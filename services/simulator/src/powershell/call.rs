@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::{Extensions, HeaderMap, header};
 
-use crate::ews::{page, unauthorised};
+use crate::door::{self, Front};
+use crate::ews::page;
 use crate::faults::About;
 use crate::onprem::{Site, sign_in};
 use crate::powershell::session::{Session, load_quota};
@@ -18,8 +19,13 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
+fn unauthorised(world: &World, reason: &str) -> Reply {
+    door::unauthorised(world, Front::PowerShell, reason)
+}
+
 pub(crate) async fn handle(
     State(world): State<Arc<World>>,
+    extensions: Extensions,
     headers: HeaderMap,
     body: Bytes,
 ) -> Reply {
@@ -27,7 +33,8 @@ pub(crate) async fn handle(
     if let Some(reply) = world.outage() {
         return page(reply);
     }
-    let (tenant, account) = match sign_in(&world, text(&headers, header::AUTHORIZATION)) {
+    let header = text(&headers, header::AUTHORIZATION);
+    let (tenant, account) = match sign_in(&world, &extensions, header) {
         Ok(signed_in) => signed_in,
         Err(reason) => return unauthorised(&world, reason),
     };

@@ -1,4 +1,7 @@
-"""Reads the permissions of several calendars with exchangelib: calendars.py URL LOGIN PASSWORD HOW ADDRESS..."""
+"""Reads the permissions of several calendars with exchangelib: calendars.py URL LOGIN PASSWORD HOW ADDRESS...
+
+HOW is delegate or impersonation, and :NTLM after it for another way to sign in than Basic.
+"""
 
 import json
 import sys
@@ -6,10 +9,11 @@ import sys
 from exchangelib import DELEGATE, IMPERSONATION, Account, Configuration, Credentials
 
 url, login, password, how, *addresses = sys.argv[1:]
+how, _, sign_in = how.partition(":")
 config = Configuration(
     service_endpoint=f"{url}/EWS/Exchange.asmx",
     credentials=Credentials(login, password),
-    auth_type="basic",
+    auth_type=sign_in or "basic",
 )
 access = {"delegate": DELEGATE, "impersonation": IMPERSONATION}[how]
 for address in addresses:

@@ -1,5 +1,6 @@
-"""Runs cmdlets with pypsrp, one after the other in one session: cmdlets.py URL LOGIN PASSWORD, and on stdin a line of
-JSON for each: [name, {parameter: value}]. A value {"secret": text} is sent as a SecureString."""
+"""Runs cmdlets with pypsrp, one after the other in one session: cmdlets.py URL LOGIN PASSWORD [CERTIFICATE], and on stdin a
+line of JSON for each: [name, {parameter: value}]. A value {"secret": text} is sent as a SecureString. With a certificate (a
+file; empty over http) it signs in by Kerberos."""
 
 import json
 import sys
@@ -10,15 +11,18 @@ from pypsrp.powershell import PowerShell, RunspacePool
 from pypsrp.wsman import WSMan
 
 address = urlparse(sys.argv[1])
+if len(sys.argv) > 4:
+    how = {"auth": "kerberos", "negotiate_service": "HTTP", "cert_validation": sys.argv[4] or True}
+else:
+    how = {"auth": "basic", "encryption": "never"}
 wsman = WSMan(
     address.hostname,
     port=address.port,
     username=sys.argv[2],
     password=sys.argv[3],
-    ssl=False,
-    auth="basic",
-    encryption="never",
+    ssl=address.scheme == "https",
     path="PowerShell",
+    **how,
 )
 
 
