@@ -39,7 +39,7 @@ pub struct UserFound {
     pub enabled: bool,
     /// ISO 3166 country, two letters, upper case; `None` if unset, and on premises.
     pub usage_location: Option<String>,
-    /// Whether its password never expires.
+    /// Whether its password never expires; `false` on premises, where Exchange doesn't tell.
     pub password_never_expires: bool,
     /// It comes from Active Directory by synchronisation: changed there, not here.
     pub synchronised: bool,
@@ -93,25 +93,25 @@ pub struct NewUser {
     pub user_name: Address,
     /// What people see.
     pub display_name: String,
-    /// Its first password; no change is forced at the first sign-in and it doesn't expire.
+    /// Its first password; no change is forced at the first sign-in, and online it doesn't expire.
     pub password: Password,
     /// ISO 3166 country, two letters; online only, where a licence needs it.
     pub usage_location: Option<String>,
     /// The distinguished name of the unit it is put into; on premises only.
     pub organizational_unit: Option<String>,
     /// Written into the user so that it is known again: which set-up made it. Online `employeeId`, on premises
-    /// `CustomAttribute15`.
+    /// `CustomAttribute15`. At most 16 characters: the directory online takes no more.
     pub mark: String,
 }
 
 /// A change to a user; `None` leaves a property alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UserChange {
-    /// Whether it may sign in.
+    /// Whether it may sign in. Most servers on premises refuse it: it is switched in Active Directory.
     pub enabled: Option<bool>,
-    /// ISO 3166 country, two letters.
+    /// ISO 3166 country, two letters; online only.
     pub usage_location: Option<String>,
-    /// Whether its password never expires.
+    /// Whether its password never expires; online only.
     pub password_never_expires: Option<bool>,
     /// A new password; no change is forced at the next sign-in.
     pub password: Option<Password>,

@@ -64,7 +64,8 @@ pub trait Administration: Send + Sync {
     /// A call failed, or the credential may not read users.
     async fn user(&self, user_name: &Address) -> Administered<Option<UserFound>>;
 
-    /// Makes a user; on premises (`New-Mailbox`) its mailbox too.
+    /// Makes a user; on premises (`New-Mailbox`) its mailbox too, and its mark by a second call: after an error between them the
+    /// user is there without it.
     ///
     /// # Errors
     /// The name is taken; the domain isn't verified; the unit isn't there; not allowed; a call failed.

@@ -136,7 +136,8 @@ pub(crate) fn user(tenant: &Tenant, at: usize, select: &Select) -> Value {
             .filter(|address| !address.eq_ignore_ascii_case(&user.mail))
             .map(|address| format!("smtp:{address}")),
     );
-    let plans = user.capability().map(|status| {
+    let capability = user.capability().filter(|_| select.asks("assignedPlans"));
+    let plans = capability.map(|status| {
         let plan = tenant.mailbox_plans_of(at).first().copied();
         let plan = plan.unwrap_or(PLAN_1).to_string();
         json!({"service": "exchange", "capabilityStatus": status, "servicePlanId": plan})

@@ -288,8 +288,7 @@ pub fn grantor_secret(folder: &Path, number: usize) -> PathBuf {
 }
 
 /// Where the key is that passwords are sealed with.
-#[must_use]
-pub fn secrets_key(folder: &Path) -> PathBuf {
+pub(crate) fn secrets_key(folder: &Path) -> PathBuf {
     folder.join("secrets-key")
 }
 
