@@ -21,7 +21,7 @@ pub const EVERYONE: &str = "staff-and-students@uni.example";
 /// The managed trustee of the generated tenant.
 pub const TRUSTEE: &str = "timetable-delegates@uni.example";
 /// Another one, of its site on premises, where nothing is prepared.
-pub const ONPREM_TRUSTEE: &str = "timetable-delegates-onprem@uni.example";
+const ONPREM_TRUSTEE: &str = "timetable-delegates-onprem@uni.example";
 
 /// The client id of the app that sets up where nothing is prepared.
 pub const SETUP_APP: Uuid = Uuid::from_u128(0xcccc_cccc << 96);
