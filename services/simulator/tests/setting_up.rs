@@ -622,3 +622,113 @@ async fn an_answer_that_is_lost_leaves_the_user_made() {
     assert_eq!(school.get("/users/svc-1@school.example").await.0, 200);
     assert_eq!(school.deeds().await["accounts_created"], 1);
 }
+
+#[tokio::test]
+async fn of_several_who_make_the_same_one_does() {
+    let school = School::open().await;
+    let made = tokio::join!(
+        school.create("svc-1"),
+        school.create("svc-1"),
+        school.create("svc-1"),
+    );
+    let mut statuses = [made.0.0, made.1.0, made.2.0];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 400, 400]);
+    let group = json!({"Name": "Delegates", "Type": "Security", "PrimarySmtpAddress": GROUP});
+    let made = tokio::join!(
+        school.run("New-DistributionGroup", group.clone()),
+        school.run("New-DistributionGroup", group),
+    );
+    let mut statuses = [made.0.0, made.1.0];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 400]);
+    // two ask for the last seat
+    assert_eq!(school.create("svc-2").await.0, 201);
+    let licensed = tokio::join!(
+        school.license("svc-1", one(FACULTY), json!([])),
+        school.license("svc-2", one(FACULTY), json!([])),
+    );
+    let mut statuses = [licensed.0.0, licensed.1.0];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 400]);
+    let deeds = school.deeds().await;
+    let counts = ["accounts_created", "groups_created", "licences_assigned"];
+    assert_eq!(
+        counts.map(|name| deeds[name].clone()),
+        [2, 1, 1].map(Value::from)
+    );
+}
+
+#[tokio::test]
+async fn graph_itself_may_not_know_at_once_of_what_it_made() {
+    let school = School::open().await;
+    let dials = json!({"creation_lag_ms": 60_000});
+    assert_eq!(school.rig.put("/_simulator/dials", dials).await, 200);
+    let (status, made) = school.create("svc-1").await;
+    assert_eq!(status, 201);
+    let path = format!("/users/{}", made["id"].as_str().unwrap());
+    let (status, body) = school.get(&path).await;
+    assert_eq!(
+        (status, &body["error"]["code"]),
+        (404, &json!("Request_ResourceNotFound"))
+    );
+    let count = async || {
+        let (_, all) = school.get("/users").await;
+        all["value"].as_array().unwrap().len()
+    };
+    assert_eq!(count().await, 2);
+    assert_eq!(school.create("svc-1").await.0, 400);
+    school.rig.advance(60_000).await;
+    assert_eq!(school.get(&path).await.0, 200);
+    assert_eq!(count().await, 3);
+}
+
+#[tokio::test]
+async fn recipients_are_listed_by_sort_and_an_apps_rights_are_told() {
+    let school = School::open().await;
+    let list = async |sort: &str| {
+        let all = json!({"RecipientTypeDetails": [sort], "ResultSize": "Unlimited"});
+        let (_, body) = school.run("Get-Recipient", all).await;
+        body["value"].as_array().unwrap().len()
+    };
+    assert_eq!(list("UserMailbox").await, 2);
+    assert_eq!(list("MailUniversalSecurityGroup").await, 0);
+    let group = json!({"Name": "Delegates", "Type": "Security", "PrimarySmtpAddress": GROUP});
+    assert_eq!(school.run("New-DistributionGroup", group).await.0, 200);
+    assert_eq!(list("MailUniversalSecurityGroup").await, 1);
+    let roles = json!({
+        "management_roles": ["Organization Management"],
+        "application_roles": ["Application Calendars.ReadWrite"],
+    });
+    let path = format!("/_simulator/apps/{SETUP}");
+    assert_eq!(school.rig.put(&path, roles).await, 200);
+    let ask = json!({"Identity": SETUP, "Resource": "ada@school.example"});
+    let (_, body) = school.run("Test-ServicePrincipalAuthorization", ask).await;
+    let row = &body["value"][0];
+    assert_eq!(
+        (
+            &row["RoleName"],
+            &row["GrantedPermissions"],
+            &row["InScope"]
+        ),
+        (
+            &json!("Application Calendars.ReadWrite"),
+            &json!("Calendars.ReadWrite"),
+            &json!(true)
+        )
+    );
+    let attribute = json!({"Identity": "ada@school.example", "CustomAttribute15": "calgrant"});
+    assert_eq!(school.run("Set-Mailbox", attribute).await.0, 200);
+    // what is synchronised is set on premises
+    let synced = json!({"Identity": "bob@school.example", "CustomAttribute15": "calgrant"});
+    let synced = school.exception("Set-Mailbox", synced).await;
+    assert_eq!(synced, "OperationRequiresWriteScopeException");
+    assert_eq!(
+        school
+            .run("Remove-DistributionGroup", json!({"Identity": GROUP}))
+            .await
+            .0,
+        403
+    );
+    assert_eq!(school.deeds().await["deletions_tried"], 1);
+}
