@@ -115,6 +115,8 @@ pub struct UserChange {
     pub password_never_expires: Option<bool>,
     /// A new password; no change is forced at the next sign-in.
     pub password: Option<Password>,
+    /// What it is known again by: see `NewUser::mark`. Written again where making it was broken off before.
+    pub mark: Option<String>,
 }
 
 /// Whether a user's mailbox is there.

@@ -43,6 +43,9 @@ pub(super) fn change(change: &UserChange) -> Option<Value> {
     if let Some(country) = &change.usage_location {
         body.insert("usageLocation".into(), json!(country));
     }
+    if let Some(mark) = &change.mark {
+        body.insert("employeeId".into(), json!(mark));
+    }
     if let Some(never) = change.password_never_expires {
         let policies = if never { NEVER_EXPIRES } else { "None" };
         body.insert("passwordPolicies".into(), json!(policies));

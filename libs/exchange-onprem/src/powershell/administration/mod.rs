@@ -179,9 +179,12 @@ impl Administration for PowerShellAdministration {
         })
     }
 
-    /// One call for the password, and two for whether it may sign in: no error is no proof that it was switched.
+    /// One call for the mark, one for the password, and two for whether it may sign in: no error is no proof that it was switched.
     async fn change_user(&self, id: &MailboxId, change: &UserChange) -> Administered<()> {
         refusal::possible(*id, change)?;
+        if let Some(mark) = &change.mark {
+            self.changed(&Attempt::Mark(*id, mark)).await?;
+        }
         if let Some(password) = &change.password {
             self.changed(&Attempt::SetPassword(*id, password)).await?;
         }
