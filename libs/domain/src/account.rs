@@ -18,6 +18,8 @@ words!(
         Grantor = "grantor",
         /// Is in the delegation group; what the timetable product signs in with. No administrative right.
         Member = "member",
+        /// Makes service accounts and delegation groups. It is used while a set-up runs, and for nothing else.
+        Setup = "setup",
     }
 );
 

@@ -14,6 +14,11 @@ impl Address {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The address with a number in the place of `{n}`.
+    pub(crate) fn numbered(&self, number: u32) -> Self {
+        Self(self.0.replace("{n}", &number.to_string()))
+    }
 }
 
 impl fmt::Display for Address {

@@ -21,6 +21,8 @@ words!(
         GroupOwners = "group_owners",
         /// People can join a delegation group by themselves.
         GroupOpen = "group_open",
+        /// The password of an account that set-up made expires soon, or has.
+        PasswordExpires = "password_expires",
     }
 );
 

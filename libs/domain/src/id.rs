@@ -73,6 +73,9 @@ id!(
 id!(
     /// Something that a person should know of.
     AlertId, "alert");
+id!(
+    /// One run of a site's set-up.
+    SetupId, "set");
 
 /// Milliseconds since 1970, as the first 48 bits of an id hold them.
 fn millis(at: OffsetDateTime) -> u64 {
@@ -104,6 +107,7 @@ timed_id!(OperationId);
 timed_id!(ListId);
 timed_id!(DeadLetterId);
 timed_id!(AlertId);
+timed_id!(SetupId);
 
 impl JobId {
     /// The id of the job of `mailbox` in `operation`: the same whenever it is asked, so a repeated

@@ -29,6 +29,7 @@ pub mod permission_list;
 pub mod reading;
 pub mod retention;
 pub mod rights;
+pub mod setup;
 pub mod site;
 pub mod tenant;
 pub mod watch;
@@ -53,7 +54,7 @@ pub use directory_object::{
     NewUser, Password, PlanFound, SkuFound, UserChange, UserFound,
 };
 pub use event::{EventKind, EventMoment, EventVerdict};
-pub use id::{AlertId, DeadLetterId, DelegationId, JobId, ListId, MailboxId, OperationId};
+pub use id::{AlertId, DeadLetterId, DelegationId, JobId, ListId, MailboxId, OperationId, SetupId};
 pub use job::{Begin, BeginRefusal, Beginner, Job, LastBegun, Phase};
 pub use keep::{Drift, Joiners, Keeping, KeptRun, Leavers};
 pub use mailbox::{Calendar, Listed, Mailbox};
@@ -64,6 +65,7 @@ pub use permission_list::{Change, PermissionList};
 pub use reading::{Ended, Next, Reading, Waiting, settle};
 pub use retention::{CutOffs, Kept, Retention};
 pub use rights::{AccessRole, Rights};
+pub use setup::{Setting, SetupAim, SetupSpec, Step};
 pub use site::{
     BudgetKey, DisabledAccounts, Interface, MailboxAccess, OnlineSite, OnpremSite, OnpremWritePath,
     Organisation, SignInKind, SiteKind, SiteSpec, TokenIssuer, WritePath,

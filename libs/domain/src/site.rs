@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{AccountSpec, SharedLimits, outcome::words};
+use crate::{AccountSpec, SetupSpec, SharedLimits, outcome::words};
 
 words!(
     /// Which Exchange organisation of a tenant.
@@ -172,6 +172,8 @@ pub struct SiteSpec {
     pub shared: SharedLimits,
     /// Service accounts of the site.
     pub accounts: Vec<AccountSpec>,
+    /// The accounts and the group that set-up makes there; `None`: nothing is made.
+    pub setup: Option<SetupSpec>,
 }
 
 impl SiteSpec {
