@@ -2,7 +2,7 @@
 
 use std::{env, error::Error, fs, path::Path};
 
-const AREAS: &[&str] = &["provisioning", "status", "fleet", "bus", "ledger"];
+const AREAS: &[&str] = &["provisioning", "status", "fleet", "bus", "ledger", "setup"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new("../../proto");

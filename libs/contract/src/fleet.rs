@@ -11,7 +11,7 @@ use crate::{
     bus::{millis, parse},
     organisation::{self, AccountRules},
     pb::fleet::v1 as pb,
-    words,
+    setup, words,
 };
 
 pub use words::site_kind;
@@ -62,6 +62,7 @@ pub fn tenant(wire: pb::TenantSpec) -> Result<TenantSpec, Vec<BadInput>> {
             ),
         }
     }
+    setup::between_sites(&sites, &mut faults);
     let keeping = keeping(wire.keeping.unwrap_or_default(), &mut faults);
     match name {
         Some(name) if faults.is_empty() => {
@@ -180,6 +181,7 @@ fn site(wire: pb::SiteSpec) -> Result<SiteSpec, Vec<BadInput>> {
         in_flight: (wire.max_in_flight > 0).then_some(wire.max_in_flight),
         windows: windows(&wire.windows, &mut faults),
     };
+    let setup = setup::read(organisation.as_ref(), wire.setup.as_ref(), &mut faults);
     between_accounts(&wire.accounts, &mut faults);
     let mut accounts = Vec::new();
     for (at, wire) in wire.accounts.into_iter().enumerate() {
@@ -198,6 +200,7 @@ fn site(wire: pb::SiteSpec) -> Result<SiteSpec, Vec<BadInput>> {
             park_limit: wait(wire.park_limit_millis, DEFAULT_PARK_LIMIT),
             shared,
             accounts,
+            setup,
         }),
         _ => Err(faults),
     }
@@ -254,7 +257,7 @@ fn account(wire: pb::AccountSpec, rules: &AccountRules) -> Result<AccountSpec, V
     if wire.purposes.is_empty() {
         faults.push(BadInput::missing(
             "purpose",
-            "say what the account is for: reader, grantor, member",
+            "say what the account is for: reader, grantor, member, setup",
         ));
     }
     rules.names(&wire, &mut faults);
@@ -412,6 +415,7 @@ pub fn site_to_wire(site: &SiteSpec) -> pb::SiteSpec {
         accounts: site.accounts.iter().map(account_to_wire).collect(),
         max_in_flight: site.shared.in_flight.unwrap_or_default(),
         windows: site.shared.windows.iter().map(window_to_wire).collect(),
+        setup: site.setup.as_ref().map(setup::write),
         ..pb::SiteSpec::default()
     };
     organisation::write(&site.organisation, &mut wire);

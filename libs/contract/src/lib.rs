@@ -12,6 +12,7 @@ pub mod onboarding;
 mod organisation;
 pub mod provisioning;
 pub mod refusal;
+pub mod setup;
 pub mod watch;
 pub mod words;
 
@@ -47,4 +48,5 @@ pub mod pb {
     area!(fleet, "calgrant.fleet.v1");
     area!(bus, "calgrant.bus.v1");
     area!(ledger, "calgrant.ledger.v1");
+    area!(setup, "calgrant.setup.v1");
 }

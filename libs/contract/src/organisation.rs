@@ -369,12 +369,11 @@ impl AccountRules {
             }
             return;
         };
-        let grantor = account
-            .purposes()
-            .any(|known| known == pb::Purpose::Grantor);
-        let others = account
-            .purposes()
-            .any(|known| known != pb::Purpose::Grantor);
+        // Those of them that sign in at Exchange.
+        let at_exchange =
+            |known: pb::Purpose| matches!(known, pb::Purpose::Grantor | pb::Purpose::Setup);
+        let grantor = account.purposes().any(at_exchange);
+        let others = account.purposes().any(|known| !at_exchange(known));
         let by_token = |kind: &SignInKind| *kind == SignInKind::Bearer;
         let needs_id = grantor && sign_ins.iter().any(by_token);
         let needs_name =

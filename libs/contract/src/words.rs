@@ -4,10 +4,11 @@ use calgrant_domain::{
     AccessChange, BadInput, BudgetKey, DisabledAccounts, Drift, EventKind, EventVerdict, Hold,
     Joiners, Lane, Leavers, MailboxAccess, MailboxType, OnpremWritePath, OperationKind,
     OperationState, Outcome, Purpose, SignInKind, SiteKind, WritePath,
+    setup::{ManagedBy, SetupState, StepState},
 };
 
 use crate::pb::{
-    fleet::v1 as fleet, ledger::v1 as ledger, provisioning::v1 as provisioning,
+    fleet::v1 as fleet, ledger::v1 as ledger, provisioning::v1 as provisioning, setup::v1 as setup,
     status::v1 as status,
 };
 
@@ -70,7 +71,7 @@ words!(
 );
 words!(
     /// Reads a purpose.
-    purpose, purpose_to_wire: Purpose = fleet::Purpose { Reader, Grantor, Member }
+    purpose, purpose_to_wire: Purpose = fleet::Purpose { Reader, Grantor, Member, Setup }
 );
 words!(
     /// Reads a write path of Exchange Online.
@@ -117,6 +118,18 @@ words!(
 words!(
     /// Reads what to do about an event.
     event_verdict, event_verdict_to_wire: EventVerdict = ledger::EventVerdict { Act, Repeat, Older, Wait, Brake }
+);
+words!(
+    /// Reads who makes a part of a set-up.
+    managed_by, managed_by_to_wire: ManagedBy = fleet::ManagedBy { Calgrant, External }
+);
+words!(
+    /// Reads where a set-up stands.
+    setup_state, setup_state_to_wire: SetupState = setup::SetupState { Running, Waiting, Blocked, Done, Planned, Cancelled }
+);
+words!(
+    /// Reads where a step of one stands.
+    step_state, step_state_to_wire: StepState = setup::StepState { Due, Doing, Waiting, Refused, Done, Planned }
 );
 words!(
     /// Reads what became of a right.
