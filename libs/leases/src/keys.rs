@@ -113,6 +113,7 @@ mod tests {
                 account("sa-2", "UNI\\SA-1"),
                 account("sa-3", "UNI\\sa-3"),
             ],
+            setup: None,
         };
         let tenant = "uni".parse().unwrap();
         let keys = |at: usize| -> Vec<String> {

@@ -32,6 +32,12 @@ pub enum StoreError {
     /// The `request_id` was used for another request, which became this operation.
     #[error("the request_id was used for {0}")]
     RequestIdReused(calgrant_domain::OperationId),
+    /// The `request_id` was used for another set-up: this one.
+    #[error("the request_id was used for {0}")]
+    SetupRequestIdReused(calgrant_domain::SetupId),
+    /// The site has an unfinished set-up with another aim: this one.
+    #[error("{0} is not finished")]
+    SetupUnderWay(calgrant_domain::SetupId),
     /// Nothing has stopped the operation.
     #[error("the operation is not held")]
     NotHeld,

@@ -12,6 +12,7 @@ use tokio_postgres::{GenericClient, Row};
 use crate::{
     Store, StoreError, organisations,
     row::{duration, int, millis, parsed, parsed_all, small},
+    site_setups,
 };
 
 /// A tenant as it is stored.
@@ -156,6 +157,7 @@ async fn insert_site(
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         &[&tenant, &kind, &position, &directory_id, &login_url, &graph_url, &admin_url, &write_path, &millis(site.park_first), &millis(site.park_limit), &site.shared.in_flight.map(int), &calls, &lengths]).await?;
     organisations::insert(client, tenant, &site.organisation).await?;
+    site_setups::insert(client, tenant, site.kind(), site.setup.as_ref()).await?;
     for (position, account) in (0i32..).zip(&site.accounts) {
         let purposes: Vec<&str> = account
             .purposes
@@ -179,6 +181,7 @@ async fn read_tenant(client: &impl GenericClient, row: &Row) -> Result<StoredTen
     let name: TenantName = parsed(row, "name")?;
     let mut sites = Vec::new();
     for site in client.query("SELECT kind, directory_id, login_url, graph_url, admin_url, write_path, park_first_millis, park_limit_millis, in_flight, window_calls, window_millis FROM site WHERE tenant = $1 ORDER BY position", &[&name.as_str()]).await? {
+        let setup = site_setups::read(client, name.as_str(), parsed(&site, "kind")?).await?;
         let accounts = client.query("SELECT name, purposes, client_id, credential, in_flight, window_calls, window_millis, workers, server_time_millis, user_name FROM account WHERE tenant = $1 AND site = $2 ORDER BY position", &[&name.as_str(), &site.try_get::<_, &str>("kind")?]).await?;
         sites.push(SiteSpec {
             organisation: organisations::read(client, name.as_str(), &site).await?,
@@ -189,6 +192,7 @@ async fn read_tenant(client: &impl GenericClient, row: &Row) -> Result<StoredTen
                 windows: windows(&site)?,
             },
             accounts: accounts.iter().map(account).collect::<Result<_, _>>()?,
+            setup,
         });
     }
     Ok(StoredTenant {

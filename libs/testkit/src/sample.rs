@@ -61,6 +61,7 @@ pub fn tenant(name: &str) -> TenantSpec {
             park_limit: Duration::from_secs(86_400),
             shared: SharedLimits::default(),
             accounts: vec![account],
+            setup: None,
         }],
         keeping: Keeping::default(),
     }

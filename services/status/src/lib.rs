@@ -17,6 +17,7 @@ pub mod config;
 mod dead_letters;
 mod estimates;
 mod events;
+mod expiry;
 mod fleet;
 mod keeping;
 mod leases;
@@ -31,6 +32,8 @@ mod records;
 mod refuse;
 mod results;
 mod retention;
+mod setup_journal;
+mod setups;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -44,8 +47,10 @@ use calgrant_contract::pb::{
     fleet::v1::fleet_service_server::FleetServiceServer,
     ledger::v1::{
         lease_service_server::LeaseServiceServer, ledger_service_server::LedgerServiceServer,
+        setup_journal_service_server::SetupJournalServiceServer,
     },
     provisioning::v1::provisioning_service_server::ProvisioningServiceServer,
+    setup::v1::setup_service_server::SetupServiceServer,
     status::v1::status_service_server::StatusServiceServer,
 };
 use calgrant_runtime::{
@@ -69,6 +74,8 @@ const SERVICES: &[&str] = &[
     "calgrant.fleet.v1.FleetService",
     "calgrant.ledger.v1.LedgerService",
     "calgrant.ledger.v1.LeaseService",
+    "calgrant.ledger.v1.SetupJournalService",
+    "calgrant.setup.v1.SetupService",
 ];
 /// A job published longer ago is published again: its message is lost, or the repeat is harmless.
 const OVERDUE: Duration = Duration::from_secs(900);
@@ -134,6 +141,12 @@ pub async fn run_on(
             store: store.clone(),
             terms: config.terms,
         }))
+        .add_service(SetupServiceServer::new(setups::Setups {
+            store: store.clone(),
+        }))
+        .add_service(SetupJournalServiceServer::new(setup_journal::Journal {
+            store: store.clone(),
+        }))
         .add_service(health_service)
         .add_service(described().build_v1()?)
         .add_service(described().build_v1alpha()?);
@@ -198,6 +211,7 @@ pub async fn run_on(
             ),
         );
         tasks.spawn("records", records::run(store.clone(), stop.clone()));
+        tasks.spawn("expiry", expiry::run(store.clone(), stop.clone()));
         tasks.spawn("keeping", keeping::run(store.clone(), stop.clone()));
         tasks.spawn("sweep", sweep(store, stop.clone()));
         // Nobody was here before.

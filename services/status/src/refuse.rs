@@ -39,6 +39,15 @@ pub(crate) fn store(error: StoreError) -> Status {
         StoreError::RequestIdReused(operation) => {
             refusal::reused_request_id("", &operation.to_string())
         }
+        StoreError::SetupRequestIdReused(setup) => {
+            refusal::reused_request_id("", &setup.to_string())
+        }
+        StoreError::SetupUnderWay(setup) => refusal::precondition(
+            "SET_UP_UNDER_WAY",
+            &format!(
+                "{setup} of this site is about something else and isn't finished: wait for it, or cancel it"
+            ),
+        ),
         cause @ (StoreError::Refused(_)
         | StoreError::WrongSchema(_)
         | StoreError::Unreadable(_)) => {

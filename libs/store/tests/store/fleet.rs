@@ -1,7 +1,8 @@
 use calgrant_domain::{
     AccountSpec, BudgetKey, CallWindow, Credential, DisabledAccounts, Interface, Limits,
-    MailboxAccess, OnpremSite, OnpremWritePath, Organisation, SecretRef, ServerTime, SharedLimits,
-    SignInKind, SiteSpec, TokenIssuer,
+    MailboxAccess, OnpremSite, OnpremWritePath, Organisation, SecretRef, ServerTime, SetupSpec,
+    SharedLimits, SignInKind, SiteSpec, TokenIssuer,
+    setup::{HandOver, ManagedBy, ManagedParts},
 };
 use calgrant_store::StoreError;
 use calgrant_testkit::sample;
@@ -33,6 +34,24 @@ async fn a_tenant_is_read_as_it_was_applied() {
         ..spec.sites[0].accounts[0].clone()
     };
     spec.sites[0].accounts.push(second);
+    spec.sites[0].setup = Some(SetupSpec {
+        count: 3,
+        without: vec![2],
+        name: "sa-{n}@example.org".parse().unwrap(),
+        display_name: "Service account {n}".to_owned(),
+        usage_location: Some("NL".to_owned()),
+        sku: Some("EXCHANGESTANDARD".to_owned()),
+        organizational_unit: None,
+        group: "delegates@example.org".parse().unwrap(),
+        group_name: "Delegates".to_owned(),
+        group_owners: vec!["ann@example.org".parse().unwrap()],
+        managed: ManagedParts {
+            members: ManagedBy::External,
+            ..ManagedParts::default()
+        },
+        password_days: Some(90),
+        hand_over: Some(HandOver::Kubernetes("uni/passwords".parse().unwrap())),
+    });
     let onprem = SiteSpec {
         organisation: Organisation::Onprem(OnpremSite {
             write_path: OnpremWritePath::Ews,

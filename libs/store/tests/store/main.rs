@@ -21,6 +21,7 @@ mod operating;
 mod ready;
 mod results;
 mod retention;
+mod setups;
 mod taking_back;
 mod tls;
 mod world;
