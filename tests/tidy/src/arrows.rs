@@ -122,7 +122,10 @@ pub fn between_ours(packages: &[Package]) -> Violations {
 fn tests_may_reach(from: &str, to: &str) -> bool {
     // Adapters are tried on the stand-in for their servers.
     let tries_an_adapter = from.starts_with("libs/exchange-");
+    // Set-up is tried on them, and on the stand-in.
+    let tries_set_up = from == "libs/setup";
     to == "libs/testkit"
+        || (tries_set_up && (to.starts_with("libs/exchange-") || to == "services/simulator"))
         || (tries_an_adapter && ["services/simulator", "libs/runtime"].contains(&to))
 }
 
@@ -139,6 +142,18 @@ fn may_reach(from: &str, to: &str) -> Option<bool> {
             "libs/contract",
             "libs/domain",
             "libs/runtime",
+        ]
+        .contains(&to),
+        ("libs", "secrets") => to == "libs/domain",
+        // The steps of a set-up, carried out: under leases, told in the contract's words.
+        ("libs", "setup") => [
+            "libs/budget",
+            "libs/contract",
+            "libs/domain",
+            "libs/exchange",
+            "libs/leases",
+            "libs/runtime",
+            "libs/secrets",
         ]
         .contains(&to),
         ("libs", "testkit") => to_a_lib || to == "services/simulator",
@@ -276,6 +291,12 @@ mod tests {
             ("libs/exchange-online", "libs/store", Dev, false),
             ("libs/exchange", "services/simulator", Dev, false),
             ("libs/store", "libs/contract", Normal, false),
+            ("libs/secrets", "libs/domain", Normal, true),
+            ("libs/secrets", "libs/exchange", Normal, false),
+            ("libs/setup", "libs/exchange", Normal, true),
+            ("libs/setup", "libs/exchange-online", Normal, false),
+            ("libs/setup", "libs/exchange-online", Dev, true),
+            ("libs/setup", "libs/store", Normal, false),
             ("libs/testkit", "services/simulator", Normal, true),
             ("libs/testkit", "services/api", Normal, false),
             ("services/api", "libs/bus", Normal, true),
