@@ -2,11 +2,17 @@
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
+use calgrant_domain::SecretRef;
+use calgrant_exchange::secret;
 use calgrant_runtime::{
     settings::{self, Fault},
     shutdown,
 };
+use calgrant_secrets::Key;
 use serde::Deserialize;
+
+/// The variable that holds the key that secrets are sealed with, where no file does.
+const KEY: &str = "CALGRANT_SECRETS_KEY";
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -17,6 +23,7 @@ struct Raw {
     amqp_url: Option<String>,
     window: u32,
     listings: usize,
+    secrets_key_file: Option<String>,
     drain_secs: u64,
 }
 
@@ -29,6 +36,7 @@ impl Default for Raw {
             amqp_url: None,
             window: 2000,
             listings: 4,
+            secrets_key_file: None,
             drain_secs: 10,
         }
     }
@@ -47,6 +55,9 @@ pub struct Config {
     pub window: u32,
     /// How many operations are listed at the same time.
     pub listings: usize,
+    /// The key that passwords of new accounts are sealed with (`secrets_key_file`, or the variable `CALGRANT_SECRETS_KEY`): 32 random
+    /// bytes in Base64. Without one set-up makes no accounts.
+    pub secrets_key: Option<SecretRef>,
     /// Longest wait for work under way when it is stopped (`drain_secs`, 10 seconds by default).
     pub drain: Duration,
 }
@@ -82,6 +93,16 @@ impl Config {
             faults.push(fault);
             Duration::ZERO
         });
+        let in_environment = std::env::var_os(KEY).filter(|key| !key.is_empty());
+        let in_environment = in_environment.map(|_| SecretRef::Env(KEY.into()));
+        let secrets_key = raw.secrets_key_file.map(SecretRef::File).or(in_environment);
+        if let Some(Err(why)) = secrets_key.as_ref().map(read_key) {
+            faults.push(Fault {
+                setting: "api.secrets_key_file".into(),
+                value: String::new(),
+                why,
+            });
+        }
         match listen {
             Ok(listen) if faults.is_empty() => Ok(Self {
                 drain,
@@ -90,9 +111,18 @@ impl Config {
                 amqp_url,
                 window: raw.window,
                 listings: raw.listings,
+                secrets_key,
             }),
             Ok(_) => Err(faults),
             Err(fault) => Err([vec![fault], faults].concat()),
         }
     }
+}
+
+/// The key that secrets are sealed with.
+///
+/// # Errors
+/// It can't be read, or is none: says what to do.
+pub(crate) fn read_key(at: &SecretRef) -> Result<Key, String> {
+    Key::parse(&secret::read(at)?).map_err(|cause| cause.to_string())
 }

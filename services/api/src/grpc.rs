@@ -10,12 +10,18 @@ use calgrant_contract::{
             fleet_service_server::FleetService,
         },
         ledger::v1::{
-            AcceptBackRequest, AcceptRequest, accept_back_request::Request as Back,
-            ledger_service_client::LedgerServiceClient,
+            self as journal, AcceptBackRequest, AcceptRequest,
+            accept_back_request::Request as Back, ledger_service_client::LedgerServiceClient,
+            setup_journal_service_client::SetupJournalServiceClient,
+            setup_journal_service_server::SetupJournalService,
         },
         provisioning::v1::{
             self as provisioning, provisioning_service_client::ProvisioningServiceClient,
             provisioning_service_server::ProvisioningService,
+        },
+        setup::v1::{
+            self as setup, setup_service_client::SetupServiceClient,
+            setup_service_server::SetupService,
         },
         status::v1::{
             self as status, status_service_client::StatusServiceClient,
@@ -42,6 +48,8 @@ pub struct Front {
     status: StatusServiceClient<Channel>,
     fleet: FleetServiceClient<Channel>,
     ledger: LedgerServiceClient<Channel>,
+    setup: SetupServiceClient<Channel>,
+    journal: SetupJournalServiceClient<Channel>,
     stop: CancellationToken,
 }
 
@@ -52,7 +60,9 @@ impl Front {
             provisioning: ProvisioningServiceClient::new(channel.clone()),
             status: StatusServiceClient::new(channel.clone()),
             fleet: FleetServiceClient::new(channel.clone()),
-            ledger: LedgerServiceClient::new(channel),
+            ledger: LedgerServiceClient::new(channel.clone()),
+            setup: SetupServiceClient::new(channel.clone()),
+            journal: SetupJournalServiceClient::new(channel),
             stop,
         }
     }
@@ -265,6 +275,29 @@ impl FleetService for Front {
         fleet.resume_account(fleet::ResumeAccountRequest) -> fleet::Account;
         fleet.explain_pace(fleet::ExplainPaceRequest) -> fleet::ExplainPaceResponse;
         fleet.plan_capacity(fleet::PlanCapacityRequest) -> fleet::PlanCapacityResponse;
+    }
+}
+
+#[tonic::async_trait]
+impl SetupService for Front {
+    pass_on! {
+        setup.run_setup(setup::RunSetupRequest) -> setup::Setup;
+        setup.get_setup(setup::GetSetupRequest) -> setup::Setup;
+        setup.list_setups(setup::ListSetupsRequest) -> setup::ListSetupsResponse;
+        setup.cancel_setup(setup::CancelSetupRequest) -> setup::Setup;
+    }
+}
+
+/// For whoever carries out a set-up with a credential of their own.
+#[tonic::async_trait]
+impl SetupJournalService for Front {
+    pass_on! {
+        journal.claim_setup(journal::ClaimSetupRequest) -> journal::ClaimSetupResponse;
+        journal.record_steps(journal::RecordStepsRequest) -> journal::RecordStepsResponse;
+        journal.release_setup(journal::ReleaseSetupRequest) -> journal::ReleaseSetupResponse;
+        journal.get_sealed_secret(journal::GetSealedSecretRequest) -> journal::GetSealedSecretResponse;
+        journal.keep_sealed_secret(journal::KeepSealedSecretRequest) -> journal::KeepSealedSecretResponse;
+        journal.settle_sealed_secret(journal::SettleSealedSecretRequest) -> journal::SettleSealedSecretResponse;
     }
 }
 

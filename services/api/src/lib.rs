@@ -3,6 +3,7 @@
 //! ```text
 //! client ──gRPC──▶ grpc ──▶ status (accept: committed; queries: passed on)
 //!                  planner: claims an accepted operation, lists its mailboxes page by page ──▶ status: rows
+//!                  setups: claims a set-up, and carries it out at the directory and Exchange ──▶ status: journal
 //!                  watching: asks who is in the delegation groups ──▶ status: alerts
 //!                  pump: claims ready rows, a window per tenant and lane ──▶ jobs.<tenant>.<lane>
 //! ```
@@ -14,6 +15,7 @@ pub mod listing;
 pub mod planner;
 pub mod pump;
 pub mod readers;
+mod setups;
 pub mod upload;
 mod watching;
 
@@ -27,10 +29,14 @@ use calgrant_contract::pb::{
     ledger::v1::{
         GetFleetRequest, lease_service_client::LeaseServiceClient,
         ledger_service_client::LedgerServiceClient,
+        setup_journal_service_client::SetupJournalServiceClient,
+        setup_journal_service_server::SetupJournalServiceServer,
     },
     provisioning::v1::provisioning_service_server::ProvisioningServiceServer,
+    setup::v1::setup_service_server::SetupServiceServer,
     status::v1::status_service_server::StatusServiceServer,
 };
+use calgrant_domain::SecretRef;
 use calgrant_leases::{Budgets, Renewing, wire};
 use calgrant_runtime::{
     clock, grpc as server,
@@ -44,13 +50,18 @@ use tracing::info;
 
 pub use config::Config;
 
-use crate::{grpc::Front, readers::Readers};
+use crate::{grpc::Front, readers::Readers, setups::Setups};
 
 const SERVICES: &[&str] = &[
     "calgrant.provisioning.v1.ProvisioningService",
     "calgrant.status.v1.StatusService",
     "calgrant.fleet.v1.FleetService",
+    "calgrant.setup.v1.SetupService",
+    "calgrant.ledger.v1.SetupJournalService",
 ];
+
+/// Set-ups that are carried out at the same time: one whose account is paused keeps no other waiting.
+const SETUPS: usize = 3;
 
 /// Runs the api until `stop`.
 ///
@@ -84,7 +95,9 @@ pub async fn run_on(
     };
     let routes = Routes::new(ProvisioningServiceServer::new(front.clone()))
         .add_service(StatusServiceServer::new(front.clone()))
-        .add_service(FleetServiceServer::new(front))
+        .add_service(FleetServiceServer::new(front.clone()))
+        .add_service(SetupServiceServer::new(front.clone()))
+        .add_service(SetupJournalServiceServer::new(front))
         .add_service(health_service)
         .add_service(described().build_v1()?)
         .add_service(described().build_v1alpha()?);
@@ -99,7 +112,9 @@ pub async fn run_on(
     let planning = Planning {
         listings: config.listings,
         ledger: ledger.clone(),
-        leases: LeaseServiceClient::new(channel),
+        leases: LeaseServiceClient::new(channel.clone()),
+        journal: SetupJournalServiceClient::new(channel),
+        secrets_key: config.secrets_key,
         tasks: tasks.clone(),
         stop: stop.clone(),
         held: Arc::default(),
@@ -130,11 +145,13 @@ pub async fn run_on(
     Ok(())
 }
 
-/// Starts the planners as soon as status says on which terms budgets are leased.
+/// Starts planners and set-ups as soon as status says on which terms budgets are leased.
 struct Planning {
     listings: usize,
     ledger: LedgerServiceClient<Channel>,
     leases: LeaseServiceClient<Channel>,
+    journal: SetupJournalServiceClient<Channel>,
+    secrets_key: Option<SecretRef>,
     tasks: Tasks,
     stop: CancellationToken,
     held: Arc<OnceLock<Renewing>>,
@@ -146,6 +163,8 @@ impl Planning {
             listings,
             ledger,
             leases,
+            journal,
+            secrets_key,
             tasks,
             stop,
             held,
@@ -160,7 +179,16 @@ impl Planning {
         let budgets = Budgets::new(&process.to_string(), terms, clock::instant);
         // Listings that are being finished need their leases.
         held.get_or_init(|| Renewing::begin(budgets.clone(), leases));
-        let readers = Arc::new(Readers::new(ledger.clone(), budgets));
+        let readers = Arc::new(Readers::new(ledger.clone(), budgets.clone()));
+        for _ in 0..SETUPS {
+            let setups = Setups::new(
+                journal.clone(),
+                Arc::clone(&readers),
+                budgets.clone(),
+                secrets_key.clone(),
+            );
+            tasks.spawn("set-ups", setups.run(stop.clone()));
+        }
         tasks.spawn(
             "watching",
             watching::run(ledger.clone(), Arc::clone(&readers), stop.clone()),
