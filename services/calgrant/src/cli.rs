@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     access, accounts, alerts, apply, back, dead_letters, delegate, delegations, events, exit,
-    front::Front, mailboxes, operations, output::Output, plan, services,
+    front::Front, mailboxes, operations, output::Output, plan, services, setup,
 };
 
 /// Gives a calendar product's service accounts the right to work in people's Exchange calendars.
@@ -46,6 +46,9 @@ enum Command {
     Topology,
     /// Applies a tenant's file: shows what changes, then changes it.
     Apply(apply::ApplyArgs),
+    /// Service accounts, their licences and mailboxes, and the delegation group: made as the tenant's file wants them.
+    #[command(subcommand)]
+    Setup(setup::SetupCommand),
     /// Gives a trustee a right on many calendars.
     Delegate(Box<delegate::DelegateArgs>),
     /// Takes away what a delegation, or any delegation to a trustee, gave.
@@ -155,6 +158,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Apply(args) => apply::run(front()?, args).await,
+        Command::Setup(command) => setup::run(front()?, command).await,
         Command::Delegate(args) => delegate::run(front()?, args).await,
         Command::Revoke(args) => back::revoke(front()?, args).await,
         Command::Undo(args) => back::undo(front()?, args).await,

@@ -2,7 +2,9 @@
 
 use calgrant_contract::pb::{
     fleet::v1::fleet_service_client::FleetServiceClient,
+    ledger::v1::setup_journal_service_client::SetupJournalServiceClient,
     provisioning::v1::provisioning_service_client::ProvisioningServiceClient,
+    setup::v1::setup_service_client::SetupServiceClient,
     status::v1::status_service_client::StatusServiceClient,
 };
 use tonic::{
@@ -34,6 +36,8 @@ pub(crate) struct Front {
     pub(crate) provisioning: ProvisioningServiceClient<Wire>,
     pub(crate) status: StatusServiceClient<Wire>,
     pub(crate) fleet: FleetServiceClient<Wire>,
+    pub(crate) setup: SetupServiceClient<Wire>,
+    pub(crate) journal: SetupJournalServiceClient<Channel>,
 }
 
 impl Front {
@@ -47,11 +51,14 @@ impl Front {
                 .parse()
                 .map_err(|_| anyhow::anyhow!("--caller {caller:?}: printable ASCII is needed"))?,
         );
-        let wire = InterceptedService::new(endpoint.connect_lazy(), caller);
+        let channel = endpoint.connect_lazy();
+        let wire = InterceptedService::new(channel.clone(), caller);
         Ok(Self {
             provisioning: ProvisioningServiceClient::new(wire.clone()),
             status: StatusServiceClient::new(wire.clone()),
-            fleet: FleetServiceClient::new(wire),
+            fleet: FleetServiceClient::new(wire.clone()),
+            setup: SetupServiceClient::new(wire),
+            journal: SetupJournalServiceClient::new(channel),
         })
     }
 }

@@ -19,6 +19,8 @@ mod output;
 mod plan;
 mod progress;
 mod services;
+mod setup;
+mod setup_by_token;
 mod tenant_file;
 mod windows;
 

@@ -95,6 +95,33 @@ fn site(section: &mut Section) -> pb::SiteSpec {
         windows: section.tables("window", window),
         accounts: section.tables("account", account),
         onprem: section.tables("onprem", onprem).pop(),
+        setup: section.tables("setup", setup).pop(),
+    }
+}
+
+fn setup(section: &mut Section) -> pb::SetupSpec {
+    pb::SetupSpec {
+        count: section.number("count"),
+        without: section.numbers("without"),
+        name: section.text("name"),
+        display_name: section.text("display_name"),
+        usage_location: section.text("usage_location"),
+        sku: section.text("sku"),
+        organizational_unit: section.text("organizational_unit"),
+        group: section.text("group"),
+        group_name: section.text("group_name"),
+        group_owners: section.texts("group_owners"),
+        managed: section
+            .tables("managed", |section| pb::ManagedParts {
+                accounts: section.word("accounts", words::managed_by_to_wire),
+                licences: section.word("licences", words::managed_by_to_wire),
+                group: section.word("group", words::managed_by_to_wire),
+                members: section.word("members", words::managed_by_to_wire),
+            })
+            .pop(),
+        password_folder: section.text("password_folder"),
+        kubernetes_secret: section.text("kubernetes_secret"),
+        password_days: section.number("password_days"),
     }
 }
 
@@ -243,6 +270,22 @@ impl Section {
                 1
             }
         }
+    }
+
+    fn numbers(&mut self, key: &str) -> Vec<u32> {
+        let items = match self.table.remove(key) {
+            None => return Vec::new(),
+            Some(Value::Array(items)) => items,
+            Some(single) => vec![single],
+        };
+        let mut numbers = Vec::with_capacity(items.len());
+        for (at, item) in items.into_iter().enumerate() {
+            match item.as_integer().map(u32::try_from) {
+                Some(Ok(number)) => numbers.push(number),
+                _ => self.fault(&format!("{key}[{at}]"), &item, "a whole number is needed"),
+            }
+        }
+        numbers
     }
 
     #[expect(
@@ -446,6 +489,29 @@ mod tests {
         assert_eq!(spec.sites[0].accounts[1].user, "UNI\\sa-1");
         let onprem = spec.sites[0].onprem.clone().unwrap();
         assert_eq!(onprem.ca_file, "/etc/calgrant/ca.pem");
+    }
+
+    #[test]
+    fn what_a_site_is_set_up_with_is_read() {
+        let text = format!(
+            "{ON_PREMISES}{}",
+            r#"
+            [site.setup]
+            count = 3
+            without = [2]
+            name = "sa-mytt-exch-{n}@uni.example"
+            organizational_unit = "OU=Service,DC=uni,DC=example"
+            group = "mytt-delegates@uni.example"
+            group_owners = ["ann@uni.example"]
+            managed = { members = "external" }
+            "#
+        );
+        let spec = read(&text).unwrap();
+        let setup = spec.sites[0].setup.clone().unwrap();
+        assert_eq!((setup.count, setup.without), (3, vec![2]));
+        assert_eq!(setup.managed.unwrap().members(), pb::ManagedBy::External);
+        let Faults { faults, .. } = read(&text.replace("[2]", "[\"b\"]")).unwrap_err();
+        assert_eq!(faults[0].field, "site[0].setup.without[0]");
     }
 
     #[test]

@@ -128,6 +128,14 @@ async fn an_operator_s_day() {
         said(&refused)
     );
 
+    let nothing = run(&["setup", "run", "--tenant", "uni", "--plan"]);
+    assert_eq!(nothing.status.code(), Some(2), "{}", said(&nothing));
+    assert!(
+        said(&nothing).contains("[site.setup]"),
+        "{}",
+        said(&nothing)
+    );
+
     let unknown = run(&["operations", "get", "op_00000000000000000000000000000000"]);
     assert_eq!(unknown.status.code(), Some(2), "{}", said(&unknown));
     let failed = run(&[

@@ -13,4 +13,5 @@ mod python;
 mod restoring;
 mod rolling;
 mod set;
+mod setting_up;
 mod taking_back;

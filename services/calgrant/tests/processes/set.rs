@@ -254,7 +254,8 @@ impl Set {
         }
     }
 
-    fn tenant(&self) -> String {
+    /// The tenant's file.
+    pub(crate) fn tenant(&self) -> String {
         let url = self.school.url();
         let key = self.write("key.pem", DEMO_KEY_PEM);
         let certificate = self.write("certificate.pem", DEMO_CERTIFICATE_PEM);

@@ -1,0 +1,113 @@
+//! A site is set up from the command line, with tokens that are given for one run.
+
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+};
+
+use calgrant_simulator::{SETUP_APP, SchoolOptions, TENANT_ID, TRUSTEE};
+use serde_json::Value;
+
+use crate::set::{Set, rows, said};
+
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+/// A token of the app that may set up.
+async fn token(set: &Set, scope: &str) -> String {
+    let url = format!("{}/{TENANT_ID}/oauth2/v2.0/token", set.school.url());
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", &SETUP_APP.to_string()),
+        ("client_secret", "setup-secret"),
+        ("scope", scope),
+    ];
+    let answer = reqwest::Client::new().post(url).form(&form).send().await;
+    let answer: Value = answer.unwrap().json().await.unwrap();
+    answer["access_token"].as_str().unwrap().to_owned()
+}
+
+fn given(mut command: Command, lines: &str) -> Output {
+    let mut child = command
+        .env("CALGRANT_SECRETS_KEY", KEY)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(lines.as_bytes()).unwrap();
+    drop(stdin);
+    child.wait_with_output().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_of_ones_own_are_enough() {
+    let set = Set::start(&SchoolOptions {
+        mailboxes: 20,
+        grantors: 2,
+        provision_delay_secs: 1,
+        read_lag_max_secs: 1,
+        unprepared: true,
+        ..SchoolOptions::default()
+    })
+    .await;
+    let wanted = format!(
+        "{}[site.setup]\ncount = 2\nname = \"sa-mytt-exch-{{n}}@uni.example\"\nusage_location = \"NL\"\nsku = \"EXCHANGESTANDARD_FACULTY\"\ngroup = \"{TRUSTEE}\"\ngroup_owners = [\"u000001@uni.example\"]\n",
+        set.tenant()
+    );
+    let file = set.write("set-up.toml", &wanted);
+    let applied = set.command(["apply", "-f", &file]).output().unwrap();
+    assert!(applied.status.success(), "{}", said(&applied));
+
+    // Nobody of the site may set it up.
+    let waits = set
+        .command([
+            "setup", "run", "--tenant", "uni", "--wait", "--output", "json",
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(waits.status.code(), Some(6), "{}", said(&waits));
+    let waits = rows(&waits)[0].clone();
+    let note = waits["note"].as_str().unwrap();
+    assert!(note.contains("purpose setup"), "{note}");
+    let cancelled = set.command(["setup", "cancel", waits["id"].as_str().unwrap()]);
+    assert!({ cancelled }.output().unwrap().status.success());
+
+    let lines = format!(
+        "{}\n{}\n",
+        token(&set, "https://graph.microsoft.com/.default").await,
+        token(&set, "https://outlook.office365.com/.default").await
+    );
+    let run = ["setup", "run", "--tenant", "uni", "--token-stdin"];
+    let mut plan = set.command(run);
+    plan.args(["--plan", "--output", "powershell"]);
+    let plan = given(plan, &lines);
+    assert_eq!(plan.status.code(), Some(0), "{}", said(&plan));
+    let script = String::from_utf8_lossy(&plan.stdout).into_owned();
+    for command in [
+        "Connect-ExchangeOnline",
+        "New-MgUser",
+        "New-DistributionGroup",
+    ] {
+        assert!(script.contains(command), "{script}");
+    }
+    let mut real = set.command(run);
+    real.args(["--output", "json"]);
+    let real = given(real, &lines);
+    assert_eq!(real.status.code(), Some(0), "{}", said(&real));
+    assert_eq!(rows(&real)[0]["state"], "done");
+    let everything = format!("{script}{}{}", said(&real), said(&plan));
+    assert!(!lines.lines().any(|token| everything.contains(token)));
+    let list = set.command(["setup", "list", "--output", "json"]).output();
+    let states: Vec<_> = rows(&list.unwrap())
+        .iter()
+        .map(|row| row["state"].clone())
+        .collect();
+    assert_eq!(states, ["done", "planned", "cancelled"]);
+    let missing = given(set.command(run), "one line\n");
+    assert!(
+        said(&missing).contains("Exchange Online"),
+        "{}",
+        said(&missing)
+    );
+}
