@@ -18,13 +18,13 @@ use calgrant_contract::pb::{
         ListOperationMailboxesRequest, OperationMailbox, status_service_client::StatusServiceClient,
     },
 };
-use calgrant_domain::Retention;
+use calgrant_domain::{Retention, SecretRef};
 use calgrant_runtime::grpc;
 use calgrant_testkit::{Database, Proxy, School, Vhost, eventually_within, server_of};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Channel;
 
-use crate::Setup;
+use crate::{Setup, setup::secrets_key};
 
 /// The exchange of RabbitMQ that a house's onboarding listens to, under `mailbox.#`.
 pub const IDENTITY: &str = "identity";
@@ -312,6 +312,7 @@ impl House {
         let only = self.setup.only.clone();
         let api_url = self.api_url.clone();
         let access_route = self.setup.onboarding.then(|| ACCESS.to_owned());
+        let secrets_key = SecretRef::File(secrets_key(&self.folder).display().to_string());
         let status_url = format!("http://{}", self.ports[&Service::Status]);
         let amqp_url = self.to_broker.before(self.vhost.url());
         let database_url = self.to_database.before(self.database.url());
@@ -326,6 +327,7 @@ impl House {
                         amqp_url,
                         window: 2000,
                         listings: 4,
+                        secrets_key: Some(secrets_key),
                     };
                     calgrant_api::run_on(listener, config, stop).await
                 }

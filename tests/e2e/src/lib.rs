@@ -13,5 +13,5 @@ pub use events::{Identity, event};
 pub use house::{ACCESS, House, IDENTITY, Service};
 pub use publishing::publish;
 pub use refused::Refused;
-pub use setup::{GRANTORS, Setup, Sites, TENANT, grantor_secret};
+pub use setup::{GRANTORS, SECRETS_KEY, Setup, Sites, TENANT, grantor_secret};
 pub use wish::{group, list, run, wish, wish_at};

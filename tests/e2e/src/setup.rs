@@ -18,6 +18,9 @@ pub const TENANT: &str = "uni";
 /// Grantor accounts of a house, unless it is set up otherwise.
 pub const GRANTORS: usize = 2;
 
+/// What passwords are sealed with in a house: the bytes 0 to 31.
+pub const SECRETS_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
 /// The Exchange organisations of a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sites {
@@ -259,6 +262,7 @@ impl Setup {
                 .unwrap_or_else(|cause| panic!("{}: {cause}", path.display()));
         };
         write(&folder.join("reader"), "reader-secret");
+        write(&secrets_key(folder), SECRETS_KEY);
         write(&folder.join("key.pem"), DEMO_KEY_PEM);
         write(&folder.join("certificate.pem"), DEMO_CERTIFICATE_PEM);
         for number in 2..=self.school.grantors {
@@ -281,6 +285,11 @@ impl Setup {
 #[must_use]
 pub fn grantor_secret(folder: &Path, number: usize) -> PathBuf {
     folder.join(format!("grantor-{number}"))
+}
+
+/// Where the key is that passwords are sealed with.
+pub(crate) fn secrets_key(folder: &Path) -> PathBuf {
+    folder.join("secrets-key")
 }
 
 fn secret(path: &Path) -> Credential {
