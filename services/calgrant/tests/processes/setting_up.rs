@@ -70,8 +70,9 @@ async fn tokens_of_ones_own_are_enough() {
     let waits = rows(&waits)[0].clone();
     let note = waits["note"].as_str().unwrap();
     assert!(note.contains("purpose setup"), "{note}");
-    let cancelled = set.command(["setup", "cancel", waits["id"].as_str().unwrap()]);
-    assert!({ cancelled }.output().unwrap().status.success());
+    let id = waits["id"].as_str().unwrap();
+    let cancelled = set.command(["setup", "cancel", id]).output().unwrap();
+    assert!(cancelled.status.success(), "{}", said(&cancelled));
 
     let lines = format!(
         "{}\n{}\n",
