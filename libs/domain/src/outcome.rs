@@ -163,7 +163,7 @@ impl Reason {
             }
             Self::TypeNotSelected => "add its type to the selector's mailbox_types if it is meant",
             Self::OtherSite => {
-                "name a trustee of the tenant's other site, too, and its mailboxes are worked on there"
+                "its mailbox lies at the tenant's other site: name a trustee there too, and it is worked on there"
             }
             Self::AccountDisabled => {
                 "enable the account, or have the site's settings include disabled ones"

@@ -21,6 +21,8 @@ words!(
         DeadLetters = "dead_letters",
         /// Alerts that were acknowledged and have passed.
         Alerts = "alerts",
+        /// Uploaded lists that no delegation names.
+        Lists = "lists",
         /// The numbered changes of a tenant's mailboxes: by their number, not by their age.
         MailboxChanges = "mailbox_changes",
     }
@@ -41,6 +43,8 @@ pub struct Retention {
     pub dead_letters: Duration,
     /// Alerts, since they were acknowledged and have passed.
     pub alerts: Duration,
+    /// Lists that no delegation names, since they were uploaded.
+    pub lists: Duration,
 }
 
 /// What is older than this may go.
@@ -58,6 +62,8 @@ pub struct CutOffs {
     pub dead_letters: OffsetDateTime,
     /// Of alerts.
     pub alerts: OffsetDateTime,
+    /// Of lists.
+    pub lists: OffsetDateTime,
 }
 
 impl Default for Retention {
@@ -69,6 +75,7 @@ impl Default for Retention {
             events: 30 * DAY,
             dead_letters: 30 * DAY,
             alerts: 30 * DAY,
+            lists: 30 * DAY,
         }
     }
 }
@@ -94,6 +101,7 @@ impl Retention {
             events: before(self.events),
             dead_letters: before(self.dead_letters),
             alerts: before(self.alerts),
+            lists: before(self.lists),
         }
     }
 }

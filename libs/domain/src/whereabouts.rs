@@ -33,6 +33,17 @@ pub fn recorded_here(listed: Listed, elsewhere: bool, worked_on_there: bool) -> 
     }
 }
 
+/// Whether a mailbox that is waited for at `here` lives at the other site by now: `on_premises` and `online` are what the two
+/// directories say of its name.
+pub fn has_moved(here: SiteKind, on_premises: Option<&What>, online: Option<&What>) -> bool {
+    match here {
+        SiteKind::Online => matches!(on_premises, Some(Ok(_))),
+        SiteKind::Onprem => {
+            matches!(on_premises, Some(Err(Reason::OtherSite))) && matches!(online, Some(Ok(_)))
+        }
+    }
+}
+
 /// Whether a recipient without a mailbox, whom a listing found, is left to the other site's listing: its directory knows it too.
 pub fn left_to_other(what: &What, other: Option<&What>) -> bool {
     *what == Err(Reason::NotAMailbox) && other.is_some_and(|other| *other != Err(Reason::NotFound))
@@ -96,6 +107,27 @@ mod tests {
         ] {
             let found = lives_elsewhere(here, &what, on_premises.as_ref());
             assert_eq!(found, elsewhere, "{here} {what:?} {on_premises:?}");
+        }
+    }
+
+    #[test]
+    fn a_mailbox_has_moved_once_the_other_site_has_it() {
+        use SiteKind::{Online, Onprem};
+        let (ok, other, unknown): (What, What, What) =
+            (Ok(mailbox()), Err(Reason::OtherSite), Err(Reason::NotFound));
+        for (here, on_premises, online, moved) in [
+            (Online, Some(&ok), None, true),
+            (Online, Some(&other), Some(&ok), false),
+            (Online, Some(&unknown), None, false),
+            (Online, None, None, false),
+            (Onprem, Some(&other), Some(&ok), true),
+            // On its way: no longer here, and not there yet.
+            (Onprem, Some(&other), Some(&unknown), false),
+            (Onprem, Some(&ok), Some(&ok), false),
+            (Onprem, None, Some(&ok), false),
+        ] {
+            let found = has_moved(here, on_premises, online);
+            assert_eq!(found, moved, "{here} {on_premises:?} {online:?}");
         }
     }
 

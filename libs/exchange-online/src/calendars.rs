@@ -338,6 +338,10 @@ impl Calendars for OnlineCalendars {
         self.tokens.token().await.map(drop)
     }
 
+    async fn app_roles(&self) -> Result<Option<Vec<String>>, CallError> {
+        Ok(self.tokens.token().await?.app_roles())
+    }
+
     async fn perform(&self, calls: Vec<CalendarCall>) -> Performed {
         let started = (self.http.now)();
         let token = match self.tokens.token().await {

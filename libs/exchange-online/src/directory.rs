@@ -319,6 +319,10 @@ impl Directory for OnlineDirectory {
         self.graph_tokens.token().await.map(drop)
     }
 
+    async fn app_roles(&self) -> Result<Option<Vec<String>>, CallError> {
+        Ok(self.graph_tokens.token().await?.app_roles())
+    }
+
     async fn page(&self, selection: &Selection, from: Option<&str>) -> Result<Page, ListingError> {
         let unit = match selection {
             Selection::OrganizationalUnit { dn, depth } => Some((unit(dn)?, *depth)),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use calgrant_exchange::{CallError, Meaning};
 use secrecy::{ExposeSecret, SecretString};
 use time::{Duration, OffsetDateTime};
@@ -20,6 +21,24 @@ impl Token {
     /// The token as text, for a header.
     pub(crate) fn expose(&self) -> &str {
         self.text.expose_secret()
+    }
+
+    /// The app roles in it (the claim `roles`); `None` if it is none that can be read. Only to tell people what an account may do:
+    /// nothing is checked.
+    pub(crate) fn app_roles(&self) -> Option<Vec<String>> {
+        let payload = self.expose().split('.').nth(1)?;
+        let claims = URL_SAFE_NO_PAD.decode(payload).ok()?;
+        let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
+        let roles = claims.as_object()?.get("roles");
+        let roles = roles
+            .and_then(|roles| roles.as_array())
+            .into_iter()
+            .flatten();
+        Some(
+            roles
+                .filter_map(|role| Some(role.as_str()?.to_owned()))
+                .collect(),
+        )
     }
 }
 
@@ -117,6 +136,25 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+
+    #[test]
+    fn roles_are_read_from_a_token_that_has_them() {
+        let token = |text: String| Token {
+            text: Arc::new(text.into()),
+            serial: 1,
+        };
+        let of = |claims: &str| {
+            let payload = URL_SAFE_NO_PAD.encode(claims);
+            token(format!("head.{payload}.signature")).app_roles()
+        };
+        assert_eq!(
+            of(r#"{"roles":["a","b"]}"#),
+            Some(vec!["a".to_owned(), "b".to_owned()])
+        );
+        assert_eq!(of(r#"{"aud":"x"}"#), Some(Vec::new()));
+        assert_eq!(of("[]"), None);
+        assert_eq!(token("opaque".to_owned()).app_roles(), None);
+    }
 
     const START: OffsetDateTime = datetime!(2026-01-01 00:00 UTC);
 

@@ -10,7 +10,8 @@ use calgrant_domain::{
 use calgrant_exchange::{Calendars, secret};
 
 use crate::{
-    Access, ConnectError, EitherCalendars, EwsCalendars, Now, PowerShellCalendars, Server, SignIn,
+    Access, ConnectError, EitherCalendars, EwsCalendars, EwsMember, Now, PowerShellCalendars,
+    Server, SignIn,
 };
 
 /// The most sessions that a server's default policy lets an account have. How many are used is the budget's word.
@@ -50,6 +51,25 @@ pub fn calendars(
         }
     };
     Ok(connected)
+}
+
+/// An account of the calendar product, as it works in calendars itself: by EWS.
+///
+/// # Errors
+/// The site has no `ews_url`, a secret or a certificate can't be read, or a setting is wrong: says which and what to do.
+pub fn member(site: &OnpremSite, account: &AccountSpec, now: Now) -> Result<EwsMember, String> {
+    let Some(ews) = &site.ews else {
+        return Err("ews_url is missing, by which a member works in calendars".into());
+    };
+    let connecting = Connecting {
+        site,
+        account,
+        password: password(account)?,
+        ca_pem: secret::authorities(site.ca_file.as_deref())?,
+        now,
+    };
+    EwsMember::new(&connecting.server(ews), connecting.sign_in(ews)?, now)
+        .map_err(|cause| named("ews", &cause))
 }
 
 fn password(account: &AccountSpec) -> Result<String, String> {

@@ -4,6 +4,7 @@
 //!   can't write back as it was, it refuses, and names.
 //! * [`PowerShellCalendars`]: changes one entry alone; slower, in sessions that it keeps.
 //! * [`EitherCalendars`]: EWS, and PowerShell for the lists that EWS can't rebuild.
+//! * [`EwsMember`]: an account of the calendar product, which shows what it can do in a calendar by doing it.
 //!
 //! [`connect`] makes them from a site and an account as they are registered.
 //!
@@ -20,7 +21,7 @@ mod transport;
 mod xml;
 
 pub use either::EitherCalendars;
-pub use ews::{Access, EwsCalendars};
+pub use ews::{Access, EwsCalendars, EwsMember};
 pub use powershell::PowerShellCalendars;
 pub use transport::sign_in::SignIn;
 

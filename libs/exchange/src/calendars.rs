@@ -118,6 +118,14 @@ pub trait Calendars: Send + Sync {
     /// [`crate::Meaning::PauseAccount`] where the credential is refused; transient failures as they are.
     async fn sign_in(&self) -> Result<(), CallError>;
 
+    /// The app roles that the account's tokens carry; `None` where tokens don't tell, or there are none.
+    ///
+    /// # Errors
+    /// As [`Self::sign_in`].
+    async fn app_roles(&self) -> Result<Option<Vec<String>>, CallError> {
+        Ok(None)
+    }
+
     /// Carries out calls, at most [`Self::round_size`] of them. Never repeats a call by itself.
     async fn perform(&self, calls: Vec<CalendarCall>) -> Performed;
 

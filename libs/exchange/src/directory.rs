@@ -112,6 +112,14 @@ pub trait Directory: Send + Sync {
     /// As the sign-in endpoint says.
     async fn sign_in(&self) -> Result<(), CallError>;
 
+    /// The app roles that the account's tokens for the directory carry; `None` where tokens don't tell, or there are none.
+    ///
+    /// # Errors
+    /// As [`Self::sign_in`].
+    async fn app_roles(&self) -> Result<Option<Vec<String>>, CallError> {
+        Ok(None)
+    }
+
     /// One page of a selection: the first with `from` = `None`. A group or unit is looked up by name first, which is one call more.
     ///
     /// # Errors

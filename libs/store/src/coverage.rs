@@ -217,7 +217,9 @@ async fn cover(transaction: &Transaction<'_>, ended: &EndedJobs<'_>) -> Result<(
     let sql = format!(
         "INSERT INTO coverage {COLUMNS} SELECT j.tenant, j.mailbox, j.trustee, o.delegation_id, j.site, j.address, j.role, j.lower_higher, page.rights,
             'wanted', o.id, o.id, NOT o.beyond_selector
-         FROM unnest($1::uuid[], $2::text[]) AS page (id, rights) JOIN job j ON j.id = page.id JOIN operation o ON o.id = j.operation_id
+         FROM unnest($1::uuid[], $2::text[]) AS page (id, rights)
+         CROSS JOIN LATERAL (SELECT tenant, mailbox, trustee, operation_id, site, address, role, lower_higher FROM job WHERE job.id = page.id OFFSET 0) j
+         JOIN operation o ON o.id = j.operation_id
          ORDER BY j.tenant, j.mailbox, j.trustee, o.delegation_id {UPSERT}"
     );
     run(transaction, &sql, &[&ids, &seen]).await?;

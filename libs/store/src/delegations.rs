@@ -102,8 +102,17 @@ pub(crate) async fn insert(
         .iter()
         .map(|trustee| trustee.address.to_string())
         .collect();
-    client.execute(&format!("INSERT INTO delegation ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"),
-        &[&delegation.id.as_uuid(), &spec.tenant.as_str(), &kind, &value, &text(&spec.exclude_groups), &text(&spec.exclude_mailboxes), &types, &sites, &addresses, &spec.role.to_string(), &spec.lower_higher, &delegation.created_by, &delegation.created_at, &spec.policy.as_str()]).await?;
+    let list = match &spec.selector {
+        Selector::List(list) => Some(list.as_uuid()),
+        _ => None,
+    };
+    // A list is held until this is stored, lest it be forgotten as one that nothing names.
+    let stored = client.execute(&format!("INSERT INTO delegation ({COLUMNS}) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14
+            WHERE $15::uuid IS NULL OR EXISTS (SELECT 1 FROM mailbox_list WHERE id = $15 AND tenant = $2 FOR KEY SHARE)"),
+        &[&delegation.id.as_uuid(), &spec.tenant.as_str(), &kind, &value, &text(&spec.exclude_groups), &text(&spec.exclude_mailboxes), &types, &sites, &addresses, &spec.role.to_string(), &spec.lower_higher, &delegation.created_by, &delegation.created_at, &spec.policy.as_str(), &list]).await?;
+    if stored == 0 {
+        return Err(StoreError::NotFound("mailbox list"));
+    }
     Ok(())
 }
 

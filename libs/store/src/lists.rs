@@ -4,7 +4,13 @@ use calgrant_domain::{Address, ListId, TenantName};
 use futures::{SinkExt, Stream, StreamExt, pin_mut};
 use time::OffsetDateTime;
 
-use crate::{Store, StoreError, row::parsed};
+use uuid::Uuid;
+
+use crate::{
+    Forgotten, Store, StoreError,
+    pool::{rows, run},
+    row::parsed,
+};
 
 /// A name of a list, with all its lines.
 #[derive(Debug, Clone)]
@@ -99,6 +105,48 @@ impl Store {
             )
             .await?
             .is_some())
+    }
+
+    /// Forgets a list that was uploaded before `before` and that no delegation names.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn forget_list(&self, before: OffsetDateTime) -> Result<Forgotten, StoreError> {
+        let mut connection = self.connection().await?;
+        let transaction = connection.transaction().await?;
+        // Whoever creates a delegation for it holds it until that is stored.
+        let old = rows(
+            &transaction,
+            "SELECT id FROM mailbox_list l WHERE created_at < $1
+                AND NOT EXISTS (SELECT 1 FROM delegation d WHERE d.tenant = l.tenant AND d.selector_kind = 'mailbox_list' AND d.selector_value = $2 || '_' || replace(l.id::text, '-', ''))
+             ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED",
+            &[&before, &ListId::PREFIX],
+        )
+        .await?;
+        let Some(row) = old.first() else {
+            return Ok(Forgotten {
+                rows: 0,
+                more: false,
+            });
+        };
+        let id: Uuid = row.try_get("id")?;
+        let names = run(
+            &transaction,
+            "DELETE FROM mailbox_list_name WHERE list_id = $1",
+            &[&id],
+        )
+        .await?;
+        let lists = run(
+            &transaction,
+            "DELETE FROM mailbox_list WHERE id = $1",
+            &[&id],
+        )
+        .await?;
+        transaction.commit().await?;
+        Ok(Forgotten {
+            rows: names + lists,
+            more: true,
+        })
     }
 
     /// Names whose first line is after `after`, in its order.

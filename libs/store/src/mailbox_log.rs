@@ -170,9 +170,10 @@ async fn before(
     let found = rows(
         transaction,
         "SELECT a.tenant, a.mailbox, a.trustee, a.state, a.role, a.reason, a.operation_id
-         FROM unnest($1::text[], $2::uuid[], $3::text[]) AS page (tenant, mailbox, trustee)
-         JOIN access a ON a.tenant = page.tenant AND a.mailbox = page.mailbox AND a.trustee = page.trustee
-         ORDER BY a.tenant, a.mailbox, a.trustee FOR UPDATE OF a",
+         FROM (SELECT page.tenant, page.mailbox, page.trustee FROM unnest($1::text[], $2::uuid[], $3::text[]) AS page (tenant, mailbox, trustee)
+            ORDER BY page.tenant, page.mailbox, page.trustee) AS page
+         CROSS JOIN LATERAL (SELECT tenant, mailbox, trustee, state, role, reason, operation_id FROM access
+            WHERE access.tenant = page.tenant AND access.mailbox = page.mailbox AND access.trustee = page.trustee FOR UPDATE) a",
         &[&tenants, &mailboxes, &trustees],
     )
     .await?;
@@ -232,10 +233,10 @@ pub(crate) async fn append(
         run(
             transaction,
             "INSERT INTO mailbox_log (tenant, sequence, at, kind, mailbox, address, trustee, role, reason, operation_id)
-             SELECT $1, $2 + page.position, $3, page.kind, page.mailbox, COALESCE(m.address, page.name), page.trustee, page.role, page.reason, page.operation
+             SELECT $1, $2 + page.position, $3, page.kind, page.mailbox,
+                COALESCE((SELECT m.address FROM mailbox m WHERE m.tenant = $1 AND m.id = page.mailbox), page.name), page.trustee, page.role, page.reason, page.operation
              FROM unnest($4::text[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::text[], $10::uuid[]) WITH ORDINALITY
-                AS page (kind, mailbox, name, trustee, role, reason, operation, position)
-             LEFT JOIN mailbox m ON m.tenant = $1 AND m.id = page.mailbox",
+                AS page (kind, mailbox, name, trustee, role, reason, operation, position)",
             &[&tenant, &(last - more), &now, &kinds, &mailboxes, &names, &trustees, &roles, &reasons, &operations],
         )
         .await?;

@@ -1,7 +1,7 @@
 //! From rows to the broker: ready jobs are claimed in windows, and come back if they can't be published.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -139,14 +139,19 @@ impl Store {
         if chosen.is_empty() {
             return Ok(Vec::new());
         }
-        let ids: Vec<_> = chosen.iter().map(JobId::as_uuid).collect();
+        // Locked in the order of their ids, as everybody does.
+        let ids: BTreeSet<_> = chosen.iter().map(JobId::as_uuid).collect();
+        let ids: Vec<_> = ids.into_iter().collect();
         // Whoever holds a job at this moment is ending or beginning it: it is left for another time.
         let found = rows(
             &transaction,
             "WITH page AS (
-                SELECT j.id, o.traceparent, m.folder_id, m.folder_path FROM job j JOIN operation o ON o.id = j.operation_id
-                    LEFT JOIN mailbox m ON m.tenant = j.tenant AND m.id = j.mailbox
-                WHERE j.id = ANY($1) AND j.state = 'ready' AND j.not_before <= $2 ORDER BY j.id FOR UPDATE OF j SKIP LOCKED
+                SELECT j.id, o.traceparent, m.folder_id, m.folder_path FROM unnest($1::uuid[]) AS chosen (id)
+                    CROSS JOIN LATERAL (SELECT job.id, job.operation_id, job.tenant, job.mailbox FROM job
+                        WHERE job.id = chosen.id AND job.state = 'ready' AND job.not_before <= $2 FOR UPDATE SKIP LOCKED) j
+                    CROSS JOIN LATERAL (SELECT operation.traceparent FROM operation WHERE operation.id = j.operation_id OFFSET 0) o
+                    LEFT JOIN LATERAL (SELECT mailbox.folder_id, mailbox.folder_path FROM mailbox
+                        WHERE mailbox.tenant = j.tenant AND mailbox.id = j.mailbox OFFSET 0) m ON true
              )
              UPDATE job SET state = 'published', published_at = $2, waiting = '', delivery = delivery + 1 FROM page WHERE job.id = page.id
              RETURNING job.id, job.operation_id, job.tenant, job.site, job.lane, job.mailbox, job.address, job.licensed, job.trustee, job.aim, job.role,

@@ -67,37 +67,49 @@ impl Store {
         let mut connection = self.connection().await?;
         let transaction = connection.transaction().await?;
         let mut standing = held(&transaction, operation, owner).await?;
-        let (excluded, first_met) = exclusions(&transaction, operation, &page.listed).await?;
-        let joiners = match departures::comparing(&transaction, operation).await? {
-            Some(comparing) => Some(comparing.joiners(&transaction, page, &excluded).await?),
-            None => None,
-        };
-        let listed = joiners.as_deref().unwrap_or(&page.listed);
-        let recorded = lines_recorded(&transaction, operation, listed).await?;
-        let news = news(operation, listed, &excluded, &recorded);
-        let back = held_back(&mut standing, &news);
-        insert(&transaction, operation, page, &news, &back, now).await?;
-        for (listed, _) in news.jobs.values() {
-            if let Err(reason) = listed.what {
-                standing.counts.add(unsuitable(reason).outcome, 1);
-            }
-        }
-        standing.counts.accepted += u64::try_from(news.jobs.len()).unwrap_or(0);
-        standing.merged_lines += news.merged;
-        standing.excluded += first_met;
         standing.listing_until = Some(now + hold);
         standing.waits_for("");
-        record_names(&transaction, operation, page).await?;
-        save_one(&transaction, operation, standing, now).await?;
-        let unsuitable = news.jobs.values().filter_map(|(listed, _)| {
-            let reason = *listed.what.as_ref().err()?;
-            Some((listed.id, listed.name.as_str(), unsuitable(reason)))
-        });
-        let unsuitable = unsuitable.collect();
-        let changes = mailbox_log::refused(&transaction, operation, &page.trustee, unsuitable);
-        mailbox_log::append(&transaction, &changes.await?, now).await?;
+        record(&transaction, operation, standing, page, now).await?;
         Ok(transaction.commit().await?)
     }
+}
+
+/// Records a page of an operation that is locked, and saves how that stands.
+pub(crate) async fn record(
+    transaction: &Transaction<'_>,
+    operation: OperationId,
+    mut standing: Standing,
+    page: &Page,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let (excluded, first_met) = exclusions(transaction, operation, &page.listed).await?;
+    let joiners = match departures::comparing(transaction, operation).await? {
+        Some(comparing) => Some(comparing.joiners(transaction, page, &excluded).await?),
+        None => None,
+    };
+    let listed = joiners.as_deref().unwrap_or(&page.listed);
+    let recorded = lines_recorded(transaction, operation, listed).await?;
+    let news = news(operation, listed, &excluded, &recorded);
+    let back = held_back(&mut standing, &news);
+    insert(transaction, operation, page, &news, &back, now).await?;
+    for (listed, _) in news.jobs.values() {
+        if let Err(reason) = listed.what {
+            standing.counts.add(unsuitable(reason).outcome, 1);
+        }
+    }
+    standing.counts.accepted += u64::try_from(news.jobs.len()).unwrap_or(0);
+    standing.merged_lines += news.merged;
+    standing.excluded += first_met;
+    record_names(transaction, operation, page).await?;
+    save_one(transaction, operation, standing, now).await?;
+    let unsuitable = news.jobs.values().filter_map(|(listed, _)| {
+        let reason = *listed.what.as_ref().err()?;
+        Some((listed.id, listed.name.as_str(), unsuitable(reason)))
+    });
+    let unsuitable = unsuitable.collect();
+    let changes = mailbox_log::refused(transaction, operation, &page.trustee, unsuitable);
+    // Last, for whoever takes the next numbers waits for this commit.
+    mailbox_log::append(transaction, &changes.await?, now).await
 }
 
 /// Which of these are excluded; and how many of them the listing hadn't come across before.

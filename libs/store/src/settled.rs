@@ -95,9 +95,8 @@ pub(crate) async fn store_calendars(
         "WITH page AS (
             SELECT m.tenant, m.id, found.folder_id, found.folder_path
             FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[]) AS found (tenant, id, folder_id, folder_path)
-            JOIN mailbox m ON m.tenant = found.tenant AND m.id = found.id
-            WHERE (m.folder_id, m.folder_path) IS DISTINCT FROM (found.folder_id, found.folder_path)
-            ORDER BY m.tenant, m.id FOR UPDATE OF m
+            CROSS JOIN LATERAL (SELECT mailbox.tenant, mailbox.id FROM mailbox WHERE mailbox.tenant = found.tenant AND mailbox.id = found.id
+                AND (mailbox.folder_id, mailbox.folder_path) IS DISTINCT FROM (found.folder_id, found.folder_path) FOR UPDATE) m
          )
          UPDATE mailbox SET folder_id = page.folder_id, folder_path = page.folder_path FROM page
          WHERE mailbox.tenant = page.tenant AND mailbox.id = page.id",

@@ -6,10 +6,11 @@ use calgrant_simulator::{Config, Running, Scenario, SchoolOptions, TENANT_ID};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-/// A simulator of its own in this process, which ends with it.
+/// A simulator: one of its own in this process, which ends with it, or another process's.
 #[derive(Debug)]
 pub struct School {
-    running: Running,
+    url: String,
+    running: Option<Running>,
     client: Client,
 }
 
@@ -28,7 +29,18 @@ impl School {
             .await
             .unwrap_or_else(|cause| panic!("the simulator: {cause}"));
         Self {
-            running,
+            url: running.url(),
+            running: Some(running),
+            client: Client::new(),
+        }
+    }
+
+    /// The simulator of another process, by its base URL.
+    #[must_use]
+    pub fn at(url: String) -> Self {
+        Self {
+            url,
+            running: None,
             client: Client::new(),
         }
     }
@@ -36,26 +48,26 @@ impl School {
     /// Base URL of every front.
     #[must_use]
     pub fn url(&self) -> String {
-        self.running.url()
+        self.url.clone()
     }
 
     /// Its domain controller, if it has servers on premises.
     ///
     /// # Panics
-    /// It has none.
+    /// It has none, or is another process's.
     #[must_use]
     pub fn ldaps(&self) -> String {
-        let Some(address) = self.running.ldaps else {
+        let Some(address) = self.running.as_ref().and_then(|running| running.ldaps) else {
             panic!("this school has no servers on premises");
         };
         // The name that its certificate is for.
         format!("ldaps://localhost:{}", address.port())
     }
 
-    /// Whom to trust to reach the domain controller, PEM.
+    /// Whom to trust to reach the domain controller, PEM; `None` for another process's.
     #[must_use]
     pub fn certificate(&self) -> Option<&str> {
-        self.running.certificate()
+        self.running.as_ref()?.certificate()
     }
 
     /// What the simulator says at `path`, such as `report`.
@@ -113,7 +125,7 @@ impl School {
     /// # Panics
     /// The simulator refuses.
     pub async fn edit(&self, mailbox: &str, trustee: &str, rights: Option<&str>) {
-        let url = format!("{}/{TENANT_ID}/oauth2/v2.0/token", self.running.url());
+        let url = format!("{}/{TENANT_ID}/oauth2/v2.0/token", self.url);
         let form = [
             ("grant_type", "client_credentials"),
             ("client_id", "bbbbbbbb-0000-0000-0000-000000000002"),
@@ -151,16 +163,13 @@ impl School {
     }
 
     async fn cmdlet(&self, token: &str, name: &str, parameters: Value) -> Value {
-        let url = format!(
-            "{}/adminapi/beta/{TENANT_ID}/InvokeCommand",
-            self.running.url()
-        );
+        let url = format!("{}/adminapi/beta/{TENANT_ID}/InvokeCommand", self.url);
         let body = json!({"CmdletInput": {"CmdletName": name, "Parameters": parameters}});
         answer(self.client.post(url).bearer_auth(token).json(&body)).await
     }
 
     async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Value {
-        let url = format!("{}/_simulator/{path}", self.running.url());
+        let url = format!("{}/_simulator/{path}", self.url);
         let mut request = self.client.request(method, url);
         if let Some(body) = body {
             request = request.json(body);

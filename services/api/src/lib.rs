@@ -8,6 +8,7 @@
 //! ```
 //! It keeps nothing of its own: any number of replicas may run, and any of them may die at any time.
 
+mod astray;
 pub mod config;
 pub mod grpc;
 pub mod listing;
@@ -161,6 +162,10 @@ impl Planning {
         // Listings that are being finished need their leases.
         held.get_or_init(|| Renewing::begin(budgets.clone(), leases));
         let readers = Arc::new(Readers::new(ledger.clone(), budgets));
+        tasks.spawn(
+            "astray",
+            astray::run(ledger.clone(), Arc::clone(&readers), stop.clone()),
+        );
         tasks.spawn(
             "watching",
             watching::run(ledger.clone(), Arc::clone(&readers), stop.clone()),

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use calgrant_contract::pb::fleet::v1::ApplyTenantRequest;
 use clap::Args;
 
-use crate::{front::Front, tenant_file};
+use crate::{check, front::Front, tenant_file};
 
 /// What to apply.
 #[derive(Debug, Args)]
@@ -16,6 +16,12 @@ pub(crate) struct ApplyArgs {
     /// Only show what would change.
     #[arg(long)]
     plan: bool,
+    /// Don't look afterwards at what the accounts may do.
+    #[arg(long)]
+    no_check: bool,
+    /// Address of status, for that look.
+    #[arg(long, env = "CALGRANT_STATUS", default_value = "http://127.0.0.1:7102")]
+    status: String,
 }
 
 /// Shows the diff and applies it.
@@ -23,6 +29,7 @@ pub(crate) async fn run(front: Front, args: &ApplyArgs) -> anyhow::Result<ExitCo
     let text = std::fs::read_to_string(&args.file)
         .map_err(|cause| anyhow::anyhow!("{}: {cause}", args.file.display()))?;
     let spec = tenant_file::read(&text)?;
+    let tenant = spec.name.clone();
     let request = ApplyTenantRequest {
         spec: Some(spec),
         validate_only: true,
@@ -54,6 +61,9 @@ pub(crate) async fn run(front: Front, args: &ApplyArgs) -> anyhow::Result<ExitCo
             .await?;
         if !plan.changes.is_empty() {
             eprintln!("applied {} changes", plan.changes.len());
+        }
+        if !args.no_check {
+            check::after_apply(&front, &tenant, &args.status).await;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -5,8 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    access, accounts, alerts, apply, back, dead_letters, delegate, delegations, events, exit,
-    front::Front, mailboxes, operations, output::Output, plan, services,
+    access, accounts, alerts, apply, back, check, dead_letters, delegate, delegations, events,
+    exit, front::Front, mailboxes, operations, output::Output, plan, services, trying,
 };
 
 /// Gives a calendar product's service accounts the right to work in people's Exchange calendars.
@@ -46,6 +46,8 @@ enum Command {
     Topology,
     /// Applies a tenant's file: shows what changes, then changes it.
     Apply(apply::ApplyArgs),
+    /// Signs in with a tenant's credentials, and says what each account may do, may not, and may beyond what it is for.
+    Check(check::CheckArgs),
     /// Gives a trustee a right on many calendars.
     Delegate(Box<delegate::DelegateArgs>),
     /// Takes away what a delegation, or any delegation to a trustee, gave.
@@ -64,6 +66,8 @@ enum Command {
     Mailboxes(mailboxes::MailboxesArgs),
     /// What is known of mailboxes.
     Access(access::AccessArgs),
+    /// Lets a member of the delegation group work in calendars on premises: it makes an event, and deletes it.
+    Try(trying::TryArgs),
     /// Service accounts: what they do, and the operator's hand on them.
     #[command(subcommand)]
     Accounts(accounts::AccountsCommand),
@@ -155,6 +159,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Apply(args) => apply::run(front()?, args).await,
+        Command::Check(args) => check::run(front()?, args).await,
         Command::Delegate(args) => delegate::run(front()?, args).await,
         Command::Revoke(args) => back::revoke(front()?, args).await,
         Command::Undo(args) => back::undo(front()?, args).await,
@@ -163,6 +168,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Operations(command) => operations::run(front()?, command).await,
         Command::Mailboxes(args) => mailboxes::run(front()?, args).await,
         Command::Access(args) => access::run(front()?, args).await,
+        Command::Try(args) => trying::run(front()?, args).await,
         Command::Accounts(command) => accounts::run(front()?, command).await,
         Command::Plan(args) => plan::run(front()?, args).await,
         Command::Events(command) => events::run(front, command).await,

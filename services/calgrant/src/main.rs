@@ -5,6 +5,7 @@ mod accounts;
 mod alerts;
 mod apply;
 mod back;
+mod check;
 mod cli;
 mod dead_letters;
 mod delegate;
@@ -20,6 +21,7 @@ mod plan;
 mod progress;
 mod services;
 mod tenant_file;
+mod trying;
 mod windows;
 
 use std::process::ExitCode;

@@ -24,6 +24,7 @@ use crate::replica::Shows;
 use crate::reply::Reply;
 use crate::scenario::JoinRestriction;
 use crate::tenant::Object;
+use crate::user::Side;
 use crate::world::{Outage, World};
 
 pub(crate) fn router() -> Router<Arc<World>> {
@@ -354,6 +355,8 @@ struct MailboxChange {
     licensed: Option<bool>,
     licence_expired: Option<bool>,
     deleted: Option<bool>,
+    /// Where the mailbox lies from now on: `online` or `on_premises`.
+    moved_to: Option<Side>,
 }
 
 /// Makes a mailbox come and go; a licence alone brings it back at once.
@@ -384,6 +387,9 @@ async fn change_mailbox(
     if change.deleted == Some(true) {
         user.license(false);
         mailbox.provision(None);
+    }
+    if let Some(side) = change.moved_to {
+        user.move_to(side);
     }
     if let Some(provisioned) = change.provisioned {
         mailbox.provision(provisioned.then_some(now));

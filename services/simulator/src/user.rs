@@ -1,7 +1,7 @@
 //! One user of the directory: names, account, licence and mailbox.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ const LICENSED: u8 = 1;
 const EXPIRED: u8 = 2;
 
 /// The two halves of a hybrid organisation; each of its mailboxes lies in one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Side {
     Online,
     OnPremises,
@@ -80,14 +81,22 @@ pub(crate) struct User {
     changed: OnceLock<Replicated<Account>>,
     password: Mutex<Option<Password>>,
     pub(crate) made: Option<Box<Made>>,
+    /// Where the mailbox lies by now.
+    on_premises: AtomicBool,
     pub(crate) mailbox: Option<Mailbox>,
 }
 
 impl User {
     /// The mailbox, when this side is the one that holds it.
     pub(crate) fn mailbox_at(&self, side: Side) -> Option<&Mailbox> {
-        let here = self.spec.on_premises == (side == Side::OnPremises);
+        let here = self.on_premises.load(Ordering::Relaxed) == (side == Side::OnPremises);
         self.mailbox.as_ref().filter(|_| here)
+    }
+
+    /// The mailbox is moved, with its folders and their lists.
+    pub(crate) fn move_to(&self, side: Side) {
+        self.on_premises
+            .store(side == Side::OnPremises, Ordering::Relaxed);
     }
 
     /// With a mailbox as the licence and the sort say; its folders come later.
@@ -120,6 +129,7 @@ impl User {
             vec![first]
         };
         Self {
+            on_premises: AtomicBool::new(spec.on_premises),
             spec,
             mail,
             alias,

@@ -30,6 +30,7 @@ struct Raw {
     keep_events_days: u64,
     keep_dead_letters_days: u64,
     keep_alerts_days: u64,
+    keep_lists_days: u64,
     longest_call_millis: u64,
     abandoned_hold_millis: u64,
     drain_secs: u64,
@@ -53,6 +54,7 @@ impl Default for Raw {
             keep_events_days: in_days(usual.events),
             keep_dead_letters_days: in_days(usual.dead_letters),
             keep_alerts_days: in_days(usual.alerts),
+            keep_lists_days: in_days(usual.lists),
             longest_call_millis: 60_000,
             abandoned_hold_millis: 60_000,
             drain_secs: 15,
@@ -78,7 +80,8 @@ pub struct Config {
     /// For how long the rest is kept: ids of requests since the request (`keep_requests_days`, 30 days by default), the numbered changes of
     /// an operation since its end (`keep_operation_changes_days`, 28), operations and their jobs since their end (`keep_history_days`, 365; no
     /// less than ids of requests), onboarding events since they came (`keep_events_days`, 30), dead letters since they were replayed or
-    /// discarded (`keep_dead_letters_days`, 30), alerts since they were acknowledged and have passed (`keep_alerts_days`, 30). What a grant that stands rests on is kept for ever.
+    /// discarded (`keep_dead_letters_days`, 30), alerts since they were acknowledged and have passed (`keep_alerts_days`, 30), uploaded
+    /// lists that no delegation names since they were uploaded (`keep_lists_days`, 30). What a grant that stands rests on is kept for ever.
     pub retention: Retention,
     /// On which leases of budgets are granted: the longest time a call to Exchange is awaited (`longest_call_millis`, a
     /// minute by default), and for how long after that its place is kept (`abandoned_hold_millis`, a minute by default),
@@ -195,5 +198,6 @@ fn retention(raw: &Raw, faults: &mut Vec<Fault>) -> Retention {
         events: days("keep_events_days", 1, raw.keep_events_days, ""),
         dead_letters: days("keep_dead_letters_days", 1, raw.keep_dead_letters_days, ""),
         alerts: days("keep_alerts_days", 1, raw.keep_alerts_days, ""),
+        lists: days("keep_lists_days", 1, raw.keep_lists_days, ""),
     }
 }

@@ -362,6 +362,51 @@ impl pb::ledger_service_server::LedgerService for Ledger {
         }
     }
 
+    async fn list_parked(
+        &self,
+        request: Request<pb::ListParkedRequest>,
+    ) -> Answer<pb::ListParkedResponse> {
+        let request = request.into_inner();
+        let after = if request.after.is_empty() {
+            uuid::Uuid::nil()
+        } else {
+            uuid("after", &request.after).map_err(refuse::field("after"))?
+        };
+        let parked = self.store.parked(after, request.limit.clamp(1, 1000)).await;
+        let parked = parked.map_err(refuse::store)?.into_iter();
+        let jobs = parked.map(|parked| pb::ParkedJob {
+            job: parked.job.as_uuid().into_bytes().to_vec(),
+            operation_id: parked.operation.to_string(),
+            tenant: parked.tenant.to_string(),
+            site: parked.site.to_string(),
+            address: parked.address.to_string(),
+            other_trustee: parked.other_trustee.to_string(),
+            parks: parked.parks,
+        });
+        Ok(Response::new(pb::ListParkedResponse {
+            jobs: jobs.collect(),
+        }))
+    }
+
+    async fn record_moved(
+        &self,
+        request: Request<pb::RecordMovedRequest>,
+    ) -> Answer<pb::RecordMovedResponse> {
+        let request = request.into_inner();
+        let operation = operation(&request.operation_id)?;
+        let job = uuid("job", &request.job).map_err(refuse::field("job"))?;
+        let listed = listing::from_wire(request.listed.unwrap_or_default());
+        let page = Page {
+            site: request.site.parse().map_err(refuse::field("site"))?,
+            trustee: request.trustee,
+            listed: vec![listed.map_err(refuse::field("listed"))?],
+        };
+        let job = JobId::from_uuid(job);
+        let moved = self.store.record_moved(operation, job, &page, clock::now());
+        let moved = moved.await.map_err(refuse::store)?;
+        Ok(Response::new(pb::RecordMovedResponse { moved }))
+    }
+
     async fn read_mailbox_list(
         &self,
         request: Request<pb::ReadMailboxListRequest>,

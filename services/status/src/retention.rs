@@ -42,7 +42,7 @@ pub(crate) async fn run(store: Store, kept: Kept, stop: CancellationToken) {
     metrics::counter(
         "calgrant.retention.forgotten",
         "{row}",
-        "What this process forgot because it was old: ids of requests, changes of operations, history, onboarding events, dead letters, alerts, changes of mailboxes.",
+        "What this process forgot because it was old: ids of requests, changes of operations, history, onboarding events, dead letters, alerts, lists, changes of mailboxes.",
         move || {
             let counts = shown.lock().unwrap_or_else(PoisonError::into_inner);
             Kind::ALL
@@ -119,6 +119,7 @@ async fn piece(
         Kind::Events => store.forget_events(before.events, PIECE).await,
         Kind::DeadLetters => store.forget_dead_letters(before.dead_letters, PIECE).await,
         Kind::Alerts => store.forget_alerts(before.alerts, PIECE).await,
+        Kind::Lists => store.forget_list(before.lists).await,
         Kind::MailboxChanges => {
             let (keep, announced_only) = (kept.mailbox_changes, kept.announced_only);
             store

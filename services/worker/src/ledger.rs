@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use calgrant_contract::{
     bus::parse,
     pb::ledger::v1::{
-        Begin as PbBegin, BeginAnswer, BeginWritesRequest, CheckEndedRequest, GetFleetRequest,
-        GetFleetResponse, ReportAccountRequest, ledger_service_client::LedgerServiceClient,
+        Begin as PbBegin, BeginAnswer, CheckEndedRequest, GetFleetRequest, GetFleetResponse,
+        ReportAccountRequest, ledger_service_client::LedgerServiceClient,
     },
 };
 use calgrant_domain::{
@@ -16,12 +16,16 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tracing::warn;
 
-use crate::round::Ledger;
+use crate::{
+    begins::{self, Begins},
+    round::Ledger,
+};
 
 /// A client of the ledger that waits while status is away.
 #[derive(Debug, Clone)]
 pub struct StatusLedger {
     client: LedgerServiceClient<Channel>,
+    begins: Begins,
     stop: CancellationToken,
 }
 
@@ -37,12 +41,18 @@ pub struct AccountKey {
 }
 
 impl StatusLedger {
-    /// A ledger over this channel. Waiting for status ends when `stop` does.
-    pub fn new(channel: Channel, stop: CancellationToken) -> Self {
-        Self {
-            client: LedgerServiceClient::new(channel),
+    /// A ledger over this channel, and what answers those who ask to write: to be run for as long as anybody has the ledger. Waiting
+    /// for status ends when `stop` does.
+    pub fn new(channel: Channel, stop: CancellationToken) -> (Self, impl Future<Output = ()>) {
+        let client = LedgerServiceClient::new(channel);
+        let (begins, asked) = begins::channel();
+        let answering = asked.serve(client.clone(), stop.clone());
+        let ledger = Self {
+            client,
+            begins,
             stop,
-        }
+        };
+        (ledger, answering)
     }
 
     /// The fleet, if it is not the one of `version`.
@@ -104,20 +114,13 @@ impl Ledger for StatusLedger {
             operation: operation.as_uuid().into_bytes().to_vec(),
             before: Some(begin.before.into()),
         });
-        let request = BeginWritesRequest {
-            begins: begins.collect(),
-        };
-        let answers = waiting::until_ok("status to order writes", &self.stop, || {
-            let (mut client, request) = (self.client.clone(), request.clone());
-            async move {
-                client
-                    .begin_writes(request)
-                    .await
-                    .map(tonic::Response::into_inner)
-            }
-        })
-        .await;
-        answers.map(|answers| answers.answers.into_iter().map_while(|answer| answered(answer).inspect_err(|bad| warn!(error = %bad, "status gave an answer that can't be read")).ok()).collect()).unwrap_or_default()
+        let answers = self.begins.ask(begins.collect()).await.into_iter();
+        let read = answers.map_while(|answer| {
+            answered(answer)
+                .inspect_err(|bad| warn!(error = %bad, "status gave an answer that can't be read"))
+                .ok()
+        });
+        read.collect()
     }
 }
 

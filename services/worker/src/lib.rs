@@ -10,6 +10,7 @@
 //! A job is acked after its result is stored on the broker, so a worker may die at any time. Workers
 //! report readings; what they mean is decided in status.
 
+mod begins;
 pub mod config;
 mod connect;
 pub mod fleet;
@@ -79,7 +80,8 @@ pub async fn run_on(
 
     let channel = grpc::channel(&config.status_url).map_err(|fault| anyhow!("{fault}"))?;
     let leases = LeaseServiceClient::new(channel.clone());
-    let ledger = StatusLedger::new(channel, stop.clone());
+    let (ledger, answering) = StatusLedger::new(channel, stop.clone());
+    tasks.spawn("begins", answering);
     let bus = waiting::until_ok("RabbitMQ", &stop, || {
         Bus::connect(&config.amqp_url, "worker")
     })
@@ -89,7 +91,10 @@ pub async fn run_on(
             health.ready(&[], true).await;
             work(&tasks, &config.only, bus, leases, ledger, &stop).await
         }
-        None => None,
+        None => {
+            drop(ledger);
+            None
+        }
     };
 
     stop.cancelled().await;

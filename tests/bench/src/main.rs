@@ -6,7 +6,9 @@
 mod broker;
 mod budgets;
 mod interactive;
+mod keeping;
 mod leases;
+mod onboarding;
 mod pipeline;
 mod processes;
 mod scale;
@@ -38,8 +40,12 @@ enum What {
     Budgets(budgets::Args),
     /// How soon somebody who waits is served while a large operation runs, and how true estimates are.
     Interactive(interactive::Args),
+    /// Tampering after a whole school was granted: what a cycle reports and repairs, and what undoing leaves.
+    Keeping(keeping::Args),
     /// Leases: what they cost while accounts are used, and while they aren't.
     Leases(leases::Args),
+    /// How soon an event becomes a right, with nothing else to do and beside a large operation.
+    Onboarding(onboarding::Args),
     /// How fast jobs go from accepted to recorded, beside what the broker alone does, and where the time goes.
     Pipeline(pipeline::Args),
     /// Large operations: how soon they are accepted, how fast they run, how much memory they take.
@@ -53,7 +59,9 @@ async fn main() -> anyhow::Result<ExitCode> {
     let figures = match &args.what {
         What::Budgets(what) => budgets::run(&args.program, &args.unbudgeted, what).await?,
         What::Interactive(what) => interactive::run(&args.program, what).await?,
+        What::Keeping(what) => keeping::run(&args.program, what).await?,
         What::Leases(what) => leases::run(&args.program, what).await?,
+        What::Onboarding(what) => onboarding::run(&args.program, what).await?,
         What::Pipeline(what) => pipeline::run(&args.program, what).await?,
         What::Scale(what) => scale::run(&args.program, what).await?,
     };

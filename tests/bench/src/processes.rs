@@ -114,6 +114,10 @@ impl Processes {
         if kind != "status" {
             command.env(format!("CALGRANT_{upper}_STATUS_URL"), status);
         }
+        if kind == "onboarding" {
+            let api = format!("http://127.0.0.1:{}", self.port("api")?);
+            command.env("CALGRANT_ONBOARDING_API_URL", api);
+        }
         self.spawn(name, command)
     }
 
@@ -149,6 +153,11 @@ impl Processes {
             "http://127.0.0.1:{}",
             self.ports.get(name).copied().unwrap_or_default()
         )
+    }
+
+    /// URL of the broker.
+    pub(crate) fn broker(&self) -> &str {
+        self.vhost.url()
     }
 
     /// A channel to the api.
@@ -249,7 +258,8 @@ impl Processes {
         Ok(usage)
     }
 
-    async fn until(
+    /// Waits until it is so.
+    pub(crate) async fn until(
         &self,
         what: &str,
         limit: Duration,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::anyhow;
-use calgrant_bus::{Announcement, Bus, Message, Queue};
+use calgrant_bus::{Bus, Queue};
 use calgrant_contract::{
     cloud_event::{CloudEvent, STRUCTURED},
     onboarding::event_type,
@@ -14,24 +14,40 @@ use calgrant_contract::{
 use calgrant_domain::EventMoment;
 use calgrant_runtime::clock;
 use calgrant_testkit::pass;
+use lapin::{
+    BasicProperties, Confirmation, Connection, ConnectionProperties,
+    options::{BasicPublishOptions, ConfirmSelectOptions},
+    types::{AMQPValue, FieldTable},
+};
 use serde_json::json;
-use time::OffsetDateTime;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{desk::AGAIN, school::TENANTS, work::Event};
 
 /// Its exchange.
 pub(crate) const ROUTE: &str = "identity";
 
+/// What a message that can't be read is known by afterwards, before its number.
+const GARBLED: &str = "garbled-";
+
 /// Who tells, and what was told.
 pub(crate) struct Identity {
-    bus: Bus,
+    broker: String,
     seed: u64,
     start: OffsetDateTime,
     told: Mutex<Vec<Event>>,
+    garbled: Mutex<Vec<usize>>,
+}
+
+/// A message as it is published.
+struct Telling {
+    content_type: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
 }
 
 impl Identity {
-    /// Connected to the broker, past all proxies.
+    /// Tells past all proxies.
     ///
     /// # Errors
     /// The broker is away.
@@ -42,15 +58,17 @@ impl Identity {
         bus.bind(&Queue::events(), ROUTE, &["mailbox.#".to_owned()])
             .await
             .map_err(|cause| anyhow!("the broker: {cause}"))?;
+        bus.close().await;
         Ok(Self {
-            bus,
+            broker: broker.to_owned(),
             seed,
             start: clock::now(),
             told: Mutex::default(),
+            garbled: Mutex::default(),
         })
     }
 
-    /// Tells of an event until the broker has it.
+    /// Tells of an event until the broker has it: every other one in binary mode.
     ///
     /// # Errors
     /// It can't be written.
@@ -69,28 +87,98 @@ impl Identity {
                 "mailbox": {"address": TENANTS[event.tenant].person(event.person)},
             }),
         };
-        let body = cloud.to_json()?;
-        for _ in 0..event.copies {
-            let message = Message {
-                body: body.clone(),
-                message_id: uuid::Uuid::new_v4().to_string(),
-                kind: STRUCTURED,
-                traceparent: None,
-            };
-            let announcement = Announcement {
-                key: "mailbox.event".to_owned(),
-                message,
-            };
-            let publisher = self.bus.publisher();
-            loop {
-                let told = publisher.announce(ROUTE, vec![announcement.clone()]).await;
-                if told.iter().all(Result::is_ok) {
-                    break;
-                }
-                pass(AGAIN).await;
+        let telling = if event.number.is_multiple_of(2) {
+            Telling {
+                content_type: STRUCTURED.to_owned(),
+                headers: Vec::new(),
+                body: cloud.to_json()?,
             }
+        } else {
+            binary(&cloud, &moment.at.format(&Rfc3339)?)
+        };
+        for _ in 0..event.copies {
+            self.say(&telling).await;
         }
         Ok(())
+    }
+
+    /// Tells something that can't be read, until the broker has it.
+    pub(crate) async fn garble(&self, number: usize) {
+        let name = format!("{GARBLED}{number}");
+        let header =
+            |attribute: &str, value: &str| (format!("cloudEvents:{attribute}"), value.to_owned());
+        let telling = if number.is_multiple_of(2) {
+            Telling {
+                content_type: format!("text/{name}"),
+                headers: vec![header("id", &name)],
+                body: b"no JSON".to_vec(),
+            }
+        } else {
+            let body = json!({
+                "specversion": "1.0", "id": "1", "source": "/chaos", "type": "mailbox.joined", "time": name,
+            });
+            Telling {
+                content_type: STRUCTURED.to_owned(),
+                headers: Vec::new(),
+                body: body.to_string().into_bytes(),
+            }
+        };
+        self.say(&telling).await;
+        let mut garbled = self.garbled.lock().unwrap_or_else(PoisonError::into_inner);
+        garbled.push(number);
+    }
+
+    /// Which of what was garbled none of these reasons tells of, in words.
+    pub(crate) fn missed(&self, reasons: &[String]) -> Vec<String> {
+        let garbled = self.garbled.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_told =
+            |number: &&usize| reasons.iter().any(|told| number_in(told) == Some(**number));
+        let missed = garbled.iter().filter(|number| !is_told(number));
+        let words = missed.map(|number| format!("event {GARBLED}{number} is no dead letter"));
+        words.collect()
+    }
+
+    async fn say(&self, telling: &Telling) {
+        while let Err(_or_away) = self.publish(telling).await {
+            pass(AGAIN).await;
+        }
+    }
+
+    /// Publishes with a confirm, on a connection of its own.
+    async fn publish(&self, telling: &Telling) -> anyhow::Result<()> {
+        let connection = Connection::connect(&self.broker, ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await?;
+        let mut headers = FieldTable::default();
+        for (name, value) in &telling.headers {
+            let value = AMQPValue::LongString(value.as_str().into());
+            headers.insert(name.as_str().into(), value);
+        }
+        let properties = BasicProperties::default()
+            .with_delivery_mode(2)
+            .with_content_type(telling.content_type.as_str().into())
+            .with_headers(headers);
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..BasicPublishOptions::default()
+        };
+        let confirmed = channel
+            .basic_publish(
+                ROUTE.into(),
+                "mailbox.event".into(),
+                options,
+                &telling.body,
+                properties,
+            )
+            .await?
+            .await?;
+        connection.close(200, "told".into()).await?;
+        match confirmed {
+            Confirmation::Ack(None) => Ok(()),
+            other => Err(anyhow!("not taken: {other:?}")),
+        }
     }
 
     /// Which event it is, and when it happened.
@@ -107,6 +195,30 @@ impl Identity {
     pub(crate) fn told(&self) -> MutexGuard<'_, Vec<Event>> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An event in binary mode: attributes as headers, the data as the body.
+fn binary(event: &CloudEvent, time: &str) -> Telling {
+    let attributes = [
+        ("specversion", "1.0"),
+        ("id", &event.id),
+        ("source", &event.source),
+        ("type", &event.kind),
+        ("time", time),
+    ];
+    let header = |(name, value): (&str, &str)| (format!("cloudEvents:{name}"), value.to_owned());
+    Telling {
+        content_type: "application/json".to_owned(),
+        headers: attributes.into_iter().map(header).collect(),
+        body: event.data.to_string().into_bytes(),
+    }
+}
+
+/// The number of a garbled message that a dead letter's reason tells of.
+pub(crate) fn number_in(reason: &str) -> Option<usize> {
+    let (_, after) = reason.split_once(GARBLED)?;
+    let digits = after.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
 }
 
 /// The ticket of what an event brings about.

@@ -9,7 +9,7 @@ use calgrant_contract::pb::{
         Operation, OperationState, ReleaseOperationRequest,
         provisioning_service_client::ProvisioningServiceClient,
     },
-    status::v1::{ListDeadLettersRequest, status_service_client::StatusServiceClient},
+    status::v1::{DeadLetter, ListDeadLettersRequest, status_service_client::StatusServiceClient},
 };
 use tonic::{Code, Status};
 
@@ -65,24 +65,19 @@ pub(crate) async fn release_held(desk: &Desk, operations: &[Operation]) -> Resul
     Ok(released)
 }
 
-/// What waits with the dead letters, in words.
-pub(crate) async fn dead_letters(desk: &Desk) -> Vec<String> {
+/// What waits with the dead letters.
+pub(crate) async fn dead_letters(desk: &Desk) -> Vec<DeadLetter> {
     let listed = desk.insist(async |channel| {
+        let all = ListDeadLettersRequest {
+            page_size: 1000,
+            ..ListDeadLettersRequest::default()
+        };
         StatusServiceClient::new(channel)
-            .list_dead_letters(timely(ListDeadLettersRequest::default()))
+            .list_dead_letters(timely(all))
             .await
     });
-    let letters = listed
-        .await
-        .map(|listed| listed.into_inner().dead_letters)
-        .unwrap_or_default();
-    let told = letters.iter().map(|letter| {
-        format!(
-            "{} of {} is a dead letter: {} {}",
-            letter.about, letter.queue, letter.cause, letter.reason
-        )
-    });
-    told.collect()
+    let listed = listed.await.map(tonic::Response::into_inner);
+    listed.map(|listed| listed.dead_letters).unwrap_or_default()
 }
 
 /// Says what an operator would look at when things are slow.

@@ -15,13 +15,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     Args,
     asks::Asks,
-    identity::{Identity, ticket},
+    identity::{Identity, number_in, ticket},
     operator,
     plan::{Plan, Process, processes},
     report::{self, Findings},
     stage::Stage,
     truth,
-    verdict::judge,
+    verdict::{Verdict, judge},
     watching::{LOOK, Watched, is_over, watch},
     work::{QUIET, Work},
 };
@@ -153,7 +153,7 @@ impl Stage {
         let wanted = truth::wanted(&self.asks, &self.identity);
         let (members, truth) = truth::truth(&hands.exchange).await?;
         let mut verdict = judge(&wanted, &told, &members, &truth);
-        verdict.stuck.extend(operator::dead_letters(desk).await);
+        self.dead_letters(&mut verdict).await;
         let refused = desk.refused();
         Ok(Findings {
             verdict,
@@ -177,6 +177,24 @@ impl Stage {
             refused,
             told,
         })
+    }
+
+    /// What can't be read must be with the dead letters, and nothing else.
+    async fn dead_letters(&self, verdict: &mut Verdict) {
+        let letters = operator::dead_letters(&self.desk).await;
+        let (garbled, others): (Vec<_>, Vec<_>) = letters
+            .into_iter()
+            .partition(|letter| number_in(&letter.reason).is_some());
+        let told = others.iter().map(|letter| {
+            let (about, queue, why) = (&letter.about, &letter.queue, &letter.reason);
+            format!(
+                "{about} of {queue} is a dead letter: {} {why}",
+                letter.cause
+            )
+        });
+        verdict.stuck.extend(told);
+        let reasons: Vec<_> = garbled.into_iter().map(|letter| letter.reason).collect();
+        verdict.lost.extend(self.identity.missed(&reasons));
     }
 
     async fn progress(&self, doing: &str, elapsed: Duration) {
@@ -237,6 +255,7 @@ async fn carry_out(asks: &Asks, identity: &Identity, work: Work) -> anyhow::Resu
         Work::Repeat { of } => asks.repeat(of).await,
         Work::Cancel { of } => asks.cancel(of).await,
         Work::Tell(event) => identity.tell(&event).await?,
+        Work::Garble { number } => identity.garble(number).await,
     }
     Ok(())
 }

@@ -63,6 +63,8 @@ pub(crate) enum Work {
     Cancel { of: usize },
     /// Somebody joins, moves or leaves.
     Tell(Event),
+    /// Identity management tells something of this number that can't be read.
+    Garble { number: usize },
 }
 
 /// Nothing more is asked so long before the end: what is left shall be over soon after it.
@@ -80,6 +82,7 @@ pub(crate) fn work(dice: &mut Dice, length: Duration) -> Vec<(Duration, Work)> {
         asked: 0,
         undoable: Vec::new(),
         told: 0,
+        garbled: 0,
         left: vec![0; TENANTS.len()],
     };
     let mut at = Duration::ZERO;
@@ -94,6 +97,7 @@ pub(crate) fn work(dice: &mut Dice, length: Duration) -> Vec<(Duration, Work)> {
             Some(Card::RevokeSome) => draw.revoke(at, true),
             Some(Card::RevokeAll) => draw.revoke(at, false),
             Some(Card::Tell(kind)) => draw.tell(at, kind),
+            Some(Card::Garble) => draw.garble(at),
             _ => draw.run(at),
         }
         at += millis(draw.dice, 1000, 4500);
@@ -111,9 +115,10 @@ enum Card {
     RevokeSome,
     RevokeAll,
     Tell(EventKind),
+    Garble,
 }
 
-const DECK: [Card; 14] = [
+const DECK: [Card; 15] = [
     Card::Run,
     Card::Run,
     Card::Run,
@@ -128,6 +133,7 @@ const DECK: [Card; 14] = [
     Card::Tell(EventKind::Left),
     Card::Tell(EventKind::Moved),
     Card::Tell(EventKind::Left),
+    Card::Garble,
 ];
 
 fn millis(dice: &mut Dice, from: u64, to: u64) -> Duration {
@@ -141,6 +147,7 @@ struct Draw<'d> {
     /// Requests that may write.
     undoable: Vec<usize>,
     told: usize,
+    garbled: usize,
     /// People that left, by tenant.
     left: Vec<u64>,
 }
@@ -244,6 +251,12 @@ impl Draw<'_> {
         self.work.push((at + late, Work::Tell(event)));
     }
 
+    fn garble(&mut self, at: Duration) {
+        let number = self.garbled;
+        self.garbled += 1;
+        self.work.push((at, Work::Garble { number }));
+    }
+
     fn person(&mut self) -> u32 {
         u32::try_from(self.dice.between(0, RESTLESS)).unwrap_or(0)
     }
@@ -273,7 +286,7 @@ mod tests {
                         }
                     }
                     Work::Repeat { of } | Work::Cancel { of } => assert!(of < asked),
-                    Work::Tell(_) => {}
+                    Work::Tell(_) | Work::Garble { .. } => {}
                 }
             }
         }
@@ -293,6 +306,7 @@ mod tests {
             assert!(asks(|what| matches!(what, What::Revoke { .. })), "{seed}");
             assert!(some(|work| matches!(work, Work::Repeat { .. })), "{seed}");
             assert!(some(|work| matches!(work, Work::Cancel { .. })), "{seed}");
+            assert!(some(|work| matches!(work, Work::Garble { .. })), "{seed}");
             for kind in [EventKind::Joined, EventKind::Left] {
                 let told = |work: &(Duration, Work)| matches!(&work.1, Work::Tell(event) if event.kind == kind);
                 assert!(work.iter().any(told), "{seed}: {kind}");

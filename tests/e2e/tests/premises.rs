@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 
 use calgrant_contract::pb::{
     fleet::v1::{AccountState, ListAccountsRequest, ServerTime, WritePath},
-    provisioning::v1::{OperationState, Outcome, SiteKind, UploadMailboxListRequest, selector::By},
+    provisioning::v1::{
+        Operation, OperationState, Outcome, SiteKind, UploadMailboxListRequest, selector::By,
+    },
 };
 use calgrant_e2e::{House, Service, Setup, Sites, TENANT, run, wish_at};
-use calgrant_simulator::{Amount, BudgetOf, EVERYONE, PolicySpec, TENANT_ID};
+use calgrant_simulator::{Amount, BudgetOf, EVERYONE, PolicySpec, TENANT_ID, TRUSTEE};
 use calgrant_testkit::eventually;
 use serde_json::{Value, json};
 
@@ -286,4 +288,70 @@ async fn what_active_directory_does_not_know_fails_the_operation() {
         assert!(ended.failure_text.contains(named), "{ended:?}");
     }
     assert_eq!(house.school.get("report").await["writes"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_moves_in_the_middle_of_a_run_is_found_at_the_other_site() {
+    let mut setup = Setup::at(Sites::Hybrid(WritePath::Powershell), 60);
+    setup.park_first_millis = 500;
+    let mut house = House::start(setup).await;
+    house.stop(Service::Worker).await;
+    let wish = wish_at(&house.setup.sites.kinds(), everyone());
+    let listed = house.submit(run(wish)).await;
+    let running = |operation: &Operation| operation.state() == OperationState::Running;
+    house.until(&listed.id, running).await;
+    let members = house.members(&format!("group={EVERYONE}")).await;
+    let jobs = house.mailboxes(&listed.id).await;
+    let mover = |site: SiteKind| {
+        let new = |name: &str| {
+            let is_meant = |member: &&Value| member["address"] == name || member["upn"] == name;
+            let member = members.iter().find(is_meant)?;
+            let suits = member["state"] == "mailbox"
+                && !member["calendar"].is_null()
+                && member["before"].is_null();
+            suits.then(|| member["address"].as_str().unwrap().to_owned())
+        };
+        let mut here = jobs.iter().filter(|job| job.site() == site);
+        let found = here.find_map(|job| Some((job.clone(), new(&job.name)?)));
+        found.unwrap_or_else(|| panic!("nobody at {site:?}"))
+    };
+    let movers = [
+        (SiteKind::Online, SiteKind::Onprem, "on_premises"),
+        (SiteKind::Onprem, SiteKind::Online, "online"),
+    ]
+    .map(|(from, to, side)| (mover(from), to, side));
+    for ((_, address), _, side) in &movers {
+        let mut change = json!({"moved_to": side});
+        if *side == "online" {
+            change["licensed"] = json!(true);
+        }
+        let path = format!("mailboxes/{address}");
+        house.school.put(&path, &change).await;
+    }
+    house.restart(Service::Worker).await;
+    house.ended(&listed.id).await;
+    let jobs = house.mailboxes(&listed.id).await;
+    for ((old, address), to, _) in movers {
+        // Each site lists it by a name of its own.
+        let member = members.iter().find(|one| one["address"] == *address);
+        let member = member.unwrap();
+        let is_its = |name: &str| member["address"] == name || member["upn"] == name;
+        let its = jobs.iter().filter(|job| is_its(&job.name));
+        let its: Vec<_> = its.collect();
+        let at = |site| {
+            let mut here = its.iter().filter(|job| job.site() == site);
+            here.next().unwrap_or_else(|| panic!("{its:?}"))
+        };
+        let (left, found) = (at(old.site()), at(to));
+        assert_eq!(
+            (left.outcome(), left.reason.as_str()),
+            (Outcome::Refused, "other_site"),
+            "{left:?}"
+        );
+        assert!(left.server_text.contains("stale"), "{left:?}");
+        assert_eq!(found.outcome(), Outcome::Added, "{found:?}");
+        let right = house.school.rights(&address, TRUSTEE).await;
+        assert_eq!(right.as_deref(), Some("Author"), "{address}");
+    }
+    house.assert_harmless().await;
 }

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use super::setting_up::Made;
+
 /// Outcomes after which the trustee has at least the right.
 pub(super) const GRANTED: [&str; 4] = ["added", "updated", "unchanged", "left_higher"];
 /// Outcomes after which something was written.
@@ -31,6 +33,15 @@ impl Run {
     }
 }
 
+/// What a member account of the delegation group could do, by doing it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tried {
+    /// Calendars in which it tried.
+    pub(super) mailboxes: u64,
+    /// Those in which it made an event and deleted it.
+    pub(super) worked: u64,
+}
+
 /// All figures of the demo.
 pub(super) struct Figures {
     mailboxes: u64,
@@ -53,11 +64,15 @@ pub(super) struct Figures {
     second_writes: u64,
     second_calls: u64,
     second_accepted: u64,
+    /// `None` where there are no servers on premises.
+    effective_access: Option<Tried>,
+    made: Made,
+    second_set_up_changes: u64,
 }
 
 impl Figures {
-    /// From both runs, each with the simulator's report about it, and the simulator's word on where the right stands.
-    pub(super) fn gather(first: (&Run, &Value), second: (&Run, &Value), proof: &Value) -> Self {
+    /// From both runs, each with the simulator's report about it, and the simulator's word on where the right of each trustee stands.
+    pub(super) fn gather(first: (&Run, &Value), second: (&Run, &Value), proofs: &[Value]) -> Self {
         let ((run, report), (again, again_report)) = (first, second);
         let number = |value: &Value, field: &str| value[field].as_u64().unwrap_or(0);
         let calls = |report: &Value| {
@@ -83,19 +98,35 @@ impl Figures {
             limit_violations: number(report, "limit_violations")
                 + number(again_report, "limit_violations"),
             foreign_entries_changed: number(again_report, "foreign_entries_changed"),
-            true_mailboxes: number(proof, "mailboxes"),
-            true_granted: number(proof, "with_at_least_author"),
+            true_mailboxes: proofs.first().map_or(0, |proof| number(proof, "mailboxes")),
+            true_granted: proofs
+                .iter()
+                .map(|proof| number(proof, "with_at_least_author"))
+                .sum(),
             second_seconds: again.seconds,
             second_outcomes: again.outcomes.clone(),
             second_writes: number(again_report, "writes"),
             second_calls: calls(again_report),
             second_accepted: again.accepted,
+            effective_access: None,
+            made: Made::default(),
+            second_set_up_changes: 0,
         }
     }
 
     /// Where mailboxes are read in several ways, nothing can be said of reads that were repeated.
     pub(super) fn forget_rereads(&mut self) {
         self.proof_rereads = None;
+    }
+
+    /// What set-up made, and how much it changed when it was run again.
+    pub(super) fn set_up(&mut self, made: Made, again: u64) {
+        (self.made, self.second_set_up_changes) = (made, again);
+    }
+
+    /// What a member could do.
+    pub(super) fn tried(&mut self, tried: Tried) {
+        self.effective_access = Some(tried);
     }
 
     /// The claims that do not hold; none if the demo is a proof.
@@ -138,10 +169,20 @@ impl Figures {
             ),
             ("writes of the second run", self.second_writes, 0),
             ("mailboxes changed by the second run", second_changed, 0),
+            (
+                "changes by the second set-up",
+                self.second_set_up_changes,
+                0,
+            ),
         ]
         .into_iter()
         .filter(|(_, found, wanted)| found != wanted)
         .map(|(claim, found, wanted)| format!("{claim}: {found}, and not {wanted}"))
+        .chain(self.effective_access.and_then(|tried| {
+            let (mailboxes, worked) = (tried.mailboxes, tried.worked);
+            (mailboxes == 0 || worked < mailboxes)
+                .then(|| format!("a member works in {worked} of {mailboxes} calendars it tried"))
+        }))
         .chain((self.mailboxes == 0).then(|| "no mailbox was delegated at all".to_owned()))
         .collect()
     }
@@ -166,6 +207,14 @@ impl Figures {
             "proof_rereads": self.proof_rereads,
             "limit_violations": self.limit_violations,
             "foreign_entries_changed": self.foreign_entries_changed,
+            "effective_access": self.effective_access.map(|tried| json!({"tried": tried.mailboxes, "worked": tried.worked})),
+            "set_up": {
+                "accounts_created": self.made.accounts,
+                "licences_assigned": self.made.licences,
+                "group_created": self.made.groups,
+                "members_added": self.made.members,
+            },
+            "second_set_up_changes": self.second_set_up_changes,
             "second_run_writes": self.second_writes,
             "second_run_seconds": rounded(self.second_seconds),
             "second_run_calls_per_mailbox": rounded(self.per_mailbox(self.second_calls)),
@@ -187,6 +236,19 @@ impl fmt::Display for Figures {
                 .join(", ")
         };
         let mut line = |name: &str, value: String| writeln!(f, "  {name:<36}{value}");
+        let Made {
+            accounts,
+            licences,
+            groups,
+            members,
+        } = self.made;
+        line(
+            "set up",
+            format!(
+                "{accounts} accounts, {licences} licences, {groups} groups, {members} members; {} changes when run again",
+                self.second_set_up_changes
+            ),
+        )?;
         line("mailboxes", self.mailboxes.to_string())?;
         line("outcomes", list(&self.outcomes))?;
         line("parked first, then done", self.parked_then_done.to_string())?;
@@ -216,6 +278,13 @@ impl fmt::Display for Figures {
             self.true_granted, self.true_mailboxes
         );
         line("mailboxes, by the simulator's state", truth)?;
+        if let Some(tried) = self.effective_access {
+            let (mailboxes, worked) = (tried.mailboxes, tried.worked);
+            line(
+                "calendars a member works in",
+                format!("{worked} of {mailboxes} tried"),
+            )?;
+        }
         let again = format!(
             "{}; {} writes, {:.1} s",
             list(&self.second_outcomes),
@@ -280,7 +349,7 @@ mod tests {
     fn a_clean_run_is_a_proof() {
         let (first, second, proof) = reports();
         let again = a_run(&[("unchanged", 99), ("refused", 1)]);
-        let figures = Figures::gather((&first_run(), &first), (&again, &second), &proof);
+        let figures = Figures::gather((&first_run(), &first), (&again, &second), &[proof]);
         assert_eq!(figures.broken(), Vec::<String>::new());
         let json = figures.to_json();
         for (field, want) in [
@@ -291,6 +360,12 @@ mod tests {
             assert_eq!(json[field].as_f64(), Some(want), "{field}");
         }
         assert_eq!(json["proof_rereads"], 11);
+        assert_eq!(json["effective_access"], Value::Null);
+        let mut figures = figures;
+        for (mailboxes, worked, broken) in [(20, 20, 0), (20, 19, 1), (0, 0, 1)] {
+            figures.tried(Tried { mailboxes, worked });
+            assert_eq!(figures.broken().len(), broken, "{worked} of {mailboxes}");
+        }
     }
 
     #[test]
@@ -299,7 +374,7 @@ mod tests {
         let broken = |run: &Run, again: &Run, change: fn(&mut Value, &mut Value, &mut Value)| {
             let (mut first, mut second, mut proof) = reports();
             change(&mut first, &mut second, &mut proof);
-            Figures::gather((run, &first), (again, &second), &proof).broken()
+            Figures::gather((run, &first), (again, &second), &[proof]).broken()
         };
         assert_eq!(
             broken(

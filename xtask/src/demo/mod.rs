@@ -2,11 +2,13 @@
 //! proven against the simulator's own state. Half of its mailboxes lie in Exchange Online and half on premises,
 //! unless `--site` says otherwise.
 //!
-//! Servers and simulator start, then `calgrant up`; a tenant is applied, one delegation runs for a nested group, the
-//! simulator says what really changed, and the same delegation runs again, which must write nothing.
+//! Servers and simulator start, then `calgrant up`; a tenant is applied that has neither a delegation group nor accounts in it, and set
+//! up. One delegation runs for a nested group, the simulator says what really changed, and all of it is done again, which must change
+//! nothing.
 
 mod figures;
 mod school;
+mod setting_up;
 mod stage;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,9 +22,9 @@ use serde_json::Value;
 use crate::clock::Stopwatch;
 use crate::process::{run, run_beside};
 use crate::signals;
-use figures::{Figures, Run};
-use school::{GRANTORS, School, Site, WritePath};
-use stage::{GROUP, Stage, TENANT, TRUSTEE};
+use figures::{Figures, Run, Tried};
+use school::{GRANTORS, Kind, School, Site, WritePath};
+use stage::{GROUP, Stage, TENANT, rows};
 
 /// Exit codes of `calgrant` after which the run is worth looking at: all granted, or some mailboxes refused or failed.
 const ENDED_WELL: [i32; 2] = [0, 3];
@@ -67,22 +69,38 @@ pub(crate) fn run_all(args: &Args) -> Result<ExitCode> {
         stage.dir().display()
     );
 
-    eprintln!("\ndemo: delegating {GROUP} to {TRUSTEE}");
-    let first = delegate(&stage)?;
-    let report = stage.simulator("GET", "/_simulator/report")?;
-    let proof = stage.simulator(
-        "GET",
-        &format!("/_simulator/proof?group={GROUP}&trustee={TRUSTEE}"),
-    )?;
+    let set_up = setting_up::run_all(&stage, &school)?;
 
-    eprintln!("\ndemo: the same delegation again");
+    let trustees: Vec<_> = school.kinds().iter().map(|kind| kind.trustee()).collect();
+    let trustees = trustees.join(" and ");
+    eprintln!("\ndemo: delegating {GROUP} to {trustees}");
     stage.simulator("POST", "/_simulator/mark")?;
-    let second = delegate(&stage)?;
+    let first = delegate(&stage, &school)?;
+    let report = stage.simulator("GET", "/_simulator/report")?;
+    let proofs = school.kinds().iter().map(|kind| {
+        let trustee = kind.trustee();
+        stage.simulator(
+            "GET",
+            &format!("/_simulator/proof?group={GROUP}&trustee={trustee}"),
+        )
+    });
+    let proofs = proofs.collect::<Result<Vec<_>>>()?;
+
+    eprintln!("\ndemo: the same set-up and the same delegation again");
+    let second_set_up = setting_up::changes(&stage, &school)?;
+    stage.simulator("POST", "/_simulator/mark")?;
+    let second = delegate(&stage, &school)?;
     let second_report = stage.simulator("GET", "/_simulator/report")?;
 
-    let mut figures = Figures::gather((&first, &report), (&second, &second_report), &proof);
+    let mut figures = Figures::gather((&first, &report), (&second, &second_report), &proofs);
+    figures.set_up(set_up, second_set_up);
     if !school.is_online() {
         figures.forget_rereads();
+        let group = Kind::Onprem.trustee();
+        eprintln!(
+            "\ndemo: a member of {group} makes an event in some of the calendars on premises, and deletes it"
+        );
+        figures.tried(try_access(&stage, &first)?);
     }
     // The table goes where talk goes when a program reads stdout.
     if args.json {
@@ -117,19 +135,18 @@ pub(crate) fn run_all(args: &Args) -> Result<ExitCode> {
 }
 
 /// Run the delegation once, with its progress on stderr.
-fn delegate(stage: &Stage) -> Result<Run> {
+fn delegate(stage: &Stage, school: &School) -> Result<Run> {
     let watch = Stopwatch::start();
-    let asked = stage.read(&[
-        "delegate",
-        "--tenant",
-        TENANT,
-        "--group",
-        GROUP,
-        "--trustee",
-        TRUSTEE,
-        "--output",
-        "json",
-    ])?;
+    let trustees = school.kinds().iter();
+    let trustees: Vec<_> = trustees
+        .map(|kind| format!("{}={}", kind.word(), kind.trustee()))
+        .collect();
+    let mut arguments = vec!["delegate", "--tenant", TENANT, "--group", GROUP];
+    for trustee in &trustees {
+        arguments.extend(["--trustee", trustee]);
+    }
+    arguments.extend(["--output", "json"]);
+    let asked = stage.read(&arguments)?;
     let operation = asked
         .first()
         .and_then(|row| row["id"].as_str())
@@ -183,6 +200,38 @@ fn delegate(stage: &Stage) -> Result<Run> {
         parked_then_done,
         seconds,
     })
+}
+
+/// Let a member account work in a sample of the calendars.
+fn try_access(stage: &Stage, first: &Run) -> Result<Tried> {
+    let mut command = stage.calgrant([
+        "try",
+        "--tenant",
+        TENANT,
+        "--operation",
+        &first.operation,
+        "--output",
+        "json",
+    ]);
+    let output = command.output()?;
+    ensure!(
+        output
+            .status
+            .code()
+            .is_some_and(|code| ENDED_WELL.contains(&code)),
+        "a member could not be tried ({}): {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    let mut tried = Tried::default();
+    for row in rows(output.stdout)? {
+        tried.mailboxes += 1;
+        tried.worked += u64::from(row["works"] == true);
+        if row["works"] != true {
+            eprintln!("demo: {row}");
+        }
+    }
+    Ok(tried)
 }
 
 fn text(row: &Value, field: &str) -> String {

@@ -14,6 +14,39 @@ const WINDOW: (u32, u32) = (1000, 10);
 /// What Calgrant is told of the window: a little less, for the way there takes now longer, now shorter.
 const WINDOW_TOLD: u32 = 950;
 
+/// Accounts of the calendar product that set-up makes at each site.
+const MEMBERS: u32 = 2;
+
+/// One of a school's Exchange organisations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Online,
+    Onprem,
+}
+
+impl Kind {
+    /// As the command line calls it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Onprem => "onprem",
+        }
+    }
+
+    /// The delegation group, which set-up makes.
+    pub(super) fn trustee(self) -> &'static str {
+        match self {
+            Self::Online => "timetable-delegates@uni.example",
+            Self::Onprem => "timetable-delegates-onprem@uni.example",
+        }
+    }
+
+    /// An account that set-up makes.
+    fn member(self, number: &str) -> String {
+        format!("sa-mytt-{}-{number}@uni.example", self.word())
+    }
+}
+
 /// Which Exchange organisations there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Site {
@@ -52,6 +85,15 @@ pub(super) struct Ports {
 }
 
 impl School {
+    /// Its organisations, Exchange Online first.
+    pub(super) fn kinds(&self) -> &'static [Kind] {
+        match self.site {
+            Site::Online => &[Kind::Online],
+            Site::Onprem => &[Kind::Onprem],
+            Site::Hybrid => &[Kind::Online, Kind::Onprem],
+        }
+    }
+
     /// Whether Exchange Online is all there is.
     pub(super) fn is_online(&self) -> bool {
         self.site == Site::Online
@@ -90,6 +132,7 @@ impl School {
              windows = [[{calls}, {seconds}]]\n\
              on_premises_share = {share:.1}\n\
              provision_delay_secs = {late}\n\
+             unprepared = true\n\
              [dials]\n\
              latency_ms = 20\n\
              latency_jitter_ms = 30\n\
@@ -108,25 +151,37 @@ impl School {
         }
     }
 
-    /// For Calgrant. `authority` holds the certificate that the directory on premises shows.
-    pub(super) fn tenant(&self, ports: Ports, authority: &Path) -> String {
+    /// For Calgrant. `authority` holds the certificate that the directory on premises shows, `passwords` is where those of new accounts go.
+    pub(super) fn tenant(&self, ports: Ports, authority: &Path, passwords: &Path) -> String {
         let mut text =
             format!("name = \"{TENANT}\"\ndisplay_name = \"University of the Simulator\"\n");
         if self.site != Site::Onprem {
             text.push_str(&online(ports.http));
+            text.push_str(&set_up(Kind::Online, passwords));
         }
         if !self.is_online() {
-            text.push_str(&onprem(self.write_path, ports, authority));
+            text.push_str(&onprem(self.write_path, ports, authority, passwords));
+            text.push_str(&set_up(Kind::Onprem, passwords));
         }
         text
     }
 
     /// The secrets that this file refers to, as environment variables.
     pub(super) fn secrets(&self) -> Vec<(String, String)> {
-        let mut secrets = vec![(
-            "CALGRANT_DEMO_READER_SECRET".to_owned(),
-            "reader-secret".to_owned(),
-        )];
+        let mut secrets = vec![
+            (
+                "CALGRANT_DEMO_READER_SECRET".to_owned(),
+                "reader-secret".to_owned(),
+            ),
+            (
+                "CALGRANT_DEMO_ONLINE_SETUP_SECRET".to_owned(),
+                "setup-secret".to_owned(),
+            ),
+            (
+                "CALGRANT_DEMO_ONPREM_SETUP_SECRET".to_owned(),
+                "sa-setup-secret".to_owned(),
+            ),
+        ];
         for number in 2..=GRANTORS {
             secrets.push((
                 format!("CALGRANT_DEMO_GRANTOR_{number}_SECRET"),
@@ -197,7 +252,44 @@ window = [{{ calls = {WINDOW_TOLD}, seconds = {seconds} }}]
     text
 }
 
-fn onprem(write_path: WritePath, ports: Ports, authority: &Path) -> String {
+/// Who sets a site up, and what is wanted there.
+fn set_up(kind: Kind, passwords: &Path) -> String {
+    let (who, rest) = match kind {
+        Kind::Online => (
+            "client_id = \"cccccccc-0000-0000-0000-000000000000\"",
+            "usage_location = \"NL\"\nsku = \"EXCHANGESTANDARD_FACULTY\"\ngroup_owners = [\"timetable.delegates@uni.example\"]",
+        ),
+        Kind::Onprem => (
+            "user = 'UNI\\sa-setup'",
+            "organizational_unit = \"OU=Service Accounts,DC=uni,DC=example\"\ngroup_owners = [\"u000000@uni.example\"]",
+        ),
+    };
+    format!(
+        r#"
+[[site.account]]
+name = "set-up"
+purpose = ["setup"]
+{who}
+secret = {{ env = "CALGRANT_DEMO_{upper}_SETUP_SECRET" }}
+
+[site.setup]
+count = {MEMBERS}
+name = "{name}"
+display_name = "MyTimetable {word} {{n}}"
+group = "{group}"
+group_name = "Timetable delegates, {word}"
+password_folder = {folder:?}
+{rest}
+"#,
+        upper = kind.word().to_uppercase(),
+        name = kind.member("{n}"),
+        word = kind.word(),
+        group = kind.trustee(),
+        folder = passwords.display().to_string(),
+    )
+}
+
+fn onprem(write_path: WritePath, ports: Ports, authority: &Path, passwords: &Path) -> String {
     let url = format!("http://127.0.0.1:{}", ports.http);
     let path = match write_path {
         WritePath::Powershell => "powershell",
@@ -222,9 +314,20 @@ name = "reader"
 purpose = ["reader"]
 user = "sa-reader@uni.example"
 secret = {{ env = "CALGRANT_DEMO_ONPREM_READER_SECRET" }}
+
+[[site.account]]
+name = "member"
+purpose = ["member"]
+user = "{}"
+secret = {{ file = {:?} }}
 "#,
         ports.ldaps,
-        authority.display().to_string()
+        authority.display().to_string(),
+        Kind::Onprem.member("1"),
+        passwords
+            .join(Kind::Onprem.member("1"))
+            .display()
+            .to_string(),
     );
     for number in 1..=GRANTORS {
         text.push_str(&format!(

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::time::Duration;
@@ -20,7 +21,6 @@ use super::school::{Ports, School};
 pub(super) const TENANT: &str = "uni-demo";
 /// The nested group, with a cycle in it.
 pub(super) const GROUP: &str = "staff-and-students@uni.example";
-pub(super) const TRUSTEE: &str = "timetable-delegates@uni.example";
 const READY_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(40);
 
@@ -85,7 +85,9 @@ impl Stage {
             http::text(simulator, "/_simulator/certificate")?
         };
         let authority = folder.write("ca.pem", &authority)?;
-        folder.write("tenant.toml", &school.tenant(ports, &authority))?;
+        let passwords = folder.dir.join("passwords");
+        fs::create_dir(&passwords)?;
+        folder.write("tenant.toml", &school.tenant(ports, &authority, &passwords))?;
         let mut command = bound(&program, None, "KILL");
         command.arg("up").envs(
             servers
@@ -107,6 +109,7 @@ impl Stage {
             ),
         ]);
         command.envs(school.secrets());
+        command.env("CALGRANT_SECRETS_KEY", random_key()?);
         let mut services = start(
             "calgrant up",
             &mut command,
@@ -144,10 +147,7 @@ impl Stage {
                 said.trim()
             );
         }
-        let rows = String::from_utf8(output.stdout).context("no text")?;
-        rows.lines()
-            .map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}")))
-            .collect()
+        rows(output.stdout)
     }
 
     /// Ask the simulator's own interface.
@@ -180,6 +180,24 @@ impl Stage {
     pub(super) fn discard_logs(&self) {
         self.folder.discarded.set(true);
     }
+}
+
+/// A key to seal passwords with: 32 random bytes in Base64.
+fn random_key() -> Result<String> {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut random = [0; 42];
+    fs::File::open("/dev/urandom")?.read_exact(&mut random)?;
+    let letters = random.map(|byte| char::from(LETTERS[usize::from(byte % 64)]));
+    // The last letter stands for four bits, and one padding follows.
+    Ok(letters.iter().collect::<String>() + "A=")
+}
+
+/// The rows that a command printed as JSON.
+pub(super) fn rows(stdout: Vec<u8>) -> Result<Vec<Value>> {
+    let rows = String::from_utf8(stdout).context("no text")?;
+    rows.lines()
+        .map(|line| serde_json::from_str(line).with_context(|| format!("no JSON: {line}")))
+        .collect()
 }
 
 fn api_url(port: u16) -> String {

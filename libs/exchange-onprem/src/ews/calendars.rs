@@ -18,7 +18,7 @@ use super::{
     catalogue::{Class, class},
     classify::{Asked, classify},
     request::{self, Shape},
-    response::{self, Fault, Folder, Operation},
+    response::{self, Expected, Fault, Folder, Operation},
     written::Written,
 };
 use crate::{
@@ -114,15 +114,15 @@ impl EwsCalendars {
         (self.access == Access::Impersonation).then_some(mailbox)
     }
 
-    /// One request: the items of its answer, one for each of `count` folders.
-    async fn ask(
+    /// One request: the items of its answer, as many as are expected.
+    pub(super) async fn ask<T>(
         &self,
         anchor: &Address,
         body: String,
-        (operation, count): (Operation, usize),
+        expected: Expected<T>,
         asked: Asked,
         tally: &mut Tally,
-    ) -> Result<Vec<response::Item>, CallError> {
+    ) -> Result<Vec<Result<T, Fault>>, CallError> {
         let id = Uuid::new_v4().to_string();
         let mut headers = vec![
             ("Content-Type", "text/xml; charset=utf-8".to_owned()),
@@ -142,7 +142,7 @@ impl EwsCalendars {
             body,
             longest: LONGEST,
         };
-        let good = |reply: &Reply| self.read(reply, &id, operation, count);
+        let good = |reply: &Reply| self.read(reply, &id, expected);
         let sent = self
             .http
             .send(&outgoing, |reply| {
@@ -177,14 +177,13 @@ impl EwsCalendars {
     }
 
     /// The items of a reply; faults whatever its status.
-    fn read(
+    fn read<T>(
         &self,
         reply: &Reply,
         id: &str,
-        operation: Operation,
-        count: usize,
-    ) -> Result<Vec<response::Item>, Fault> {
-        let items = response::read(&reply.body, operation, count)?;
+        expected: Expected<T>,
+    ) -> Result<Vec<Result<T, Fault>>, Fault> {
+        let items = response::read(&reply.body, expected)?;
         let echoed = reply.header("client-request-id");
         if echoed == id {
             self.echoes.store(true, Relaxed);
@@ -217,7 +216,7 @@ impl EwsCalendars {
             about
         };
         let body = request::get_folder(self.acting_for(first), mailboxes, shape);
-        let expected = (Operation::GetFolder, mailboxes.len());
+        let expected = Expected::folders(Operation::GetFolder, mailboxes.len());
         match self.ask(first, body, expected, whole, tally).await {
             Ok(items) => items
                 .into_iter()
@@ -227,7 +226,7 @@ impl EwsCalendars {
         }
     }
 
-    fn item_error(&self, fault: &Fault, about: Asked) -> CallError {
+    pub(super) fn item_error(&self, fault: &Fault, about: Asked) -> CallError {
         let error = self.classed(fault, about);
         if error.meaning == Meaning::PauseAccount {
             self.http.gate.shut(&error);
@@ -365,7 +364,7 @@ impl EwsCalendars {
             );
             // Before the answer: a write whose answer is lost is read after too.
             locked(&self.written).note(&folder.id, trustee, list, (self.http.now)());
-            let expected = (Operation::UpdateFolder, 1);
+            let expected = Expected::folders(Operation::UpdateFolder, 1);
             let answer = self
                 .ask(&call.mailbox, body, expected, Asked::Folder, tally)
                 .await

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::{
     classify::{Asked, classify},
     request,
-    response::{Operation, list, read},
+    response::{Expected, Operation, list, read},
 };
 use crate::xml::{Element, escaped};
 
@@ -112,7 +112,7 @@ proptest! {
     #[test]
     fn answers(bytes in hostile(&[ANSWER]), count in 0usize..3) {
         for operation in [Operation::GetFolder, Operation::UpdateFolder] {
-            match read(&bytes, operation, count) {
+            match read(&bytes, Expected::folders(operation, count)) {
                 Ok(items) => {
                     prop_assert_eq!(items.len(), count);
                     for fault in items.iter().filter_map(|item| item.as_ref().err()) {

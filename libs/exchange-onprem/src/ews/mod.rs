@@ -6,8 +6,10 @@ mod catalogue;
 mod classify;
 #[cfg(test)]
 pub(crate) mod fuzz_tests;
+mod member;
 mod request;
 mod response;
 mod written;
 
 pub use calendars::{Access, EwsCalendars};
+pub use member::EwsMember;

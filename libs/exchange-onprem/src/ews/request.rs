@@ -99,6 +99,35 @@ pub(crate) fn update_folder(
     )
 }
 
+/// Makes an event in the main calendar of somebody else's mailbox. Nobody is invited to it.
+pub(crate) fn create_event(mailbox: &Address, subject: &str, start: &str, end: &str) -> String {
+    envelope(
+        None,
+        &format!(
+            "<m:CreateItem SendMeetingInvitations=\"SendToNone\"><m:SavedItemFolderId>\
+            <t:DistinguishedFolderId Id=\"calendar\"><t:Mailbox><t:EmailAddress>{}</t:EmailAddress></t:Mailbox></t:DistinguishedFolderId>\
+            </m:SavedItemFolderId><m:Items><t:CalendarItem><t:Subject>{}</t:Subject><t:ReminderIsSet>false</t:ReminderIsSet>\
+            <t:Start>{start}</t:Start><t:End>{end}</t:End><t:LegacyFreeBusyStatus>Free</t:LegacyFreeBusyStatus>\
+            </t:CalendarItem></m:Items></m:CreateItem>",
+            escaped(mailbox.as_str()),
+            escaped(subject)
+        ),
+    )
+}
+
+/// Deletes an event for good. Nobody is told.
+pub(crate) fn delete_event(id: &str, change_key: &str) -> String {
+    envelope(
+        None,
+        &format!(
+            "<m:DeleteItem DeleteType=\"HardDelete\" SendMeetingCancellations=\"SendToNone\"><m:ItemIds>\
+            <t:ItemId Id=\"{}\" ChangeKey=\"{}\"/></m:ItemIds></m:DeleteItem>",
+            escaped(id),
+            escaped(change_key)
+        ),
+    )
+}
+
 /// A list as it is written.
 pub(crate) fn permission_set(entries: &[WrittenEntry]) -> String {
     let entries: String = entries.iter().map(entry).collect();

@@ -51,8 +51,14 @@ pub(crate) struct Folder {
     pub(crate) list: Option<PermissionList>,
 }
 
-/// One item of an answer.
-pub(crate) type Item = Result<Folder, Fault>;
+/// An item of a calendar.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EventId {
+    /// Its id.
+    pub(crate) id: String,
+    /// The version of it.
+    pub(crate) change_key: String,
+}
 
 /// What was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +67,10 @@ pub(crate) enum Operation {
     GetFolder,
     /// A list to be written.
     UpdateFolder,
+    /// An item to be made.
+    CreateItem,
+    /// An item to be deleted.
+    DeleteItem,
 }
 
 impl Operation {
@@ -68,15 +78,71 @@ impl Operation {
         match self {
             Self::GetFolder => "GetFolder",
             Self::UpdateFolder => "UpdateFolder",
+            Self::CreateItem => "CreateItem",
+            Self::DeleteItem => "DeleteItem",
         }
     }
 }
 
-/// Reads an answer to `operation` about `count` folders, whatever its HTTP status: one item for each, in their order.
+/// What is expected of an answer.
+#[derive(Debug)]
+pub(crate) struct Expected<T> {
+    /// To what it is an answer.
+    pub(crate) operation: Operation,
+    /// How many items it has.
+    pub(crate) count: usize,
+    /// Reads an item that went well.
+    pub(crate) item: fn(&Element) -> Result<T, Fault>,
+}
+
+// Whatever T is: only a function that gives one is in it.
+impl<T> Clone for Expected<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Expected<T> {}
+
+impl Expected<Folder> {
+    /// So many folders, read or written.
+    pub(crate) fn folders(operation: Operation, count: usize) -> Self {
+        Self {
+            operation,
+            count,
+            item: calendar_folder,
+        }
+    }
+}
+
+impl Expected<EventId> {
+    /// One item that was made.
+    pub(crate) fn created() -> Self {
+        Self {
+            operation: Operation::CreateItem,
+            count: 1,
+            item: event,
+        }
+    }
+}
+
+impl Expected<()> {
+    /// One item that is gone.
+    pub(crate) fn deleted() -> Self {
+        Self {
+            operation: Operation::DeleteItem,
+            count: 1,
+            item: |_| Ok(()),
+        }
+    }
+}
+
+/// Reads an answer, whatever its HTTP status: one item for each that was asked about, in their order.
 ///
 /// # Errors
 /// The answer as a whole is a fault, or none.
-pub(crate) fn read(body: &[u8], operation: Operation, count: usize) -> Result<Vec<Item>, Fault> {
+pub(crate) fn read<T>(body: &[u8], expected: Expected<T>) -> Result<Vec<Result<T, Fault>>, Fault> {
+    let count = expected.count;
     let root = Element::parse(body).map_err(|error| {
         let code = match error {
             XmlError::Empty => "empty_answer",
@@ -102,7 +168,7 @@ pub(crate) fn read(body: &[u8], operation: Operation, count: usize) -> Result<Ve
             format!("the body holds {} answers", body.children.len()),
         ));
     };
-    let name = operation.name();
+    let name = expected.operation.name();
     if !answer.is(Ns::Messages, &format!("{name}Response")) {
         let shown: String = answer.name.chars().take(60).collect();
         return Err(Fault::nonsense(
@@ -118,15 +184,19 @@ pub(crate) fn read(body: &[u8], operation: Operation, count: usize) -> Result<Ve
         return Err(Fault::nonsense(
             "other_count",
             format!(
-                "{count} folders were asked about, and {} answered",
+                "{count} items were asked about, and {} answered",
                 messages.len()
             ),
         ));
     }
-    Ok(messages.iter().map(item).collect())
+    let items = messages.iter().map(|message| {
+        went_well(message)?;
+        (expected.item)(message)
+    });
+    Ok(items.collect())
 }
 
-fn item(message: &Element) -> Item {
+fn went_well(message: &Element) -> Result<(), Fault> {
     let code = message
         .child_text(Ns::Messages, "ResponseCode")
         .unwrap_or_default();
@@ -147,6 +217,32 @@ fn item(message: &Element) -> Item {
             message.child(Ns::Messages, "MessageXml"),
         ));
     }
+    Ok(())
+}
+
+fn event(message: &Element) -> Result<EventId, Fault> {
+    let id = message
+        .child(Ns::Messages, "Items")
+        .and_then(|items| items.child(Ns::Types, "CalendarItem"))
+        .and_then(|item| item.child(Ns::Types, "ItemId"));
+    let attribute = |name| {
+        let value = id.and_then(|id| id.attribute(name));
+        value.unwrap_or_default().to_owned()
+    };
+    let event = EventId {
+        id: attribute("Id"),
+        change_key: attribute("ChangeKey"),
+    };
+    if event.id.is_empty() {
+        return Err(Fault::nonsense(
+            "no_item_id",
+            "an item was made, and its id didn't come",
+        ));
+    }
+    Ok(event)
+}
+
+fn calendar_folder(message: &Element) -> Result<Folder, Fault> {
     let folders = message.child(Ns::Messages, "Folders");
     let [only] = folders.map_or(&[][..], |folders| &folders.children) else {
         return Err(Fault::nonsense(
@@ -163,7 +259,7 @@ fn item(message: &Element) -> Item {
     folder(only)
 }
 
-fn folder(element: &Element) -> Item {
+fn folder(element: &Element) -> Result<Folder, Fault> {
     let id = element.child(Ns::Types, "FolderId");
     let attribute = |name| {
         let value = id.and_then(|id| id.attribute(name));

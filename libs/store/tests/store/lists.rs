@@ -1,5 +1,6 @@
-use calgrant_domain::ListId;
+use calgrant_domain::{Lane, ListId, Selector};
 use calgrant_store::StoreError;
+use calgrant_testkit::sample;
 use uuid::Uuid;
 
 use crate::world::{World, at};
@@ -105,4 +106,30 @@ async fn a_list_belongs_to_its_tenant() {
         .await
         .unwrap_err();
     assert!(matches!(refused, StoreError::NotFound("tenant")));
+}
+
+#[tokio::test]
+async fn a_list_that_a_delegation_names_is_kept_and_any_other_goes_when_it_is_old() {
+    let world = World::new().await;
+    let [named, unnamed] = [id(), id()];
+    for list in [named, unnamed] {
+        upload(&world, list, vec![Ok(lines(1, 11))]).await.unwrap();
+    }
+    let mut of_list = sample::operation("uni", Lane::Bulk, at(1));
+    of_list.new_delegation.as_mut().unwrap().spec.selector = Selector::List(named);
+    world.store.accept(&of_list).await.unwrap();
+
+    let young = world.store.forget_list(at(0)).await.unwrap();
+    assert_eq!((young.rows, young.more), (0, false));
+    let old = world.store.forget_list(at(1)).await.unwrap();
+    assert_eq!((old.rows, old.more), (11, true));
+    assert!(!world.store.forget_list(at(1)).await.unwrap().more);
+    let tenant = "uni".parse().unwrap();
+    assert!(world.store.has_list(named, &tenant).await.unwrap());
+    assert!(!world.store.has_list(unnamed, &tenant).await.unwrap());
+    // Whoever names it now is told.
+    let mut late = sample::operation("uni", Lane::Bulk, at(2));
+    late.new_delegation.as_mut().unwrap().spec.selector = Selector::List(unnamed);
+    let refused = world.store.accept(&late).await.unwrap_err();
+    assert!(matches!(refused, StoreError::NotFound("mailbox list")));
 }

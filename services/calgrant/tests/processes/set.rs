@@ -184,6 +184,10 @@ impl Set {
         command
             .args(arguments)
             .env("CALGRANT_API", self.api_url())
+            .env(
+                "CALGRANT_STATUS",
+                format!("http://{}", self.processes["status"].address),
+            )
             .env("CALGRANT_CALLER", "test");
         command
     }

@@ -1,0 +1,474 @@
+//! Preflight: signs in with the credentials that this process can read, and says what each account may do, may not, and may beyond what
+//! it is for. Nothing is written anywhere.
+
+use std::{collections::BTreeSet, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::{Context, anyhow, bail};
+use calgrant_budget::message::Lane;
+use calgrant_contract::{
+    fleet,
+    pb::{
+        fleet::v1::{GetTenantRequest, TenantSpec as PbTenantSpec},
+        ledger::v1::{
+            GetFleetRequest, lease_service_client::LeaseServiceClient,
+            ledger_service_client::LedgerServiceClient,
+        },
+        provisioning::v1::{ListDelegationsRequest, SiteKind as PbSiteKind},
+    },
+};
+use calgrant_domain::{
+    AccountSpec, Address, Finding, Held, MailboxType, Organisation, Purpose, Reason, SiteKind,
+    SiteSpec, TenantName, TenantSpec, preflight::app_roles,
+};
+use calgrant_exchange::{
+    Answer, Ask, CalendarCall, Calendars, CallError, Directory, ListingError, Meaning, Selection,
+};
+use calgrant_exchange_ad::connect as active_directory;
+use calgrant_exchange_online::connect as online;
+use calgrant_exchange_onprem::connect as onprem;
+use calgrant_leases::{Account, Budgets, Renewing, keys, wire};
+use calgrant_runtime::{clock, grpc, tls};
+use clap::Args;
+
+use crate::{
+    cli::OutputArgs,
+    exit,
+    front::Front,
+    output::{Output, Rows},
+};
+
+/// Whom to check.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Name of the tenant.
+    #[arg(long)]
+    tenant: String,
+    /// Only this account, by its name.
+    #[arg(long)]
+    account: Option<String>,
+    /// A mailbox to look at; the first that the site's reader lists by default.
+    #[arg(long)]
+    mailbox: Option<Address>,
+    /// Address of status, which grants the calls that this takes from the accounts' budgets.
+    #[arg(long, env = "CALGRANT_STATUS", default_value = "http://127.0.0.1:7102")]
+    status: String,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+const COLUMNS: &[(&str, usize)] = &[
+    ("site", 7),
+    ("account", 14),
+    ("capability", 34),
+    ("held", 8),
+    ("why", 60),
+    ("todo", 40),
+];
+/// Nobody's address, by which it is tried whether entries may be changed: there is no entry of it to change.
+const NOBODY: &str = "calgrant-preflight-nobody";
+/// What to do where a credential isn't at hand.
+const ELSEWHERE: &str = "run this where the account is used, with the same environment and files";
+/// Longest wait for a permit.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Prints a row for each capability of each account. The exit code says whether something needed is missing.
+pub(crate) async fn run(front: Front, args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let mut rows = Rows::new(args.output.output, COLUMNS);
+    let mut missing = false;
+    let told = |site: SiteKind, account: &AccountSpec, finding: Finding| {
+        missing |= finding.held == Held::No;
+        rows.print(vec![
+            site.to_string().into(),
+            account.name.to_string().into(),
+            finding.capability.into(),
+            finding.held.to_string().into(),
+            finding.why.into(),
+            finding.todo.into(),
+        ])
+    };
+    look(&front, args, told).await?;
+    Ok(if missing {
+        ExitCode::from(exit::SOME_FAILED)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// The same for a tenant that was just applied: says on stderr what is missing, what is too much, and what can't be told from here.
+pub(crate) async fn after_apply(front: &Front, tenant: &str, status: &str) {
+    let args = CheckArgs {
+        tenant: tenant.to_owned(),
+        account: None,
+        mailbox: None,
+        status: status.to_owned(),
+        output: OutputArgs {
+            output: Output::Table,
+        },
+    };
+    let mut unread = 0;
+    let told = |site: SiteKind, account: &AccountSpec, finding: Finding| {
+        if finding.todo == ELSEWHERE {
+            unread += 1;
+        } else if matches!(finding.held, Held::No | Held::Beyond) {
+            let (name, held) = (&account.name, finding.held);
+            eprintln!(
+                "{site}/{name}: {}: {held}: {}; {}",
+                finding.capability, finding.why, finding.todo
+            );
+        }
+        Ok(())
+    };
+    let looked = look(front, &args, told).await;
+    if let Err(cause) = looked {
+        eprintln!("what the accounts may do was not looked at: {cause:#}");
+    } else if unread > 0 {
+        eprintln!(
+            "{unread} credentials can't be read here: run `calgrant check --tenant {tenant}` where they are used"
+        );
+    }
+}
+
+/// Looks at each account in turn.
+async fn look(
+    front: &Front,
+    args: &CheckArgs,
+    mut told: impl FnMut(SiteKind, &AccountSpec, Finding) -> std::io::Result<()>,
+) -> anyhow::Result<()> {
+    tls::install_crypto();
+    let channel = grpc::channel(&args.status).map_err(|fault| anyhow!("--status: {fault}"))?;
+    let fleet = LedgerServiceClient::new(channel.clone())
+        .get_fleet(GetFleetRequest::default())
+        .await?
+        .into_inner();
+    let terms = wire::terms(&fleet);
+    let found = fleet
+        .tenants
+        .into_iter()
+        .find(|one| one.name == args.tenant);
+    let found =
+        found.with_context(|| format!("--tenant {:?}: there is none of this name", args.tenant))?;
+    let tenant = read(found)?;
+    let is_meant = |account: &AccountSpec| {
+        let wanted = args.account.as_ref();
+        wanted.is_none_or(|name| account.name.as_str() == name)
+    };
+    let mut accounts = tenant.sites.iter().flat_map(|site| &site.accounts);
+    if let Some(name) = args.account.as_ref().filter(|_| !accounts.any(is_meant)) {
+        bail!("--account {name:?}: the tenant has no such account");
+    }
+    let trustees = trustees(front, &args.tenant).await?;
+    let process = uuid::Uuid::new_v4().simple().to_string();
+    let budgets = Budgets::new(&process, terms, clock::instant);
+    let held = Renewing::begin(budgets.clone(), LeaseServiceClient::new(channel));
+    for site in &tenant.sites {
+        let here = trustees.iter().filter(|(kind, _)| *kind == site.kind());
+        let mut check = Check {
+            tenant: &tenant.name,
+            site,
+            budgets: &budgets,
+            trustees: here.map(|(_, address)| address.clone()).collect(),
+            mailbox: args.mailbox.clone(),
+        };
+        // Readers first: one finds the mailbox that grantors look at.
+        let mut accounts: Vec<_> = site.accounts.iter().collect();
+        accounts.sort_by_key(|account| !account.is(Purpose::Reader));
+        for account in accounts {
+            if !is_meant(account) && !account.is(Purpose::Reader) {
+                continue;
+            }
+            for finding in check.account(account).await {
+                if is_meant(account) {
+                    told(site.kind(), account, finding)?;
+                }
+            }
+        }
+    }
+    held.give_back().await;
+    Ok(())
+}
+
+/// The tenant as it was applied.
+pub(crate) async fn tenant(front: &Front, name: &str) -> anyhow::Result<TenantSpec> {
+    let request = GetTenantRequest {
+        name: name.to_owned(),
+    };
+    let tenant = front.fleet.clone().get_tenant(request).await?.into_inner();
+    read(tenant.spec.unwrap_or_default())
+}
+
+fn read(spec: PbTenantSpec) -> anyhow::Result<TenantSpec> {
+    fleet::tenant(spec)
+        .map_err(|_| anyhow!("the tenant can't be read: is this calgrant older than its services?"))
+}
+
+/// To whom the tenant's delegations give rights, by site.
+async fn trustees(front: &Front, tenant: &str) -> anyhow::Result<BTreeSet<(SiteKind, Address)>> {
+    let request = ListDelegationsRequest {
+        tenant: tenant.to_owned(),
+        page_size: 1000,
+        ..ListDelegationsRequest::default()
+    };
+    let listed = front.provisioning.clone().list_delegations(request).await?;
+    let delegations = listed.into_inner().delegations.into_iter();
+    let all = delegations.flat_map(|one| one.spec.unwrap_or_default().trustees);
+    let known = all.filter_map(|trustee| {
+        let kind = match trustee.site() {
+            PbSiteKind::Onprem => SiteKind::Onprem,
+            _ => SiteKind::Online,
+        };
+        Some((kind, trustee.address.parse().ok()?))
+    });
+    Ok(known.collect())
+}
+
+/// A site that is checked.
+struct Check<'a> {
+    tenant: &'a TenantName,
+    site: &'a SiteSpec,
+    budgets: &'a Budgets,
+    trustees: Vec<Address>,
+    /// A mailbox there, once one is known.
+    mailbox: Option<Address>,
+}
+
+impl Check<'_> {
+    async fn account(&mut self, account: &AccountSpec) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let (mut directory_roles, mut exchange_roles) = (None, None);
+        if account.is(Purpose::Reader) {
+            match self.directory(account) {
+                Ok(directory) => {
+                    let budget = self.budget(account, keys::directory(self.site.kind()));
+                    findings.extend(self.reader(&*directory, &budget).await);
+                    directory_roles = directory.app_roles().await.ok().flatten();
+                }
+                Err(why) => findings.push(unreadable("read the directory", &why)),
+            }
+        }
+        if account.is(Purpose::Grantor) {
+            match self.calendars(account) {
+                Ok(calendars) => {
+                    let budget = self.budget(account, keys::EXCHANGE);
+                    findings.extend(self.grantor(&*calendars, &budget).await);
+                    exchange_roles = calendars.app_roles().await.ok().flatten();
+                    calendars.sign_out().await;
+                }
+                Err(why) => findings.push(unreadable("change permissions", &why)),
+            }
+        }
+        if account.is(Purpose::Member) {
+            findings.push(self.member(account).await);
+        }
+        findings.extend(app_roles(
+            &account.purposes,
+            directory_roles.as_deref(),
+            exchange_roles.as_deref(),
+        ));
+        findings
+    }
+
+    /// What the account's calls are charged to.
+    fn budget(&self, account: &AccountSpec, family: &str) -> Option<Account> {
+        let keys = keys::of_account(self.tenant, self.site, account, family);
+        self.budgets.account(&keys)
+    }
+
+    fn directory(&self, account: &AccountSpec) -> Result<Arc<dyn Directory>, String> {
+        match &self.site.organisation {
+            Organisation::Online(site) => online::directory(site, account, clock::now),
+            Organisation::Onprem(site) => active_directory::directory(site, account, clock::now),
+        }
+    }
+
+    fn calendars(&self, account: &AccountSpec) -> Result<Arc<dyn Calendars>, String> {
+        match &self.site.organisation {
+            Organisation::Online(site) => online::calendars(site, account, clock::now),
+            Organisation::Onprem(site) => onprem::calendars(site, account, clock::now),
+        }
+    }
+
+    async fn reader(
+        &mut self,
+        directory: &dyn Directory,
+        budget: &Option<Account>,
+    ) -> Vec<Finding> {
+        if let Err(error) = directory.sign_in().await {
+            return vec![refused("sign in", &error)];
+        }
+        let mut findings = vec![Finding::yes("sign in", "")];
+        let everybody = Selection::All {
+            types: vec![MailboxType::User],
+        };
+        let page = permitted(budget, directory.page(&everybody, None)).await;
+        findings.push(match page.unwrap_or_else(|| Err(not_permitted().into())) {
+            Ok(page) => {
+                let mut there = page.listed.iter().filter_map(|one| one.what.as_ref().ok());
+                let first = there.next().map(|mailbox| mailbox.address.clone());
+                self.mailbox = self.mailbox.take().or(first);
+                Finding::yes(
+                    "list mailboxes",
+                    format!("{} on the first page", page.listed.len()),
+                )
+            }
+            Err(error) => unlisted("list mailboxes", &error),
+        });
+        for trustee in &self.trustees {
+            let capability = format!("find {trustee}");
+            let found = permitted(budget, directory.trustee(trustee)).await;
+            findings.push(match found.unwrap_or_else(|| Err(not_permitted().into())) {
+                Ok(found) => Finding::yes(capability, format!("{:?}", found.kind)),
+                Err(error) => unlisted(&capability, &error),
+            });
+        }
+        findings
+    }
+
+    async fn grantor(&self, calendars: &dyn Calendars, budget: &Option<Account>) -> Vec<Finding> {
+        let ask = |mailbox, what| ask(calendars, budget, mailbox, what);
+        if let Err(error) = calendars.sign_in().await {
+            return vec![refused("sign in", &error)];
+        }
+        let mut findings = vec![Finding::yes("sign in", "")];
+        let Some(mailbox) = &self.mailbox else {
+            let why = "no mailbox is known to try it on: give one by --mailbox";
+            findings.push(Finding::unknown("work in calendars", why));
+            return findings;
+        };
+        let calendar = match ask(mailbox, Ask::FindCalendar).await {
+            Ok(Answer::Calendar(calendar)) => {
+                findings.push(Finding::yes("find calendars", mailbox.as_str()));
+                calendar
+            }
+            Ok(_) => return findings,
+            Err(error) => {
+                findings.push(refused("find calendars", &error));
+                return findings;
+            }
+        };
+        let domain = mailbox.as_str().rsplit_once('@').map(|(_, domain)| domain);
+        let Some(nobody) = domain.and_then(|domain| format!("{NOBODY}@{domain}").parse().ok())
+        else {
+            return findings;
+        };
+        let nobody: Address = nobody;
+        let read = Ask::Read {
+            calendar: calendar.clone(),
+            trustee: self.trustees.first().unwrap_or(mailbox).clone(),
+        };
+        findings.push(tried("read permissions", ask(mailbox, read).await));
+        let remove = Ask::Remove {
+            calendar,
+            trustee: nobody,
+        };
+        let removed = ask(mailbox, remove).await;
+        findings.push(match removed {
+            // Lists are written whole: where there is nothing to change, nothing was asked of the server.
+            Err(error) if error.detail.server_code == "no_entry" => Finding::unknown(
+                "change permissions",
+                "lists are written whole here, so it shows with the first change",
+            ),
+            other => tried("change permissions", other),
+        });
+        findings
+    }
+
+    async fn member(&self, account: &AccountSpec) -> Finding {
+        let Organisation::Onprem(site) = &self.site.organisation else {
+            let why = "members sign in here as people do: try it with the calendar product itself";
+            return Finding::unknown("work in calendars", why);
+        };
+        match onprem::member(site, account, clock::now) {
+            Err(why) => unreadable("work in calendars", &why),
+            Ok(member) => match member.sign_in().await {
+                Ok(()) => Finding::unknown(
+                    "work in calendars",
+                    "`calgrant try` shows it, by an event that is made and deleted",
+                ),
+                Err(error) => refused("sign in", &error),
+            },
+        }
+    }
+}
+
+/// One call.
+async fn ask(
+    calendars: &dyn Calendars,
+    budget: &Option<Account>,
+    mailbox: &Address,
+    ask: Ask,
+) -> Result<Answer, CallError> {
+    let call = CalendarCall {
+        mailbox: mailbox.clone(),
+        ask,
+    };
+    let asked = async { calendars.perform(vec![call]).await.answers.pop() };
+    let answer = permitted(budget, async {
+        asked.await.unwrap_or_else(|| Err(no_answer()))
+    });
+    answer.await.unwrap_or_else(|| Err(not_permitted()))
+}
+
+/// What is asked under the account's budget; `None` if it may not be asked now.
+async fn permitted<T>(budget: &Option<Account>, ask: impl Future<Output = T>) -> Option<T> {
+    let permits = budget.as_ref()?.permits(Lane::Interactive, 1);
+    let permits = tokio::time::timeout(PATIENCE, permits).await.ok()?;
+    let answer = ask.await;
+    permits.done(true);
+    Some(answer)
+}
+
+fn no_answer() -> CallError {
+    CallError::new(Meaning::Retry, "no_answer", "no answer came")
+}
+
+fn not_permitted() -> CallError {
+    let why = "the account may not be used now: it is paused or drained, or its budget is spent";
+    CallError::new(Meaning::Retry, "no_permit", why)
+}
+
+/// What an answer says of a right: whoever is told that there is no such entry, or nobody of that name, was let in.
+fn tried(capability: &str, answer: Result<Answer, CallError>) -> Finding {
+    match answer {
+        Ok(_) => Finding::yes(capability, ""),
+        Err(error) => match &error.meaning {
+            Meaning::NoEntry | Meaning::EntryExists | Meaning::GiveUp(Reason::TrusteeRefused) => {
+                Finding::yes(capability, "")
+            }
+            _ => refused(capability, &error),
+        },
+    }
+}
+
+/// What a failed call says of a right.
+fn refused(capability: &str, error: &CallError) -> Finding {
+    let why = error.to_string();
+    match &error.meaning {
+        Meaning::PauseAccount | Meaning::SignInAgain => Finding::no(
+            capability,
+            why,
+            "give the account this right, or correct its credential; README says which rights each purpose needs",
+        ),
+        Meaning::GiveUp(reason) => Finding::no(capability, why, reason.advice()),
+        Meaning::FolderGone | Meaning::Park => Finding::unknown(
+            capability,
+            format!("the mailbox isn't ready: give another by --mailbox ({why})"),
+        ),
+        _ => Finding::unknown(capability, format!("{why}: try again later")),
+    }
+}
+
+fn unlisted(capability: &str, error: &ListingError) -> Finding {
+    match error {
+        ListingError::Call(error) => refused(capability, error),
+        ListingError::Expired => Finding::unknown(capability, "it took too long: try again"),
+        ListingError::Refused { why, .. } => Finding::no(capability, why, ""),
+    }
+}
+
+/// The credential isn't here: it may be where the account is used.
+fn unreadable(capability: &str, why: &str) -> Finding {
+    Finding {
+        todo: ELSEWHERE.to_owned(),
+        ..Finding::unknown(capability, why)
+    }
+}

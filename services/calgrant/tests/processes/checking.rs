@@ -1,0 +1,107 @@
+//! Preflight, by the command line: everything right, each right missing in turn, a right too many, a credential that isn't at hand.
+
+use calgrant_simulator::SchoolOptions;
+use serde_json::{Value, json};
+
+use crate::set::{Set, rows, said};
+
+const READER: &str = "apps/aaaaaaaa-0000-0000-0000-000000000000";
+const GRANTOR: &str = "apps/bbbbbbbb-0000-0000-0000-000000000002";
+const ROLES: [&str; 3] = [
+    "User.Read.All",
+    "GroupMember.Read.All",
+    "Exchange.ManageAsApp",
+];
+const CMDLETS: [&str; 6] = [
+    "Get-Mailbox",
+    "Get-MailboxFolderStatistics",
+    "Get-MailboxFolderPermission",
+    "Add-MailboxFolderPermission",
+    "Set-MailboxFolderPermission",
+    "Remove-MailboxFolderPermission",
+];
+
+fn without(all: &[&str], one: &str) -> Vec<String> {
+    let rest = all.iter().filter(|name| **name != one);
+    rest.map(|name| (*name).to_owned()).collect()
+}
+
+/// What the check says, and how it exits.
+fn check(set: &Set, account: &str) -> (Vec<Value>, Option<i32>) {
+    let output = set
+        .command(["check", "--tenant", "uni", "--output", "json"])
+        .args(["--account", account])
+        .output()
+        .unwrap();
+    eprintln!("{}", said(&output));
+    (rows(&output), output.status.code())
+}
+
+fn held(rows: &[Value], capability: &str) -> String {
+    let row = rows.iter().find(|row| row["capability"] == capability);
+    let row = row.unwrap_or_else(|| panic!("nothing of {capability}: {rows:?}"));
+    row["held"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_tells_what_an_account_may_and_may_not_do() {
+    let set = Set::start(&SchoolOptions {
+        mailboxes: 20,
+        grantors: 2,
+        ..SchoolOptions::default()
+    })
+    .await;
+    for account in ["reader", "sa-1", "sa-2"] {
+        let (rows, code) = check(&set, account);
+        assert_eq!(code, Some(0), "{rows:?}");
+        assert_eq!(held(&rows, "sign in"), "yes");
+        assert!(rows.iter().all(|row| row["held"] != "no"), "{rows:?}");
+    }
+    assert_eq!(held(&check(&set, "sa-2").0, "change permissions"), "yes");
+
+    for role in ["User.Read.All", "GroupMember.Read.All"] {
+        let rest = json!({"roles": without(&ROLES, role)});
+        set.school.put(READER, &rest).await;
+        let (rows, code) = check(&set, "reader");
+        assert_eq!(code, Some(3), "{role}: {rows:?}");
+        let told = |row: &&Value| {
+            row["held"] == "no" && row["todo"].as_str().is_some_and(|todo| todo.contains(role))
+        };
+        assert!(rows.iter().any(|row| told(&row)), "{role}: {rows:?}");
+    }
+    let more = ROLES.iter().chain(&["Calendars.ReadWrite"]);
+    let more: Vec<_> = more.collect();
+    set.school.put(READER, &json!({"roles": more})).await;
+    let (rows, code) = check(&set, "reader");
+    assert_eq!(
+        (held(&rows, "Calendars.ReadWrite").as_str(), code),
+        ("beyond", Some(0)),
+        "{rows:?}"
+    );
+
+    for (cmdlet, capability) in [
+        ("Get-MailboxFolderStatistics", "find calendars"),
+        ("Get-MailboxFolderPermission", "read permissions"),
+        ("Remove-MailboxFolderPermission", "change permissions"),
+    ] {
+        let rest = json!({"cmdlets": without(&CMDLETS, cmdlet)});
+        set.school.put(GRANTOR, &rest).await;
+        let (rows, code) = check(&set, "sa-2");
+        assert_eq!(
+            (held(&rows, capability).as_str(), code),
+            ("no", Some(3)),
+            "{cmdlet}: {rows:?}"
+        );
+    }
+    set.school.put(GRANTOR, &json!({"secret": "another"})).await;
+    let (rows, code) = check(&set, "sa-2");
+    assert_eq!((held(&rows, "sign in").as_str(), code), ("no", Some(3)));
+    set.write("grantor-2", "");
+    let (rows, code) = check(&set, "sa-2");
+    assert_eq!(
+        (held(&rows, "change permissions").as_str(), code),
+        ("unknown", Some(0))
+    );
+    let report = set.school.get("report").await;
+    assert_eq!(report["writes"], 0, "a check changes nothing");
+}
