@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use calgrant_domain::{
-    GroupFound, MailboxId, NewUser, Setting, SetupAim, SkuFound, Step, UserChange, UserFound,
+    GroupChange, GroupFound, MailboxId, NewUser, Setting, SetupAim, SkuFound, Step, UserChange,
+    UserFound,
     setup::{
         Action, ActionEnd, Decision, Found, Last, ManagedBy, PasswordKept, Past, SetupState,
         StepRecord, StepState, assume, decide, licence, needs, script, standing, steps,
@@ -149,8 +150,18 @@ impl Run<'_> {
     /// Takes one step as far as it goes: looks, does, looks again.
     async fn advance(&self, step: Step, record: &mut StepRecord) -> Result<(), JournalError> {
         record.since.get_or_insert((self.now)());
+        let mut owners_before: Option<Vec<String>> = None;
         for _ in 0..MOST_CHANGES {
-            let decision = match self.look(step).await {
+            let found = self.look(step).await;
+            let owners = found.as_ref().ok().and_then(owners_of).cloned();
+            // Servers name owners as they like, so they are set to be sure; if they are shown as before, nothing was changed.
+            if owners_before
+                .take()
+                .is_some_and(|before| owners.as_ref() == Some(&before))
+            {
+                record.did.pop();
+            }
+            let decision = match found {
                 Ok(found) => decide(&self.setting, step, &found, &record.past((self.now)())),
                 Err(trouble) => told(trouble)?,
             };
@@ -158,6 +169,9 @@ impl Run<'_> {
                 Decision::Do(action) => action,
                 over => return self.settle(step, record, over).await,
             };
+            if sets_owners_alone(&action) {
+                owners_before = owners;
+            }
             if let Some(decision) = self.carry_out(step, record, &action).await? {
                 return self.settle(step, record, decision).await;
             }
@@ -493,6 +507,28 @@ impl Run<'_> {
 fn is_done(records: &BTreeMap<Step, StepRecord>, step: Step) -> bool {
     let record = records.get(&step);
     record.is_some_and(|record| record.state == StepState::Done)
+}
+
+/// Who owns the group that was found.
+fn owners_of(found: &Found) -> Option<&Vec<String>> {
+    match found {
+        Found::Group(Some(group)) => Some(&group.owners),
+        _ => None,
+    }
+}
+
+/// Whether nothing but the owners of a group is changed.
+fn sets_owners_alone(action: &Action) -> bool {
+    match action {
+        Action::ChangeGroup(change) => {
+            let rest = GroupChange {
+                owners: None,
+                ..change.clone()
+            };
+            change.owners.is_some() && rest == GroupChange::default()
+        }
+        _ => false,
+    }
 }
 
 /// Whether a call that failed may have been carried out even so.
