@@ -120,7 +120,7 @@ pub(crate) async fn after_apply(front: &Front, tenant: &str, status: &str) {
     };
     let looked = look(front, &args, told).await;
     if let Err(cause) = looked {
-        eprintln!("what the accounts may do was not looked at: {cause:#}");
+        eprintln!("what the accounts may do was not looked at: {cause}");
     } else if unread > 0 {
         eprintln!(
             "{unread} credentials can't be read here: run `calgrant check --tenant {tenant}` where they are used"
@@ -138,7 +138,13 @@ async fn look(
     let channel = grpc::channel(&args.status).map_err(|fault| anyhow!("--status: {fault}"))?;
     let fleet = LedgerServiceClient::new(channel.clone())
         .get_fleet(GetFleetRequest::default())
-        .await?
+        .await
+        .with_context(|| {
+            format!(
+                "no status answers at {}; name its address by --status",
+                args.status
+            )
+        })?
         .into_inner();
     let terms = wire::terms(&fleet);
     let found = fleet

@@ -32,6 +32,7 @@ pub(super) struct Stage {
     folder: Folder,
     program: PathBuf,
     api: u16,
+    status: u16,
     simulator: u16,
 }
 
@@ -116,8 +117,12 @@ impl Stage {
             &folder.dir.join("services.log"),
         )?;
         services.wait_until(READY_LIMIT, || {
-            let asked =
-                calgrant(&program, api, ["operations", "list", "--output", "json"]).output();
+            let asked = calgrant(
+                &program,
+                (api, status),
+                ["operations", "list", "--output", "json"],
+            )
+            .output();
             asked.is_ok_and(|output| output.status.success())
         })?;
         Ok(Self {
@@ -127,18 +132,24 @@ impl Stage {
             folder,
             program,
             api,
+            status,
             simulator,
         })
     }
 
     /// The operator's command line.
     pub(super) fn calgrant<const N: usize>(&self, arguments: [&str; N]) -> Command {
-        calgrant(&self.program, self.api, arguments)
+        calgrant(&self.program, (self.api, self.status), arguments)
     }
 
     /// The rows that such a command prints as JSON.
     pub(super) fn read(&self, arguments: &[&str]) -> Result<Vec<Value>> {
-        let output = calgrant(&self.program, self.api, arguments.iter().copied()).output()?;
+        let output = calgrant(
+            &self.program,
+            (self.api, self.status),
+            arguments.iter().copied(),
+        )
+        .output()?;
         if !output.status.success() {
             let (arguments, said) = (arguments.join(" "), String::from_utf8_lossy(&output.stderr));
             bail!(
@@ -160,7 +171,7 @@ impl Stage {
     }
 
     pub(super) fn api(&self) -> String {
-        api_url(self.api)
+        url(self.api)
     }
 
     pub(super) fn program(&self) -> &Path {
@@ -200,15 +211,20 @@ pub(super) fn rows(stdout: Vec<u8>) -> Result<Vec<Value>> {
         .collect()
 }
 
-fn api_url(port: u16) -> String {
+fn url(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-fn calgrant<'a>(program: &Path, api: u16, arguments: impl IntoIterator<Item = &'a str>) -> Command {
+fn calgrant<'a>(
+    program: &Path,
+    (api, status): (u16, u16),
+    arguments: impl IntoIterator<Item = &'a str>,
+) -> Command {
     let mut command = Command::new(program);
     command
         .args(arguments)
-        .env("CALGRANT_API", api_url(api))
+        .env("CALGRANT_API", url(api))
+        .env("CALGRANT_STATUS", url(status))
         .env("CALGRANT_CALLER", "demo");
     command
 }
