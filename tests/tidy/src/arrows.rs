@@ -135,7 +135,7 @@ fn may_reach(from: &str, to: &str) -> Option<bool> {
     let to_a_lib = to.starts_with("libs/") && to != "libs/testkit";
     Some(match (room, name) {
         ("libs", "domain" | "bus" | "runtime" | "gssapi") | ("xtask", "") => false,
-        ("libs", "budget" | "contract" | "exchange" | "store") => to == "libs/domain",
+        ("libs", "budget" | "contract" | "exchange" | "secrets" | "store") => to == "libs/domain",
         // Budgets as services use them: decided in one, told in the other's words.
         ("libs", "leases") => [
             "libs/budget",
@@ -144,7 +144,6 @@ fn may_reach(from: &str, to: &str) -> Option<bool> {
             "libs/runtime",
         ]
         .contains(&to),
-        ("libs", "secrets") => to == "libs/domain",
         // The steps of a set-up, carried out: under leases, told in the contract's words.
         ("libs", "setup") => [
             "libs/budget",

@@ -4,9 +4,9 @@
 //! * [`spec`]: what is wanted, as a tenant's file says it.
 //! * [`step`]: the steps that follow from it, in their order.
 //! * [`found`]: what was found, and what a step did before.
-//! * [`decide`]: what to do next about a step.
+//! * [`mod@decide`]: what to do next about a step.
 //! * [`action`]: the changes there are.
-//! * [`assume`]: what would be found if the steps before were done.
+//! * [`mod@assume`]: what would be found if the steps before were done.
 //! * [`licence`]: which plans of a product are switched off.
 //! * [`script`]: the same as PowerShell that a person can read and run.
 

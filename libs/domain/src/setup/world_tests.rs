@@ -14,8 +14,8 @@ use crate::{
     SkuFound, UserFound,
     setup::{
         Action, ActionEnd, Decision, Found, Last, ManagedBy, PasswordKept, Setting, SetupAim, Step,
-        StepRecord, TrusteeSeen, decide, decide::LAG, licence::tests::product, needs, spec::tests::setting,
-        steps,
+        StepRecord, TrusteeSeen, decide, decide::LAG, licence::tests::product, needs,
+        spec::tests::setting, steps,
     },
 };
 

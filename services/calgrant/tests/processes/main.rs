@@ -13,6 +13,7 @@ mod operating;
 mod python;
 mod restoring;
 mod rolling;
+mod secrecy;
 mod set;
 mod setting_up;
 mod taking_back;

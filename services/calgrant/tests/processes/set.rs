@@ -24,12 +24,17 @@ use tonic::transport::Channel;
 /// Longest wait for a process, or an operation.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// The key that passwords are sealed with.
+pub(crate) const SECRETS_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
 /// Status, api and worker; killed with the test.
 pub(crate) struct Set {
     pub(crate) school: School,
     pub(crate) database: Database,
-    vhost: Vhost,
+    pub(crate) vhost: Vhost,
     folder: PathBuf,
+    /// What services log, as `CALGRANT_LOG` takes it.
+    log: &'static str,
     processes: HashMap<&'static str, Process>,
 }
 
@@ -50,6 +55,11 @@ impl Drop for Process {
 impl Set {
     /// All three, and the school applied as the tenant `uni`.
     pub(crate) async fn start(school: &SchoolOptions) -> Self {
+        Self::start_logging(school, "info").await
+    }
+
+    /// The same, with services that log so.
+    pub(crate) async fn start_logging(school: &SchoolOptions, log: &'static str) -> Self {
         let folder =
             std::env::temp_dir().join(format!("calgrant-set-{}", uuid::Uuid::new_v4().simple()));
         std::fs::create_dir_all(&folder).unwrap();
@@ -58,6 +68,7 @@ impl Set {
             database: Database::new().await,
             vhost: Vhost::new(),
             folder,
+            log,
             processes: HashMap::new(),
         };
         for name in ["status", "api", "worker"] {
@@ -90,7 +101,8 @@ impl Set {
             .env(format!("CALGRANT_{upper}_LISTEN"), listen)
             .env("DATABASE_URL", self.database.url())
             .env("AMQP_URL", self.vhost.url())
-            .env("CALGRANT_LOG", "info")
+            .env("CALGRANT_LOG", self.log)
+            .env("CALGRANT_SECRETS_KEY", SECRETS_KEY)
             .stderr(Stdio::piped());
         if name == "status" {
             // What a killed process had leased is free again after these: a test doesn't wait two minutes for it.
@@ -176,6 +188,27 @@ impl Set {
             said.lock().unwrap().iter().any(|line| line.contains(text))
         })
         .await;
+    }
+
+    /// All that services have said so far, and the command line of each.
+    pub(crate) fn emitted(&self) -> String {
+        let mut all = String::new();
+        for (name, process) in &self.processes {
+            let line = std::fs::read(format!("/proc/{}/cmdline", process.child.id()));
+            all.push_str(&format!(
+                "{name} {}\n",
+                String::from_utf8_lossy(&line.unwrap())
+            ));
+            all.push_str(&process.said.lock().unwrap().join("\n"));
+        }
+        all
+    }
+
+    /// A folder of the set's own.
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+        let path = self.folder.join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        path
     }
 
     /// The operator's command line.

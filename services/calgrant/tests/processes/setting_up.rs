@@ -8,9 +8,7 @@ use std::{
 use calgrant_simulator::{SETUP_APP, SchoolOptions, TENANT_ID, TRUSTEE};
 use serde_json::Value;
 
-use crate::set::{Set, rows, said};
-
-const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+use crate::set::{SECRETS_KEY, Set, rows, said};
 
 /// A token of the app that may set up.
 async fn token(set: &Set, scope: &str) -> String {
@@ -28,7 +26,7 @@ async fn token(set: &Set, scope: &str) -> String {
 
 fn given(mut command: Command, lines: &str) -> Output {
     let mut child = command
-        .env("CALGRANT_SECRETS_KEY", KEY)
+        .env("CALGRANT_SECRETS_KEY", SECRETS_KEY)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
