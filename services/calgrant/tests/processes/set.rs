@@ -190,15 +190,14 @@ impl Set {
         .await;
     }
 
-    /// All that services have said so far, and the command line of each.
+    /// All that services have said so far, and the command line of each that runs.
     pub(crate) fn emitted(&self) -> String {
         let mut all = String::new();
         for (name, process) in &self.processes {
+            // One that was stopped has none any more.
             let line = std::fs::read(format!("/proc/{}/cmdline", process.child.id()));
-            all.push_str(&format!(
-                "{name} {}\n",
-                String::from_utf8_lossy(&line.unwrap())
-            ));
+            let line = line.unwrap_or_default();
+            all.push_str(&format!("{name} {}\n", String::from_utf8_lossy(&line)));
             all.push_str(&process.said.lock().unwrap().join("\n"));
         }
         all
