@@ -63,9 +63,9 @@ pub(crate) async fn run(program: &Path, args: &Args) -> anyhow::Result<Value> {
         windows: &[(100, 10)],
         write_path: WritePath::AdminApi,
     };
-    let mut set = Processes::start(program, &school::scenario(1, &told, "")).await?;
     // Replicas are played here: by the worker's own code, and nothing else of it.
-    set.kill("worker")?;
+    let scenario = school::scenario(1, &told, "");
+    let set = Processes::start_these(program, &scenario, &[], &["status", "api"]).await?;
     let tenant = school::tenant(&set, &told)?;
     let names: Vec<_> = (1..=args.tenants)
         .map(|number| format!("uni-{number}"))
