@@ -50,7 +50,8 @@ upn = "ann@uni.example"
 usage_location = "NL"
 "#;
 
-const LONGEST: Duration = Duration::from_secs(120);
+/// Where a stop cut off the making of a user before anybody heard of it, two minutes pass before it is begun again.
+const LONGEST: Duration = Duration::from_secs(400);
 
 /// A house whose tenant lives in an organisation of its own.
 struct Site {
