@@ -15,14 +15,13 @@ use calgrant_contract::{
     },
 };
 use calgrant_domain::{Address, BadInput, Listed, SiteKind, TenantName, whereabouts::has_moved};
-use calgrant_exchange::{ListingError, Meaning};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tracing::{info, warn};
 
 use crate::{
     listing::attempt,
-    readers::{Reader, Readers},
+    readers::{Reader, Readers, site_of},
 };
 
 /// Pause between two rounds.
@@ -109,12 +108,16 @@ impl Seeker {
         };
         let names = jobs.iter().map(|job| job.address.parse());
         let names: Vec<Address> = names.collect::<Result<_, _>>().map_err(bad)?;
-        let on_premises = self.look_up(&tenant, SiteKind::Onprem, &names).await?;
+        let spec = self.readers.tenant(&tenant).await;
+        let spec = spec.map_err(|status| said(&status))?;
+        let reader = |kind| self.readers.of(&tenant, site_of(&spec, kind)?);
+        let on_premises = look_up(&reader(SiteKind::Onprem)?, &names).await?;
         let online = match here {
             // Active Directory's word is enough.
             SiteKind::Online => HashMap::new(),
-            SiteKind::Onprem => self.look_up(&tenant, SiteKind::Online, &names).await?,
+            SiteKind::Onprem => look_up(&reader(SiteKind::Online)?, &names).await?,
         };
+        let reader = reader(there)?;
         for (job, name) in jobs.into_iter().zip(names) {
             let what = |of: &HashMap<Address, Listed>| of.get(&name).map(|one| one.what.clone());
             if !has_moved(here, what(&on_premises).as_ref(), what(&online).as_ref()) {
@@ -125,7 +128,7 @@ impl Seeker {
                 SiteKind::Onprem => on_premises.get(&name),
             };
             if let Some(listed) = found {
-                self.moved(&tenant, there, job, listed.clone()).await?;
+                self.moved(&reader, there, job, listed.clone()).await?;
             }
         }
         Ok(())
@@ -133,7 +136,7 @@ impl Seeker {
 
     async fn moved(
         &mut self,
-        tenant: &TenantName,
+        reader: &Arc<Reader>,
         there: SiteKind,
         job: ParkedJob,
         listed: Listed,
@@ -142,14 +145,13 @@ impl Seeker {
             .other_trustee
             .parse()
             .map_err(|bad: BadInput| bad.to_string())?;
-        let reader = self.reader(tenant, there).await?;
         let ask = |reader: Arc<Reader>| {
             let address = address.clone();
             async move { reader.directory.trustee(&address).await }
         };
-        let trustee = attempt(&reader, &ask)
+        let trustee = attempt(reader, &ask)
             .await
-            .map_err(|why| told(&reader, &why))?;
+            .map_err(|why| reader.failed(&why))?;
         let request = RecordMovedRequest {
             operation_id: job.operation_id,
             job: job.job,
@@ -171,57 +173,32 @@ impl Seeker {
         }
         Ok(())
     }
+}
 
-    /// What a site's directory says of names.
-    async fn look_up(
-        &self,
-        tenant: &TenantName,
-        kind: SiteKind,
-        names: &[Address],
-    ) -> Result<HashMap<Address, Listed>, String> {
-        let reader = self.reader(tenant, kind).await?;
-        let mut found = HashMap::new();
-        for names in names.chunks(reader.directory.lookup_size()) {
-            let ask = |reader: Arc<Reader>| {
-                let names = names.to_vec();
-                async move { reader.directory.look_up(&names).await }
-            };
-            let looked = attempt(&reader, &ask)
-                .await
-                .map_err(|why| told(&reader, &why))?;
-            let resolved = looked.resolved.into_iter();
-            found.extend(resolved.map(|resolved| (resolved.asked, resolved.listed)));
-            // Those that weren't answered are asked for when they have been missing once more.
-            if let Some(error) = looked.rest {
-                told(&reader, &error.into());
-            }
-        }
-        Ok(found)
-    }
-
-    async fn reader(&self, tenant: &TenantName, kind: SiteKind) -> Result<Arc<Reader>, String> {
-        let spec = self
-            .readers
-            .tenant(tenant)
+/// What a site's directory says of names.
+async fn look_up(
+    reader: &Arc<Reader>,
+    names: &[Address],
+) -> Result<HashMap<Address, Listed>, String> {
+    let mut found = HashMap::new();
+    for names in names.chunks(reader.directory.lookup_size()) {
+        let ask = |reader: Arc<Reader>| {
+            let names = names.to_vec();
+            async move { reader.directory.look_up(&names).await }
+        };
+        let looked = attempt(reader, &ask)
             .await
-            .map_err(|status| said(&status))?;
-        let site = spec
-            .site(kind)
-            .ok_or_else(|| format!("the tenant has no {kind} site any more"))?;
-        self.readers.of(tenant, site)
+            .map_err(|why| reader.failed(&why))?;
+        let resolved = looked.resolved.into_iter();
+        found.extend(resolved.map(|resolved| (resolved.asked, resolved.listed)));
+        // Those that weren't answered are asked for when they have been missing once more.
+        if let Some(error) = looked.rest {
+            reader.failed(&error.into());
+        }
     }
+    Ok(found)
 }
 
 fn said(status: &tonic::Status) -> String {
     status.message().to_owned()
-}
-
-/// What went wrong, in words. Who is told to slow down does.
-fn told(reader: &Reader, why: &ListingError) -> String {
-    if let ListingError::Call(error) = why
-        && let Meaning::WaitUntil { after, .. } = &error.meaning
-    {
-        reader.slow_down(*after, error);
-    }
-    why.to_string()
 }

@@ -16,7 +16,7 @@ use calgrant_contract::pb::ledger::v1::{
 use calgrant_domain::{
     AccountSpec, Organisation, Purpose, SiteKind, SiteSpec, TenantName, TenantSpec,
 };
-use calgrant_exchange::{CallError, Directory, secret};
+use calgrant_exchange::{CallError, Directory, ListingError, Meaning, secret};
 use calgrant_exchange_ad::connect as active_directory;
 use calgrant_exchange_online::connect as online;
 use calgrant_leases::{Account, Budgets, keys};
@@ -52,6 +52,22 @@ impl Reader {
         };
         self.budget.push_back(Scope::Account, &pushback);
     }
+
+    /// What went wrong, in words. Who was told to slow down does.
+    pub(crate) fn failed(&self, why: &ListingError) -> String {
+        if let ListingError::Call(error) = why
+            && let Meaning::WaitUntil { after, .. } = &error.meaning
+        {
+            self.slow_down(*after, error);
+        }
+        why.to_string()
+    }
+}
+
+/// The tenant's site of a kind; `Err` says that there is none any more.
+pub(crate) fn site_of(tenant: &TenantSpec, kind: SiteKind) -> Result<&SiteSpec, String> {
+    let site = tenant.site(kind);
+    site.ok_or_else(|| format!("the tenant has no {kind} site any more"))
 }
 
 impl Readers {

@@ -28,7 +28,7 @@ use tracing::{Instrument, info, info_span, warn};
 use crate::{
     config,
     listing::attempt,
-    readers::{Reader, Readers},
+    readers::{Reader, Readers, site_of},
 };
 
 /// Pause between two questions whether there is a set-up to go on with.
@@ -140,9 +140,7 @@ impl Setups {
         let (tenant, kind) = (&claimed.tenant, claimed.site);
         let spec = self.readers.tenant(tenant).await;
         let spec = spec.map_err(|status| status.message().to_owned())?;
-        let site = spec
-            .site(kind)
-            .ok_or_else(|| format!("the tenant has no {kind} site any more"))?;
+        let site = site_of(&spec, kind)?;
         let setup = site.setup.as_ref().ok_or(
             "the site has no setup any more: put it back into the tenant's file, or cancel",
         )?;

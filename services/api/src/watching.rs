@@ -9,14 +9,14 @@ use calgrant_contract::{
     watch::group_seen_to_wire,
 };
 use calgrant_domain::{Address, BadInput, GroupSeen, OperationFailure, SiteKind, TenantName};
-use calgrant_exchange::{ListingError, Meaning};
+use calgrant_exchange::ListingError;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tracing::warn;
 
 use crate::{
     listing::attempt,
-    readers::{Reader, Readers},
+    readers::{Reader, Readers, site_of},
 };
 
 /// Pause between two questions whether there is something to look at.
@@ -87,10 +87,7 @@ async fn look(
     let address: Address = claimed.address.parse().map_err(bad)?;
     let spec = readers.tenant(&tenant).await;
     let spec = spec.map_err(|status| status.message().to_owned())?;
-    let site = spec
-        .site(kind)
-        .ok_or_else(|| format!("the tenant has no {kind} site any more"))?;
-    let reader = readers.of(&tenant, site)?;
+    let reader = readers.of(&tenant, site_of(&spec, kind)?)?;
     let ask = |reader: Arc<Reader>| {
         let address = address.clone();
         async move { reader.directory.group(&address).await }
@@ -101,12 +98,6 @@ async fn look(
             failure: OperationFailure::GroupNotFound,
             ..
         }) => Ok(None),
-        Err(ListingError::Call(error)) => {
-            if let Meaning::WaitUntil { after, .. } = &error.meaning {
-                reader.slow_down(*after, &error);
-            }
-            Err(error.to_string())
-        }
-        Err(other) => Err(other.to_string()),
+        Err(other) => Err(reader.failed(&other)),
     }
 }
