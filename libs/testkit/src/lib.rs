@@ -5,6 +5,7 @@
 
 mod database;
 mod judge;
+mod pages;
 mod proxy;
 pub mod sample;
 mod school;
@@ -12,6 +13,7 @@ mod vhost;
 mod waiting;
 
 pub use database::Database;
+pub use pages::mailboxes;
 pub use proxy::{Proxy, server_of};
 pub use school::School;
 pub use vhost::Vhost;

@@ -14,15 +14,12 @@ use anyhow::{Context, ensure};
 use calgrant_contract::pb::{
     fleet::v1::{Drift, Keeping, TenantSpec, WritePath},
     provisioning::v1::{
-        DelegationSpec, ListOperationsRequest, Operation, OperationKind, OperationState, Outcome,
-        Policy, ReleaseOperationRequest, RunDelegationRequest, UndoOperationRequest,
+        ListOperationsRequest, Operation, OperationKind, OperationState, Outcome,
+        ReleaseOperationRequest, UndoOperationRequest,
         provisioning_service_client::ProvisioningServiceClient, run_delegation_request::What,
         selector::By,
     },
-    status::v1::{
-        ListAlertsRequest, ListOperationMailboxesRequest, OperationMailbox,
-        status_service_client::StatusServiceClient,
-    },
+    status::v1::{ListAlertsRequest, OperationMailbox, status_service_client::StatusServiceClient},
 };
 use calgrant_runtime::clock;
 use calgrant_testkit::School;
@@ -33,7 +30,7 @@ use tonic::transport::Channel;
 use crate::{
     processes::Processes,
     rounded,
-    school::{self, Accounts, EVERYONE, TENANT, TRUSTEE, request},
+    school::{self, Accounts, EVERYONE, TENANT, TRUSTEE},
 };
 
 const ACCOUNTS: Accounts = Accounts {
@@ -236,17 +233,8 @@ impl Bench {
 
     /// A delegation that is kept, run for everybody.
     async fn grant(&self) -> anyhow::Result<Operation> {
-        let wish = request(By::Group(EVERYONE.to_owned()));
-        let Some(What::Spec(spec)) = wish.what else {
-            anyhow::bail!("a run for a new delegation");
-        };
-        let kept = RunDelegationRequest {
-            what: Some(What::Spec(DelegationSpec {
-                policy: Policy::Keep.into(),
-                ..spec
-            })),
-            ..wish
-        };
+        let kept = school::kept(By::Group(EVERYONE.to_owned()));
+        let kept = school::run(What::Spec(kept));
         let begun = self.provisioning.clone().run_delegation(kept).await?;
         self.ended(&begun.into_inner().id).await
     }
@@ -261,23 +249,7 @@ impl Bench {
     }
 
     async fn mailboxes(&self, operation: &str) -> anyhow::Result<Vec<OperationMailbox>> {
-        let mut all = Vec::new();
-        let mut page_token = String::new();
-        loop {
-            let asked = ListOperationMailboxesRequest {
-                operation_id: operation.to_owned(),
-                page_size: 1000,
-                page_token,
-                ..ListOperationMailboxesRequest::default()
-            };
-            let page = self.status.clone().list_operation_mailboxes(asked).await?;
-            let page = page.into_inner();
-            all.extend(page.mailboxes);
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                return Ok(all);
-            }
-        }
+        Ok(calgrant_testkit::mailboxes(&self.status, operation).await?)
     }
 
     async fn tamper(&self, tampered: &BTreeMap<String, Tampering>) -> anyhow::Result<()> {

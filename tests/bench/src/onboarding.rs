@@ -11,7 +11,7 @@ use calgrant_contract::{
     pb::{
         fleet::v1::WritePath,
         provisioning::v1::{
-            CreateDelegationRequest, DelegationSpec, Operation, Policy, RunDelegationRequest,
+            CreateDelegationRequest, Operation,
             provisioning_service_client::ProvisioningServiceClient, run_delegation_request::What,
             selector::By,
         },
@@ -31,7 +31,7 @@ use crate::{
     percentile,
     processes::Processes,
     rounded,
-    school::{self, Accounts, EVERYONE, TENANT, request},
+    school::{self, Accounts, EVERYONE, TENANT},
 };
 
 /// A call takes so long.
@@ -104,15 +104,8 @@ pub(crate) async fn run(program: &Path, args: &Args) -> anyhow::Result<Value> {
     let set = Processes::start_these(program, &scenario, &[], &services).await?;
     set.apply(school::tenant(&set, &ACCOUNTS)?).await?;
     let mut api = ProvisioningServiceClient::new(set.api()?);
-    let wish = request(By::Group(EVERYONE.to_owned()));
-    let Some(What::Spec(spec)) = wish.what.clone() else {
-        bail!("a run for a new delegation");
-    };
     let kept = CreateDelegationRequest {
-        spec: Some(DelegationSpec {
-            policy: Policy::Keep.into(),
-            ..spec
-        }),
+        spec: Some(school::kept(By::Group(EVERYONE.to_owned()))),
     };
     let delegation = api.create_delegation(kept).await?.into_inner().id;
     let mut desk = Desk::open(&set).await?;
@@ -125,10 +118,7 @@ pub(crate) async fn run(program: &Path, args: &Args) -> anyhow::Result<Value> {
     }
     eprintln!("bench: {}", figures(&mut idle));
 
-    let bulk = RunDelegationRequest {
-        what: Some(What::DelegationId(delegation)),
-        ..wish
-    };
+    let bulk = school::run(What::DelegationId(delegation));
     let bulk = api.run_delegation(bulk).await?.into_inner();
     set.operation(&bulk.id, LIMIT, |operation| done(operation) > 0)
         .await?;

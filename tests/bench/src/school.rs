@@ -6,7 +6,7 @@ use calgrant_contract::pb::{
         account_spec::Credential, secret_ref::At,
     },
     provisioning::v1::{
-        DelegationSpec, RunDelegationRequest, Selector, SiteKind, Trustee,
+        DelegationSpec, Policy, RunDelegationRequest, Selector, SiteKind, Trustee,
         run_delegation_request::What, selector::By,
     },
 };
@@ -61,18 +61,36 @@ pub(crate) fn scenario_with(
     )
 }
 
+/// A delegation of what `by` selects.
+pub(crate) fn wish(by: By) -> DelegationSpec {
+    DelegationSpec {
+        tenant: TENANT.to_owned(),
+        selector: Some(Selector { by: Some(by) }),
+        trustees: vec![Trustee {
+            site: SiteKind::Online.into(),
+            address: TRUSTEE.to_owned(),
+        }],
+        ..DelegationSpec::default()
+    }
+}
+
+/// The same, kept.
+pub(crate) fn kept(by: By) -> DelegationSpec {
+    DelegationSpec {
+        policy: Policy::Keep.into(),
+        ..wish(by)
+    }
+}
+
 /// A run for what `by` selects.
 pub(crate) fn request(by: By) -> RunDelegationRequest {
+    run(What::Spec(wish(by)))
+}
+
+/// A run.
+pub(crate) fn run(what: What) -> RunDelegationRequest {
     RunDelegationRequest {
-        what: Some(What::Spec(DelegationSpec {
-            tenant: TENANT.to_owned(),
-            selector: Some(Selector { by: Some(by) }),
-            trustees: vec![Trustee {
-                site: SiteKind::Online.into(),
-                address: TRUSTEE.to_owned(),
-            }],
-            ..DelegationSpec::default()
-        })),
+        what: Some(what),
         request_id: uuid::Uuid::new_v4().to_string(),
         ..RunDelegationRequest::default()
     }

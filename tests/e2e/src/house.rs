@@ -14,9 +14,7 @@ use calgrant_contract::pb::{
         GetOperationRequest, Operation, OperationState, Outcome, RunDelegationRequest,
         provisioning_service_client::ProvisioningServiceClient,
     },
-    status::v1::{
-        ListOperationMailboxesRequest, OperationMailbox, status_service_client::StatusServiceClient,
-    },
+    status::v1::{OperationMailbox, status_service_client::StatusServiceClient},
 };
 use calgrant_domain::{Retention, SecretRef};
 use calgrant_runtime::grpc;
@@ -260,25 +258,8 @@ impl House {
     /// # Panics
     /// There is no such operation.
     pub async fn mailboxes(&self, operation: &str) -> Vec<OperationMailbox> {
-        let mut all = Vec::new();
-        let mut page_token = String::new();
-        loop {
-            let request = ListOperationMailboxesRequest {
-                operation_id: operation.to_owned(),
-                page_size: 1000,
-                page_token,
-                ..ListOperationMailboxesRequest::default()
-            };
-            let page = match self.status.clone().list_operation_mailboxes(request).await {
-                Ok(page) => page.into_inner(),
-                Err(status) => panic!("{operation}: {status:?}"),
-            };
-            all.extend(page.mailboxes);
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                return all;
-            }
-        }
+        let listed = calgrant_testkit::mailboxes(&self.status, operation).await;
+        listed.unwrap_or_else(|status| panic!("{operation}: {status:?}"))
     }
 
     /// The word of an outcome.

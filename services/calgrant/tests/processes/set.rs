@@ -13,12 +13,10 @@ use calgrant_contract::pb::{
     provisioning::v1::{
         GetOperationRequest, Operation, provisioning_service_client::ProvisioningServiceClient,
     },
-    status::v1::{
-        ListOperationMailboxesRequest, OperationMailbox, status_service_client::StatusServiceClient,
-    },
+    status::v1::{OperationMailbox, status_service_client::StatusServiceClient},
 };
 use calgrant_simulator::{DEMO_CERTIFICATE_PEM, DEMO_KEY_PEM, SchoolOptions, TENANT_ID};
-use calgrant_testkit::{Database, School, Vhost, eventually_within};
+use calgrant_testkit::{Database, School, Vhost, eventually_within, mailboxes};
 use tonic::transport::Channel;
 
 /// Longest wait for a process, or an operation.
@@ -268,26 +266,8 @@ impl Set {
 
     pub(crate) async fn mailboxes(&self, operation: &str) -> Vec<OperationMailbox> {
         let channel = Channel::from_shared(self.api_url()).unwrap().connect_lazy();
-        let mut client = StatusServiceClient::new(channel);
-        let (mut all, mut page_token) = (Vec::new(), String::new());
-        loop {
-            let request = ListOperationMailboxesRequest {
-                operation_id: operation.to_owned(),
-                page_size: 1000,
-                page_token,
-                ..ListOperationMailboxesRequest::default()
-            };
-            let page = client
-                .list_operation_mailboxes(request)
-                .await
-                .unwrap()
-                .into_inner();
-            all.extend(page.mailboxes);
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                return all;
-            }
-        }
+        let listed = mailboxes(&StatusServiceClient::new(channel), operation).await;
+        listed.unwrap()
     }
 
     /// The tenant's file.
