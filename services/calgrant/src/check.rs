@@ -5,20 +5,16 @@ use std::{collections::BTreeSet, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
 use calgrant_budget::message::Lane;
-use calgrant_contract::{
-    fleet,
-    pb::{
-        fleet::v1::{GetTenantRequest, TenantSpec as PbTenantSpec},
-        ledger::v1::{
-            GetFleetRequest, lease_service_client::LeaseServiceClient,
-            ledger_service_client::LedgerServiceClient,
-        },
-        provisioning::v1::{ListDelegationsRequest, SiteKind as PbSiteKind},
+use calgrant_contract::pb::{
+    ledger::v1::{
+        GetFleetRequest, lease_service_client::LeaseServiceClient,
+        ledger_service_client::LedgerServiceClient,
     },
+    provisioning::v1::{ListDelegationsRequest, SiteKind as PbSiteKind},
 };
 use calgrant_domain::{
     AccountSpec, Address, Finding, Held, MailboxType, Organisation, Purpose, Reason, SiteKind,
-    SiteSpec, TenantName, TenantSpec, preflight::app_roles,
+    SiteSpec, TenantName, preflight::app_roles,
 };
 use calgrant_exchange::{
     Answer, Ask, CalendarCall, Calendars, CallError, Directory, ListingError, Meaning, Selection,
@@ -33,7 +29,7 @@ use clap::Args;
 use crate::{
     cli::OutputArgs,
     exit,
-    front::Front,
+    front::{Front, tenant_spec},
     output::{Output, Rows},
 };
 
@@ -153,7 +149,7 @@ async fn look(
         .find(|one| one.name == args.tenant);
     let found =
         found.with_context(|| format!("--tenant {:?}: there is none of this name", args.tenant))?;
-    let tenant = read(found)?;
+    let tenant = tenant_spec(found)?;
     let is_meant = |account: &AccountSpec| {
         let wanted = args.account.as_ref();
         wanted.is_none_or(|name| account.name.as_str() == name)
@@ -191,20 +187,6 @@ async fn look(
     }
     held.give_back().await;
     Ok(())
-}
-
-/// The tenant as it was applied.
-pub(crate) async fn tenant(front: &Front, name: &str) -> anyhow::Result<TenantSpec> {
-    let request = GetTenantRequest {
-        name: name.to_owned(),
-    };
-    let tenant = front.fleet.clone().get_tenant(request).await?.into_inner();
-    read(tenant.spec.unwrap_or_default())
-}
-
-fn read(spec: PbTenantSpec) -> anyhow::Result<TenantSpec> {
-    fleet::tenant(spec)
-        .map_err(|_| anyhow!("the tenant can't be read: is this calgrant older than its services?"))
 }
 
 /// To whom the tenant's delegations give rights, by site.
@@ -305,7 +287,7 @@ impl Check<'_> {
         let everybody = Selection::All {
             types: vec![MailboxType::User],
         };
-        let page = permitted(budget, directory.page(&everybody, None)).await;
+        let page = permitted(budget, directory.page(&everybody, None), of_listing).await;
         findings.push(match page.unwrap_or_else(|| Err(not_permitted().into())) {
             Ok(page) => {
                 let mut there = page.listed.iter().filter_map(|one| one.what.as_ref().ok());
@@ -320,7 +302,7 @@ impl Check<'_> {
         });
         for trustee in &self.trustees {
             let capability = format!("find {trustee}");
-            let found = permitted(budget, directory.trustee(trustee)).await;
+            let found = permitted(budget, directory.trustee(trustee), of_listing).await;
             findings.push(match found.unwrap_or_else(|| Err(not_permitted().into())) {
                 Ok(found) => Finding::yes(capability, format!("{:?}", found.kind)),
                 Err(error) => unlisted(&capability, &error),
@@ -407,20 +389,38 @@ async fn ask(
         mailbox: mailbox.clone(),
         ask,
     };
-    let asked = async { calendars.perform(vec![call]).await.answers.pop() };
-    let answer = permitted(budget, async {
-        asked.await.unwrap_or_else(|| Err(no_answer()))
-    });
-    answer.await.unwrap_or_else(|| Err(not_permitted()))
+    let asked = async {
+        let answer = calendars.perform(vec![call]).await.answers.pop();
+        answer.unwrap_or_else(|| Err(no_answer()))
+    };
+    let answer = permitted(budget, asked, |error| Some(error)).await;
+    answer.unwrap_or_else(|| Err(not_permitted()))
 }
 
-/// What is asked under the account's budget; `None` if it may not be asked now.
-async fn permitted<T>(budget: &Option<Account>, ask: impl Future<Output = T>) -> Option<T> {
+/// What is asked under the account's budget; `None` if it may not be asked now. `failed` says which call it was that failed.
+async fn permitted<T, E>(
+    budget: &Option<Account>,
+    ask: impl Future<Output = Result<T, E>>,
+    failed: impl FnOnce(&E) -> Option<&CallError>,
+) -> Option<Result<T, E>> {
     let permits = budget.as_ref()?.permits(Lane::Interactive, 1);
     let permits = tokio::time::timeout(PATIENCE, permits).await.ok()?;
     let answer = ask.await;
-    permits.done(true);
+    match answer.as_ref().err().and_then(failed) {
+        // The server may go on with it: it keeps its place for a while.
+        Some(error) if error.unanswered => drop(permits),
+        Some(error) => permits.done(!matches!(error.meaning, Meaning::WaitUntil { .. })),
+        None => permits.done(true),
+    }
     Some(answer)
+}
+
+/// The call of a listing that failed, if it was one.
+fn of_listing(error: &ListingError) -> Option<&CallError> {
+    match error {
+        ListingError::Call(error) => Some(error),
+        ListingError::Expired | ListingError::Refused { .. } => None,
+    }
 }
 
 fn no_answer() -> CallError {

@@ -1,12 +1,21 @@
 //! The api, as the commands ask it.
 
-use calgrant_contract::pb::{
-    fleet::v1::fleet_service_client::FleetServiceClient,
-    ledger::v1::setup_journal_service_client::SetupJournalServiceClient,
-    provisioning::v1::provisioning_service_client::ProvisioningServiceClient,
-    setup::v1::setup_service_client::SetupServiceClient,
-    status::v1::status_service_client::StatusServiceClient,
+use calgrant_contract::{
+    fleet,
+    pb::{
+        fleet::v1::{
+            GetTenantRequest, TenantSpec as PbTenantSpec, fleet_service_client::FleetServiceClient,
+        },
+        ledger::v1::setup_journal_service_client::SetupJournalServiceClient,
+        provisioning::v1::provisioning_service_client::ProvisioningServiceClient,
+        setup::v1::setup_service_client::SetupServiceClient,
+        status::v1::{
+            ListOperationMailboxesRequest, OperationMailbox,
+            status_service_client::StatusServiceClient,
+        },
+    },
 };
+use calgrant_domain::TenantSpec;
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -61,4 +70,43 @@ impl Front {
             journal: SetupJournalServiceClient::new(channel),
         })
     }
+
+    /// A tenant as it was applied.
+    pub(crate) async fn tenant(&self, name: &str) -> anyhow::Result<TenantSpec> {
+        let request = GetTenantRequest {
+            name: name.to_owned(),
+        };
+        let tenant = self.fleet.clone().get_tenant(request).await?.into_inner();
+        tenant_spec(tenant.spec.unwrap_or_default())
+    }
+
+    /// The mailboxes of an operation that a request is about, page by page; `told` is given each.
+    pub(crate) async fn mailboxes(
+        &self,
+        mut request: ListOperationMailboxesRequest,
+        mut told: impl FnMut(OperationMailbox) -> std::io::Result<()>,
+    ) -> anyhow::Result<()> {
+        request.page_size = 1000;
+        loop {
+            let mut status = self.status.clone();
+            let page = status.list_operation_mailboxes(request.clone()).await?;
+            let page = page.into_inner();
+            page.mailboxes.into_iter().try_for_each(&mut told)?;
+            if page.next_page_token.is_empty() {
+                return Ok(());
+            }
+            request.page_token = page.next_page_token;
+        }
+    }
+}
+
+/// Reads a tenant.
+///
+/// # Errors
+/// This version can't: says what it doesn't understand.
+pub(crate) fn tenant_spec(wire: PbTenantSpec) -> anyhow::Result<TenantSpec> {
+    fleet::tenant(wire).map_err(|faults| {
+        let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("this version can't read the tenant: {}", faults.join("; "))
+    })
 }

@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
-use calgrant_contract::{pb::status::v1::ListOperationMailboxesRequest, words};
+use calgrant_contract::{
+    pb::status::v1::{ListOperationMailboxesRequest, OperationMailbox},
+    words,
+};
 use clap::Args;
 
 use crate::{cli::OutputArgs, front::Front, operations::when, output::Rows, progress};
@@ -44,53 +47,41 @@ const COLUMNS: &[(&str, usize)] = &[
 /// Prints them, page by page.
 pub(crate) async fn run(front: Front, args: &MailboxesArgs) -> anyhow::Result<ExitCode> {
     let mut rows = Rows::new(args.output.output, COLUMNS);
-    let mut page_token = String::new();
-    loop {
-        let request = ListOperationMailboxesRequest {
-            operation_id: args.operation.clone(),
-            outcomes: args
-                .outcome
-                .iter()
-                .map(|outcome| words::outcome_to_wire(*outcome))
-                .collect(),
-            outstanding_only: args.outstanding,
-            page_size: 1000,
-            page_token,
+    let request = ListOperationMailboxesRequest {
+        operation_id: args.operation.clone(),
+        outcomes: args
+            .outcome
+            .iter()
+            .map(|outcome| words::outcome_to_wire(*outcome))
+            .collect(),
+        outstanding_only: args.outstanding,
+        ..ListOperationMailboxesRequest::default()
+    };
+    let told = |mailbox: OperationMailbox| {
+        let outcome = if mailbox.outcome == 0 {
+            String::new()
+        } else {
+            progress::outcome(mailbox.outcome)
         };
-        let page = front
-            .status
-            .clone()
-            .list_operation_mailboxes(request)
-            .await?
-            .into_inner();
-        for mailbox in page.mailboxes {
-            let outcome = if mailbox.outcome == 0 {
-                String::new()
-            } else {
-                progress::outcome(mailbox.outcome)
-            };
-            let ended = when(mailbox.end_time.as_ref());
-            rows.print(vec![
-                mailbox.name.into(),
-                outcome.into(),
-                mailbox.reason.into(),
-                mailbox.before.into(),
-                mailbox.waiting.into(),
-                mailbox.account.into(),
-                ended.into(),
-                mailbox.advice.into(),
-                mailbox.server_code.into(),
-                mailbox.request_id.into(),
-                mailbox.mailbox_id.into(),
-                mailbox.job_id.into(),
-                mailbox.lines.into(),
-                mailbox.server_text.into(),
-                mailbox.kept_by.into(),
-            ])?;
-        }
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(ExitCode::SUCCESS);
-        }
-    }
+        let ended = when(mailbox.end_time.as_ref());
+        rows.print(vec![
+            mailbox.name.into(),
+            outcome.into(),
+            mailbox.reason.into(),
+            mailbox.before.into(),
+            mailbox.waiting.into(),
+            mailbox.account.into(),
+            ended.into(),
+            mailbox.advice.into(),
+            mailbox.server_code.into(),
+            mailbox.request_id.into(),
+            mailbox.mailbox_id.into(),
+            mailbox.job_id.into(),
+            mailbox.lines.into(),
+            mailbox.server_text.into(),
+            mailbox.kept_by.into(),
+        ])
+    };
+    front.mailboxes(request, told).await?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -4,17 +4,13 @@ use std::{collections::HashMap, io::Write, path::PathBuf, process::ExitCode, tim
 
 use anyhow::{Context, anyhow, bail};
 use calgrant_contract::{
-    fleet,
-    pb::{
-        fleet::v1::GetTenantRequest,
-        setup::v1::{
-            CancelSetupRequest, GetSetupRequest, ListSetupsRequest, RunSetupRequest, Setup,
-            SetupAim, SetupState, SetupStep, StepState,
-        },
+    pb::setup::v1::{
+        CancelSetupRequest, GetSetupRequest, ListSetupsRequest, RunSetupRequest, Setup, SetupAim,
+        SetupState, SetupStep, StepState,
     },
     words,
 };
-use calgrant_domain::{Setting, SiteKind, TenantSpec, setup::script};
+use calgrant_domain::{Setting, SiteKind, setup::script};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
@@ -202,7 +198,7 @@ async fn begin(
     let ended = match given {
         None => watched.await?,
         Some(given) => {
-            let spec = tenant(&front, &args.tenant).await?;
+            let spec = front.tenant(&args.tenant).await?;
             let carried = setup_by_token::carry_out(&front, &spec, args.site, &setup.id, given);
             tokio::select! {
                 ended = watched => ended?,
@@ -344,19 +340,8 @@ fn steps_as_powershell(setup: &Setup) -> String {
     text
 }
 
-async fn tenant(front: &Front, name: &str) -> anyhow::Result<TenantSpec> {
-    let request = GetTenantRequest {
-        name: name.to_owned(),
-    };
-    let tenant = front.fleet.clone().get_tenant(request).await?.into_inner();
-    fleet::tenant(tenant.spec.unwrap_or_default()).map_err(|faults| {
-        let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-        anyhow!("this version can't read the tenant: {}", faults.join("; "))
-    })
-}
-
 async fn setting(front: &Front, name: &str, kind: SiteKind) -> anyhow::Result<Setting> {
-    let spec = tenant(front, name).await?;
+    let spec = front.tenant(name).await?;
     let site = spec
         .site(kind)
         .with_context(|| format!("{name} has no {kind} site"))?;

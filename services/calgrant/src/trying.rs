@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use anyhow::{Context, anyhow, bail};
 use calgrant_contract::pb::{
     provisioning::v1::{Outcome, SiteKind},
-    status::v1::ListOperationMailboxesRequest,
+    status::v1::{ListOperationMailboxesRequest, OperationMailbox},
 };
 use calgrant_domain::{AccountSpec, Address, Organisation, Purpose, TenantSpec};
 use calgrant_exchange_onprem::{EwsMember, connect};
 use calgrant_runtime::{clock, tls};
 use clap::Args;
 
-use crate::{check, cli::OutputArgs, exit, front::Front, output::Rows};
+use crate::{cli::OutputArgs, exit, front::Front, output::Rows};
 
 /// Where, by whom.
 #[derive(Debug, Args)]
@@ -54,7 +54,7 @@ const GIVEN: [Outcome; 4] = [
 /// Makes an event in each calendar and deletes it, one after the other, and prints how that went.
 pub(crate) async fn run(front: Front, args: &TryArgs) -> anyhow::Result<ExitCode> {
     tls::install_crypto();
-    let tenant = check::tenant(&front, &args.tenant).await?;
+    let tenant = front.tenant(&args.tenant).await?;
     let member = member(&tenant, args.account.as_deref())?;
     let mailboxes = match &args.operation {
         Some(operation) => sample(granted(&front, operation).await?, args.sample.into()),
@@ -107,30 +107,20 @@ fn member(tenant: &TenantSpec, wanted: Option<&str>) -> anyhow::Result<EwsMember
 
 /// Names of the mailboxes on premises to which an operation gave the right.
 async fn granted(front: &Front, operation: &str) -> anyhow::Result<Vec<String>> {
+    let request = ListOperationMailboxesRequest {
+        operation_id: operation.to_owned(),
+        outcomes: GIVEN.map(Into::into).to_vec(),
+        ..ListOperationMailboxesRequest::default()
+    };
     let mut names = Vec::new();
-    let mut page_token = String::new();
-    loop {
-        let request = ListOperationMailboxesRequest {
-            operation_id: operation.to_owned(),
-            outcomes: GIVEN.map(Into::into).to_vec(),
-            page_size: 1000,
-            page_token,
-            ..ListOperationMailboxesRequest::default()
-        };
-        let page = front
-            .status
-            .clone()
-            .list_operation_mailboxes(request)
-            .await?
-            .into_inner();
-        let here = page.mailboxes.into_iter();
-        let here = here.filter(|mailbox| mailbox.site() == SiteKind::Onprem);
-        names.extend(here.map(|mailbox| mailbox.name));
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(names);
+    let told = |mailbox: OperationMailbox| {
+        if mailbox.site() == SiteKind::Onprem {
+            names.push(mailbox.name);
         }
-    }
+        Ok(())
+    };
+    front.mailboxes(request, told).await?;
+    Ok(names)
 }
 
 /// So many, spread over all.
