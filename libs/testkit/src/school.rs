@@ -107,7 +107,12 @@ impl School {
     /// # Panics
     /// There is no such mailbox.
     pub async fn rights(&self, mailbox: &str, trustee: &str) -> Option<String> {
-        let entries = self.get(&format!("permissions?mailbox={mailbox}")).await;
+        let path = format!("permissions?mailbox={mailbox}");
+        self.rights_at(&path, trustee).await
+    }
+
+    async fn rights_at(&self, path: &str, trustee: &str) -> Option<String> {
+        let entries = self.get(path).await;
         let entries = entries.as_array().cloned().unwrap_or_default();
         let entry = entries.iter().find(|entry| entry["principal"] == trustee)?;
         Some(match &entry["rights"] {
@@ -120,10 +125,10 @@ impl School {
     }
 
     /// Sets the trustee's entry as a user might, or takes it away. Done by an app that Calgrant knows as a grantor: only
-    /// the record tells it from Calgrant.
+    /// the record tells it from Calgrant. Reads show it when this returns: some mailboxes' lag behind.
     ///
     /// # Panics
-    /// The simulator refuses.
+    /// The simulator refuses, or its reads never show the edit.
     pub async fn edit(&self, mailbox: &str, trustee: &str, rights: Option<&str>) {
         let url = format!("{}/{TENANT_ID}/oauth2/v2.0/token", self.url);
         let form = [
@@ -160,6 +165,11 @@ impl School {
             ),
         };
         self.cmdlet(token, name, parameters).await;
+        let shown = format!("permissions?mailbox={mailbox}&shown=true");
+        eventually("reads show the edit", async || {
+            self.rights_at(&shown, trustee).await == self.rights(mailbox, trustee).await
+        })
+        .await;
     }
 
     async fn cmdlet(&self, token: &str, name: &str, parameters: Value) -> Value {

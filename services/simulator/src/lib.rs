@@ -77,7 +77,7 @@
 //! | `PUT /_simulator/mailboxes/{address}` | `provisioned` (now, or gone), `provision_in_secs`, `licensed`, `licence_expired`, `deleted` |
 //! | `PUT /_simulator/groups/{address}` | `add`, `remove` (direct members), `clear` (all go first), `owners`, `join` (`closed`, `approval_required`, `open`) |
 //! | `GET /_simulator/mailboxes/{address}/permissions` | every calendar's true list, whatever reads show |
-//! | `GET /_simulator/permissions?mailbox=` | the true list of the default calendar |
+//! | `GET /_simulator/permissions?mailbox=` | the true list of the default calendar; with `shown=true` what reads show now |
 //! | `GET /_simulator/created?tenant=` | the users and groups that were made since the start, with licences and members, as they are in truth |
 //! | `POST /_simulator/sign-in` `{user, password}` | whether that password is right, and why not |
 //! | `GET /_simulator/certificate` | the certificate it serves TLS with, PEM |

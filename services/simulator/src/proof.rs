@@ -39,18 +39,30 @@ fn main_calendar(folders: &[Folder]) -> Option<&Folder> {
     folders.first().filter(|folder| !folder.is_root())
 }
 
-/// The true list of the default calendar, whatever reads show.
+/// The true list of the default calendar, whatever reads show; or what reads show now.
 pub(crate) async fn permissions(
     State(world): State<Arc<World>>,
     RawQuery(text): RawQuery,
 ) -> Result<Reply, Reply> {
-    let params = query(text, &["mailbox"])?;
+    let params = query(text, &["mailbox", "shown"])?;
+    let truly = match params.get("shown") {
+        None | Some("false") => true,
+        Some("true") => false,
+        Some(other) => return Err(bad(&format!("shown: {other} is neither true nor false"))),
+    };
     let address = params
         .get("mailbox")
         .ok_or_else(|| bad("mailbox: it is missing"))?;
     let (tenant, mailbox) = find(&world, address)?;
     let folders = mailbox.folders();
-    let list = main_calendar(&folders).map(|folder| entries(tenant, folder.acl()));
+    let list = main_calendar(&folders).map(|folder| {
+        let list = if truly {
+            folder.acl()
+        } else {
+            folder.shown(world.now())
+        };
+        entries(tenant, list)
+    });
     Ok(Reply::json(200, json!(list.unwrap_or_default())))
 }
 
