@@ -59,7 +59,7 @@ pub(crate) async fn permissions(
         let list = if truly {
             folder.acl()
         } else {
-            folder.shown(world.now())
+            folder.shown(world.clock.now())
         };
         entries(tenant, list)
     });
