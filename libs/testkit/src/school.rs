@@ -6,6 +6,8 @@ use calgrant_simulator::{Config, Running, Scenario, SchoolOptions, TENANT_ID};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
+use crate::eventually;
+
 /// A simulator: one of its own in this process, which ends with it, or another process's.
 #[derive(Debug)]
 pub struct School {
