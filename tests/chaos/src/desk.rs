@@ -113,6 +113,23 @@ impl Desk {
         }
     }
 
+    /// Up to so many mailboxes of an operation that have not ended.
+    pub(crate) async fn outstanding(&self, id: &str, most: usize) -> Vec<OperationMailbox> {
+        let request = ListOperationMailboxesRequest {
+            operation_id: id.to_owned(),
+            outstanding_only: true,
+            page_size: i32::try_from(most).unwrap_or(i32::MAX),
+            ..ListOperationMailboxesRequest::default()
+        };
+        let page = self.insist(async |channel| {
+            StatusServiceClient::new(channel)
+                .list_operation_mailboxes(timely(request.clone()))
+                .await
+        });
+        let page = page.await.map(tonic::Response::into_inner);
+        page.map(|page| page.mailboxes).unwrap_or_default()
+    }
+
     /// Answers that no client should get.
     pub(crate) fn refused(&self) -> Vec<String> {
         let refused = self.refused.lock();

@@ -11,9 +11,16 @@ use calgrant_contract::pb::{
     },
     status::v1::{DeadLetter, ListDeadLettersRequest, status_service_client::StatusServiceClient},
 };
+use calgrant_runtime::clock;
 use tonic::{Code, Status};
 
-use crate::desk::{Desk, timely};
+use crate::{
+    desk::{Desk, timely},
+    watching::is_over,
+};
+
+/// Mailboxes of whom it is said what they wait for.
+const TOLD: usize = 8;
 
 /// Resumes accounts that a server refused. Answers how many.
 ///
@@ -78,6 +85,37 @@ pub(crate) async fn dead_letters(desk: &Desk) -> Vec<DeadLetter> {
     });
     let listed = listed.await.map(tonic::Response::into_inner);
     listed.map(|listed| listed.dead_letters).unwrap_or_default()
+}
+
+/// Says of some mailboxes that have not ended what they wait for.
+pub(crate) async fn tell_outstanding(desk: &Desk, operations: &[Operation]) {
+    let mut left = TOLD;
+    for operation in operations.iter().filter(|operation| !is_over(operation)) {
+        let mailboxes = desk.outstanding(&operation.id, left).await;
+        let now = clock::now();
+        for mailbox in &mailboxes {
+            let wait = mailbox
+                .not_before
+                .map(|at| at.seconds - now.unix_timestamp());
+            eprintln!(
+                "chaos:   {} of {} ({:?}, {:?}) is {:?} {}, in {} s, attempts {}, {} {}",
+                mailbox.name,
+                operation.id,
+                operation.kind(),
+                operation.state(),
+                mailbox.state(),
+                mailbox.waiting,
+                wait.unwrap_or_default(),
+                mailbox.attempts,
+                mailbox.server_code,
+                mailbox.account
+            );
+        }
+        left = left.saturating_sub(mailboxes.len());
+        if left == 0 {
+            return;
+        }
+    }
 }
 
 /// Says what an operator would look at when things are slow.

@@ -28,6 +28,8 @@ use crate::{
 
 /// What isn't ended so long after the last trouble is stuck.
 const SETTLE: Duration = Duration::from_secs(60);
+/// From then on it is said what is left.
+const LONG: Duration = Duration::from_secs(20);
 const SECOND: Duration = Duration::from_secs(1);
 /// Longest wait for answers of clients once everything is right again.
 const LAST_ANSWERS: Duration = Duration::from_secs(60);
@@ -140,6 +142,10 @@ impl Stage {
             over = self.are_over().await;
             if calm.elapsed().as_secs().is_multiple_of(10) {
                 self.progress("letting it settle", start.elapsed()).await;
+                if calm.elapsed() > LONG {
+                    let looked = tokio::time::timeout(LOOK, desk.operations()).await;
+                    operator::tell_outstanding(desk, &looked.unwrap_or_default()).await;
+                }
             }
         }
         let settled = calm.elapsed();

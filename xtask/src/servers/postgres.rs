@@ -106,7 +106,12 @@ impl Postgres {
 
 /// Starts the server of a cluster that is there.
 fn serve(program: &Program, place: &Path, data: &Path, port: u16, fsync: bool) -> Result<Process> {
-    let fsync = if fsync { "on" } else { "off" };
+    // Where it is measured, it has what a deployment would give it.
+    let (fsync, buffers) = if fsync {
+        ("on", "512MB")
+    } else {
+        ("off", "64MB")
+    };
     let mut server = bound(&program.bin.join("postgres"), program.user.as_ref(), "INT");
     server.arg("-D").arg(data);
     for setting in [
@@ -118,7 +123,7 @@ fn serve(program: &Program, place: &Path, data: &Path, port: u16, fsync: bool) -
         format!("full_page_writes={fsync}"),
         // Stays on: a server killed in the middle of a test loses no commit that it acknowledged.
         "synchronous_commit=on".to_owned(),
-        "shared_buffers=64MB".to_owned(),
+        format!("shared_buffers={buffers}"),
         format!("max_connections={MAX_CONNECTIONS}"),
     ] {
         server.arg("-c").arg(setting);
