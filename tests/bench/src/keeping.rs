@@ -115,8 +115,8 @@ pub(crate) async fn run(program: &Path, args: &Args) -> anyhow::Result<Value> {
     let writes = bench.writes().await?;
 
     let report = bench.every_second(Drift::Report.into(), false);
-    let (cycle, cycle_seconds) = timed(bench.next(report, OperationKind::Verify)).await?;
-    let reported = findings(&bench.mailboxes(&cycle.id).await?);
+    let (looked_at, cycle_seconds) = timed(bench.cycle(report, given.len())).await?;
+    let reported = findings(&looked_at);
     let wanted: BTreeMap<String, String> = tampered
         .iter()
         .filter_map(|(name, how)| Some((name.clone(), how.reason()?.to_owned())))
@@ -131,8 +131,7 @@ pub(crate) async fn run(program: &Path, args: &Args) -> anyhow::Result<Value> {
     let written_by_looking = bench.writes().await? - writes;
 
     let repair = bench.every_second(Drift::Repair.into(), false);
-    let (repairing, repair_seconds) = timed(bench.next(repair, OperationKind::Verify)).await?;
-    let repaired = bench.mailboxes(&repairing.id).await?;
+    let (repaired, repair_seconds) = timed(bench.cycle(repair, given.len())).await?;
     let repaired = repaired
         .iter()
         .filter(|it| it.outcome() == Outcome::Repaired);
@@ -296,7 +295,8 @@ impl Bench {
         self.set.apply(tenant).await
     }
 
-    async fn by_itself(&self, kind: OperationKind) -> anyhow::Result<Vec<Operation>> {
+    /// The operations that look at what is kept, and began by themselves; newest first.
+    async fn looks(&self) -> anyhow::Result<Vec<Operation>> {
         let asked = ListOperationsRequest {
             tenant: TENANT.to_owned(),
             page_size: 1000,
@@ -304,30 +304,45 @@ impl Bench {
         };
         let listed = self.provisioning.clone().list_operations(asked).await?;
         let mut found = listed.into_inner().operations;
-        found.retain(|operation| operation.by_itself && operation.kind() == kind);
+        found.retain(|it| it.by_itself && it.kind() == OperationKind::Verify);
         Ok(found)
     }
 
-    /// The first operation of this kind that begins by itself once it is kept so, ended; then nothing is done by itself any more.
-    async fn next(&self, keeping: Keeping, kind: OperationKind) -> anyhow::Result<Operation> {
-        let known: BTreeSet<_> = self
-            .by_itself(kind)
-            .await?
-            .into_iter()
-            .map(|it| it.id)
-            .collect();
+    /// What is found once it is kept so, by as many operations as it takes until each of `mailboxes` had its turn; then nothing
+    /// is done by itself any more. One that had two is there twice.
+    async fn cycle(
+        &self,
+        keeping: Keeping,
+        mailboxes: usize,
+    ) -> anyhow::Result<Vec<OperationMailbox>> {
+        let looks = self.looks().await?.into_iter();
+        let known: BTreeSet<_> = looks.map(|it| it.id).collect();
         self.apply(keeping).await?;
-        let mut begun = None;
-        self.set
-            .until("an operation begins by itself", LIMIT, async || {
-                let all = self.by_itself(kind).await.unwrap_or_default();
-                begun = all.into_iter().rfind(|it| !known.contains(&it.id));
-                begun.is_some()
-            })
-            .await?;
-        let begun = begun.context("an operation")?;
+        let (mut ended, mut looked_at) = (BTreeSet::new(), Vec::new());
+        let mut had_a_turn = BTreeSet::new();
+        while had_a_turn.len() < mailboxes {
+            let mut next = None;
+            self.set
+                .until("mailboxes are looked at", LIMIT, async || {
+                    let looks = self.looks().await.unwrap_or_default();
+                    next = looks
+                        .into_iter()
+                        .rfind(|it| !known.contains(&it.id) && !ended.contains(&it.id));
+                    next.is_some()
+                })
+                .await?;
+            let next = self.ended(&next.context("an operation")?.id).await?;
+            let found = self.mailboxes(&next.id).await?;
+            had_a_turn.extend(found.iter().map(|it| it.mailbox_id.clone()));
+            looked_at.extend(found);
+            ended.insert(next.id);
+        }
         self.apply(off()).await?;
-        self.ended(&begun.id).await
+        // What began meanwhile isn't in the way of what comes next.
+        for look in self.looks().await? {
+            self.ended(&look.id).await?;
+        }
+        Ok(looked_at)
     }
 
     /// Lists until it is told that the selection is empty. Answers how many alerts say so.
