@@ -5,6 +5,7 @@ use std::time::Duration;
 use calgrant_domain::{
     AccountSpec, Address, BadInput, BudgetKey, CallWindow, Credential, Keeping, Limits, Purpose,
     SecretRef, ServerTime, SharedLimits, SiteSpec, TenantSpec,
+    assumed::{DEFAULT_IN_FLIGHT, DEFAULT_IN_FLIGHT_ONPREM, DEFAULT_SERVER_TIME},
 };
 
 use crate::{
@@ -16,16 +17,7 @@ use crate::{
 
 pub use words::site_kind;
 
-const DEFAULT_IN_FLIGHT: u32 = 4;
 const DEFAULT_WORKERS: u32 = 4;
-/// As Exchange's documentation advises for EWS; a server lets an account have 27 connections, or 18 sessions of PowerShell.
-const DEFAULT_IN_FLIGHT_ONPREM: u32 = 10;
-/// `EWSMaxBurst` and `EWSRechargeRate` of a server's default throttling policy.
-const DEFAULT_SERVER_TIME: ServerTime = ServerTime {
-    burst: Duration::from_secs(300),
-    recharge_per_hour: Duration::from_secs(900),
-    floor: Duration::ZERO,
-};
 const DEFAULT_PARK_FIRST: Duration = Duration::from_secs(300);
 const DEFAULT_PARK_LIMIT: Duration = Duration::from_secs(86_400);
 const MOST_EXPECTED: usize = 100;

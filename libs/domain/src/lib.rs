@@ -8,6 +8,7 @@ pub mod account;
 pub mod address;
 pub mod aim;
 pub mod alert;
+pub mod assumed;
 pub mod bad_input;
 pub mod brake;
 pub mod counts;

@@ -14,7 +14,7 @@ use calgrant_contract::pb::{
 };
 use calgrant_domain::{
     AccountSpec, Address, Finding, Held, MailboxType, Organisation, Purpose, Reason, SiteKind,
-    SiteSpec, TenantName, preflight::app_roles,
+    SiteSpec, TenantName, assumed::assumed, preflight::app_roles,
 };
 use calgrant_exchange::{
     Answer, Ask, CalendarCall, Calendars, CallError, Directory, ListingError, Meaning, Selection,
@@ -246,6 +246,11 @@ impl Check<'_> {
         }
         if account.is(Purpose::Member) {
             findings.push(self.member(account).await);
+        }
+        // The directory on premises has no throttling policies: its readers are held to our own limits alone.
+        let is_online = self.site.kind() == SiteKind::Online;
+        if account.is(Purpose::Grantor) || (is_online && account.is(Purpose::Reader)) {
+            findings.push(assumed(self.site.kind(), account));
         }
         findings.extend(app_roles(
             &account.purposes,

@@ -55,6 +55,7 @@ async fn a_check_tells_what_an_account_may_and_may_not_do() {
         let (rows, code) = check(&set, account);
         assert_eq!(code, Some(0), "{rows:?}");
         assert_eq!(held(&rows, "sign in"), "yes");
+        assert_eq!(held(&rows, "budget policy found"), "yes");
         assert!(rows.iter().all(|row| row["held"] != "no"), "{rows:?}");
     }
     assert_eq!(held(&check(&set, "sa-2").0, "change permissions"), "yes");
