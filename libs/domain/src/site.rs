@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{AccountSpec, SetupSpec, SharedLimits, outcome::words};
+use crate::{AccountSpec, Purpose, SetupSpec, SharedLimits, outcome::words};
 
 words!(
     /// Which Exchange organisation of a tenant.
@@ -184,6 +184,103 @@ impl SiteSpec {
         match self.organisation {
             Organisation::Online(_) => SiteKind::Online,
             Organisation::Onprem(_) => SiteKind::Onprem,
+        }
+    }
+
+    /// The service accounts that a right of `trustee` lets into a calendar of this site: those of the tenant's file that are members of
+    /// the delegation group, by name, and those that set-up makes, by address. Where set-up makes the group, a right of any other
+    /// trustee is nobody's but that one's own.
+    pub fn accounts_of(&self, trustee: &str) -> Vec<String> {
+        let members = self
+            .accounts
+            .iter()
+            .filter(|account| account.is(Purpose::Member));
+        let Some(setup) = &self.setup else {
+            return members.map(|account| account.name.to_string()).collect();
+        };
+        let made = setup.numbers().map(|number| setup.name.of(number));
+        if setup.group.as_str() != trustee {
+            let itself = made.filter(|address| address.as_str() == trustee);
+            return itself.map(|address| address.to_string()).collect();
+        }
+        let made: Vec<_> = made.map(|address| address.to_string()).collect();
+        let others = members.filter(|account| !made.contains(&account.user.to_lowercase()));
+        let others = others.map(|account| account.name.to_string());
+        others.chain(made.iter().cloned()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Credential, Limits, SecretRef, setup::ManagedParts};
+
+    fn account(name: &str, user: &str, purpose: Purpose) -> AccountSpec {
+        AccountSpec {
+            name: name.parse().unwrap(),
+            purposes: vec![purpose],
+            client_id: String::new(),
+            user: user.to_owned(),
+            credential: Credential::Secret(SecretRef::Env("SECRET".to_owned())),
+            limits: Limits {
+                in_flight: 4,
+                windows: Vec::new(),
+                server_time: None,
+            },
+            workers: 1,
+        }
+    }
+
+    #[test]
+    fn whom_a_right_lets_in() {
+        let plain = SiteSpec {
+            organisation: Organisation::Online(OnlineSite {
+                directory_id: String::new(),
+                login_url: String::new(),
+                graph_url: String::new(),
+                admin_url: String::new(),
+                write_path: WritePath::Auto,
+            }),
+            park_first: Duration::ZERO,
+            park_limit: Duration::ZERO,
+            shared: SharedLimits::default(),
+            accounts: vec![
+                account("writer", "", Purpose::Grantor),
+                account("own", "own@uni.example", Purpose::Member),
+                account("one", "SA-1@uni.example", Purpose::Member),
+            ],
+            setup: None,
+        };
+        let set_up = SiteSpec {
+            setup: Some(SetupSpec {
+                count: 3,
+                without: vec![2],
+                name: "sa-{n}@uni.example".parse().unwrap(),
+                display_name: String::new(),
+                usage_location: None,
+                sku: None,
+                organizational_unit: None,
+                group: "delegates@uni.example".parse().unwrap(),
+                group_name: String::new(),
+                group_owners: Vec::new(),
+                managed: ManagedParts::default(),
+                hand_over: None,
+                password_days: None,
+            }),
+            ..plain.clone()
+        };
+        for (site, trustee, wanted) in [
+            (&plain, "delegates@uni.example", &["own", "one"] as &[&str]),
+            (
+                &set_up,
+                "delegates@uni.example",
+                &["own", "sa-1@uni.example", "sa-3@uni.example"],
+            ),
+            (&set_up, "sa-3@uni.example", &["sa-3@uni.example"]),
+            (&set_up, "sa-2@uni.example", &[]),
+            (&set_up, "others@uni.example", &[]),
+        ] {
+            assert_eq!(site.accounts_of(trustee), wanted, "{trustee}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What is known of trustees' rights to mailboxes, by any of their names.
 
-use calgrant_domain::{MailboxId, OperationId, Reason, TenantName, outcome::optional};
+use calgrant_domain::{MailboxId, OperationId, Reason, SiteKind, TenantName, outcome::optional};
 use time::OffsetDateTime;
 
 use crate::{Store, StoreError};
@@ -12,6 +12,8 @@ pub struct Access {
     pub name: String,
     /// The mailbox.
     pub mailbox: Option<MailboxId>,
+    /// Where it lives.
+    pub site: Option<SiteKind>,
     /// Whether the right was there when it was last read; `None` if nothing is known yet.
     pub granted: Option<bool>,
     /// Whether a job is on its way.
@@ -46,10 +48,11 @@ impl Store {
             .iter()
             .map(|name| name.trim().to_lowercase())
             .collect();
-        let rows = self.connection().await?.query("SELECT asked.position, found.mailbox, a.state, a.role, a.trustee, a.verified_at, a.reason, a.operation_id,
+        let rows = self.connection().await?.query("SELECT asked.position, found.mailbox, m.site, a.state, a.role, a.trustee, a.verified_at, a.reason, a.operation_id,
                 EXISTS (SELECT 1 FROM job j JOIN operation o ON o.id = j.operation_id WHERE j.tenant = $1 AND j.mailbox = found.mailbox AND j.state <> 'ended' AND o.ended_at IS NULL AND NOT j.validate_only) AS pending
             FROM unnest($2::text[], $3::uuid[]) WITH ORDINALITY AS asked (name, id, position)
             LEFT JOIN LATERAL (SELECT coalesce(asked.id, (SELECT mailbox FROM mailbox_name n WHERE n.tenant = $1 AND n.name = asked.name)) AS mailbox) found ON true
+            LEFT JOIN mailbox m ON m.tenant = $1 AND m.id = found.mailbox
             LEFT JOIN access a ON a.tenant = $1 AND a.mailbox = found.mailbox
             ORDER BY asked.position, a.trustee", &[&tenant.as_str(), &plain, &ids]).await?;
         rows.iter()
@@ -60,6 +63,10 @@ impl Store {
                     mailbox: row
                         .try_get::<_, Option<uuid::Uuid>>("mailbox")?
                         .map(MailboxId::from_uuid),
+                    site: row
+                        .try_get::<_, Option<&str>>("site")?
+                        .map(str::parse)
+                        .transpose()?,
                     granted: row
                         .try_get::<_, Option<&str>>("state")?
                         .map(|state| state == "granted"),

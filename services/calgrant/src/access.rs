@@ -5,7 +5,12 @@ use std::process::ExitCode;
 use calgrant_contract::pb::status::v1::BatchGetMailboxAccessRequest;
 use clap::Args;
 
-use crate::{cli::OutputArgs, front::Front, operations::when, output::Rows};
+use crate::{
+    cli::OutputArgs,
+    front::Front,
+    operations::{when, word},
+    output::Rows,
+};
 
 /// Which mailboxes.
 #[derive(Debug, Args)]
@@ -25,6 +30,8 @@ const COLUMNS: &[(&str, usize)] = &[
     ("state", 11),
     ("role", 10),
     ("trustee", 36),
+    ("site", 6),
+    ("accounts", 30),
     ("verified", 20),
     ("reason", 16),
     ("advice", 40),
@@ -53,12 +60,15 @@ pub(crate) async fn run(front: Front, args: &AccessArgs) -> anyhow::Result<ExitC
                 .as_str_name()
                 .trim_start_matches("ACCESS_STATE_")
                 .to_lowercase();
+            let site = word(access.site().as_str_name(), "SITE_KIND_");
             let verified = when(access.verify_time.as_ref());
             rows.print(vec![
                 access.name.into(),
                 state.into(),
                 access.role.into(),
                 access.trustee.into(),
+                site,
+                access.accounts.into(),
                 verified.into(),
                 access.reason.into(),
                 access.advice.into(),

@@ -247,6 +247,7 @@ fn cells(operation: &Operation) -> Vec<Value> {
 }
 
 /// The word of a value of an enumeration.
-fn word(name: &str, prefix: &str) -> Value {
+/// A word of the wire as people write it.
+pub(crate) fn word(name: &str, prefix: &str) -> Value {
     name.trim_start_matches(prefix).to_lowercase().into()
 }

@@ -11,7 +11,7 @@ use calgrant_contract::{
     pb::{provisioning::v1::SiteKind, status::v1 as pb},
     refusal, words,
 };
-use calgrant_domain::{BadInput, Observed, OperationId, TenantName};
+use calgrant_domain::{BadInput, Observed, OperationId, SiteSpec, TenantName};
 use calgrant_runtime::shutdown::Tasks;
 use calgrant_store::{Access, DeadLetterFilter, DeadLetterState, JobView, Store};
 use futures::Stream;
@@ -143,8 +143,11 @@ impl pb::status_service_server::StatusService for Queries {
             .access(&tenant, &request.names)
             .await
             .map_err(refuse::store)?;
+        let stored = self.store.tenant(&tenant).await.map_err(refuse::store)?;
+        let sites = stored.map_or_else(Vec::new, |stored| stored.spec.sites);
+        let told = known.into_iter().map(|known| access(known, &sites));
         Ok(Response::new(pb::BatchGetMailboxAccessResponse {
-            access: known.into_iter().map(access).collect(),
+            access: told.collect(),
         }))
     }
 
@@ -292,7 +295,7 @@ fn mailbox(job: JobView) -> pb::OperationMailbox {
     }
 }
 
-fn access(known: Access) -> pb::MailboxAccess {
+fn access(known: Access, sites: &[SiteSpec]) -> pb::MailboxAccess {
     let state = match (known.mailbox, known.pending, known.granted) {
         (None, ..) => pb::AccessState::Unknown,
         (_, _, Some(true)) => pb::AccessState::Granted,
@@ -300,7 +303,12 @@ fn access(known: Access) -> pb::MailboxAccess {
         (_, _, Some(false)) => pb::AccessState::NotGranted,
         (_, _, None) => pb::AccessState::Unknown,
     };
+    let home = sites
+        .iter()
+        .find(|site| state == pb::AccessState::Granted && known.site == Some(site.kind()));
     pb::MailboxAccess {
+        site: known.site.map_or(0, words::site_kind_to_wire),
+        accounts: home.map_or_else(Vec::new, |site| site.accounts_of(&known.trustee)),
         name: known.name,
         mailbox_id: known.mailbox.map(|id| id.to_string()).unwrap_or_default(),
         state: state.into(),

@@ -306,7 +306,8 @@ impl Pool {
             tokio::select! {
                 () = self.shared.stop.cancelled() => return self.sign_out().await,
                 () = tokio::time::sleep(Duration::from_secs(2)) => {}
-                changed = fleet.changed() => if changed.is_err() { return },
+                // Whoever keeps the fleet may have heard of the stop before.
+                changed = fleet.changed() => if changed.is_err() { return self.sign_out().await },
             }
             // Nothing of it is borrowed while something is awaited.
             let state = self.state.borrow().clone();

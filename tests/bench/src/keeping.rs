@@ -115,7 +115,7 @@ pub(crate) async fn run(program: &Path, args: &Args) -> anyhow::Result<Value> {
     let writes = bench.writes().await?;
 
     let report = bench.every_second(Drift::Report.into(), false);
-    let (looked_at, cycle_seconds) = timed(bench.cycle(report, given.len())).await?;
+    let (looked_at, cycle_seconds) = timed(bench.cycle(report)).await?;
     let reported = findings(&looked_at);
     let wanted: BTreeMap<String, String> = tampered
         .iter()
@@ -131,7 +131,7 @@ pub(crate) async fn run(program: &Path, args: &Args) -> anyhow::Result<Value> {
     let written_by_looking = bench.writes().await? - writes;
 
     let repair = bench.every_second(Drift::Repair.into(), false);
-    let (repaired, repair_seconds) = timed(bench.cycle(repair, given.len())).await?;
+    let (repaired, repair_seconds) = timed(bench.cycle(repair)).await?;
     let repaired = repaired
         .iter()
         .filter(|it| it.outcome() == Outcome::Repaired);
@@ -308,19 +308,15 @@ impl Bench {
         Ok(found)
     }
 
-    /// What is found once it is kept so, by as many operations as it takes until each of `mailboxes` had its turn; then nothing
-    /// is done by itself any more. One that had two is there twice.
-    async fn cycle(
-        &self,
-        keeping: Keeping,
-        mailboxes: usize,
-    ) -> anyhow::Result<Vec<OperationMailbox>> {
+    /// What is found once it is kept so, by as many operations as it takes until each mailbox had its turn; then nothing is done
+    /// by itself any more. Whose last turn is longest ago come first: all had one as soon as one has a second, and is there twice.
+    async fn cycle(&self, keeping: Keeping) -> anyhow::Result<Vec<OperationMailbox>> {
         let looks = self.looks().await?.into_iter();
         let known: BTreeSet<_> = looks.map(|it| it.id).collect();
         self.apply(keeping).await?;
         let (mut ended, mut looked_at) = (BTreeSet::new(), Vec::new());
         let mut had_a_turn = BTreeSet::new();
-        while had_a_turn.len() < mailboxes {
+        while had_a_turn.len() == looked_at.len() {
             let mut next = None;
             self.set
                 .until("mailboxes are looked at", LIMIT, async || {
@@ -402,12 +398,10 @@ impl Bench {
         let members = self.school.members("all=true").await;
         ensure!(!members.is_empty(), "the simulator knows nobody");
         let as_before = |member: &Value| {
-            let how = member["address"]
-                .as_str()
-                .and_then(|name| tampered.get(name));
+            let how = member["upn"].as_str().and_then(|name| tampered.get(name));
             let others =
                 how == Some(&Tampering::ForeignAdded) || member["others_unchanged"] != false;
-            let ours = how == Some(&Tampering::Raised)
+            let ours = how.is_some_and(|how| *how != Tampering::ForeignAdded)
                 || member["before"]["rights"] == member["now"]["rights"];
             others && ours
         };

@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 
 use calgrant_contract::pb::{
-    fleet::v1::{AccountState, ListAccountsRequest, ServerTime, WritePath},
+    fleet::v1::{AccountState, ListAccountsRequest, Purpose, ServerTime, WritePath},
     provisioning::v1::{
         Operation, OperationState, Outcome, SiteKind, UploadMailboxListRequest, selector::By,
     },
+    status::v1::{AccessState, BatchGetMailboxAccessRequest},
 };
 use calgrant_e2e::{House, Service, Setup, Sites, TENANT, run, wish_at};
 use calgrant_simulator::{Amount, BudgetOf, EVERYONE, PolicySpec, TENANT_ID, TRUSTEE};
@@ -104,6 +105,41 @@ async fn both_sites_of_a_tenant_each_mailbox_at_the_one_where_it_lives() {
     for site in house.setup.sites.kinds() {
         let count = granted.get(&i32::from(site)).copied().unwrap_or_default();
         assert!(count > 20, "{site:?}: {granted:?}");
+    }
+    each_says_who_may_use_it(&house, &first).await;
+}
+
+/// Of each mailbox it is told where it lives, and which service accounts the right lets in: those of that site.
+async fn each_says_who_may_use_it(house: &House, operation: &str) {
+    let mut tenant = house.tenant();
+    let mut members = BTreeMap::new();
+    for site in &mut tenant.sites {
+        let kind = site.kind();
+        let used = site.accounts.last_mut().unwrap();
+        used.purposes.push(Purpose::Member.into());
+        members.insert(kind, vec![used.name.clone()]);
+    }
+    house.apply(tenant).await;
+    let mailboxes = house.mailboxes(operation).await;
+    let names = mailboxes.iter().map(|mailbox| mailbox.name.clone());
+    let request = BatchGetMailboxAccessRequest {
+        tenant: TENANT.to_owned(),
+        names: names.collect(),
+    };
+    let mut status = house.status.clone();
+    let known = status.batch_get_mailbox_access(request).await.unwrap();
+    let known = known.into_inner().access.into_iter();
+    // A guest has no mailbox.
+    for access in known.filter(|access| !access.mailbox_id.is_empty()) {
+        let lives = mailboxes.iter().find(|it| it.name == access.name).unwrap();
+        assert_eq!(access.site(), lives.site(), "{access:?}");
+        let usable = access.state() == AccessState::Granted;
+        let wanted = members.get(&lives.site()).filter(|_| usable);
+        assert_eq!(
+            Some(&access.accounts),
+            wanted.or(Some(&vec![])),
+            "{access:?}"
+        );
     }
 }
 
