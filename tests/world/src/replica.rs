@@ -1,6 +1,9 @@
 //! Who works: a process with a clock of its own, its leases, and what waits in it.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
 
 use calgrant_budget::{
     Charge, Chooser, Holder, KeyName, Moment, Pace, Terms,
@@ -48,8 +51,9 @@ pub struct Replica {
     pub delayed: (u64, u64),
     /// The renewal sent last.
     pub sent: u64,
-    /// When the authority read the renewal that was applied last.
-    pub read_at: u64,
+    /// When the authority read the renewal of which the answer about a key was applied last. One that arrives twice may be answered
+    /// in part only: where nothing is known any more of what the first was answered.
+    pub read_at: HashMap<usize, u64>,
     /// When it renews next.
     pub renews_at: u64,
 }
@@ -68,7 +72,7 @@ impl Replica {
             cut_until: 0,
             delayed: (0, 0),
             sent: 0,
-            read_at: 0,
+            read_at: HashMap::new(),
             renews_at: u64::MAX,
         }
     }

@@ -683,6 +683,7 @@ impl World {
         let tenant = self.replicas[replica].rooms[room].tenant;
         let keys = self.tenants[tenant as usize].keys.clone();
         for key in [keys[account], *keys.last().unwrap_or(&0)] {
+            let read_at = self.replicas[replica].read_at.get(&key).copied();
             let key = &self.keys[key];
             if key.operator.stand != Stand::Working
                 && now > key.stopped_since.saturating_add(TAKES_EFFECT)
@@ -694,7 +695,7 @@ impl World {
                 );
                 self.violation(&what);
             } else if now + 60_000 < key.blocked_until
-                && self.replicas[replica].read_at > key.block_read_at
+                && read_at.is_some_and(|read_at| read_at > key.block_read_at)
             {
                 let what = format!(
                     "{} started though the server wants none for {} ms",
@@ -1141,7 +1142,9 @@ impl World {
         }
         let local = state.local(self.now);
         if state.holder.apply(&renewed, local) {
-            state.read_at = read_at;
+            let known = renewed.grants.iter();
+            let known = known.filter_map(|grant| self.authority.key(&grant.key));
+            state.read_at.extend(known.map(|key| (key, read_at)));
         }
         for room in 0..self.replicas[replica].rooms.len() {
             self.pump(replica, room);
