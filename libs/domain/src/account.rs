@@ -130,3 +130,21 @@ impl AccountSpec {
             && self.user.to_lowercase() == other.user.to_lowercase()
     }
 }
+
+/// An account for tests: one that grants, on premises.
+#[cfg(test)]
+pub(crate) fn sample() -> AccountSpec {
+    AccountSpec {
+        name: "sa-1".parse().unwrap(),
+        purposes: vec![Purpose::Grantor],
+        client_id: String::new(),
+        user: "UNI\\sa-1".to_owned(),
+        credential: Credential::Secret(SecretRef::Env("SECRET".to_owned())),
+        limits: Limits {
+            in_flight: 4,
+            windows: Vec::new(),
+            server_time: None,
+        },
+        workers: 1,
+    }
+}

@@ -73,18 +73,10 @@ fn source(is_default: bool) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Credential, Held, Purpose, SecretRef};
+    use crate::{Held, account::sample};
 
     fn account(limits: Limits) -> AccountSpec {
-        AccountSpec {
-            name: "sa-1".parse().unwrap(),
-            purposes: vec![Purpose::Grantor],
-            client_id: String::new(),
-            user: "UNI\\sa-1".to_owned(),
-            credential: Credential::Secret(SecretRef::Env("SECRET".to_owned())),
-            limits,
-            workers: 1,
-        }
+        AccountSpec { limits, ..sample() }
     }
 
     #[test]

@@ -205,29 +205,23 @@ impl SiteSpec {
         }
         let made: Vec<_> = made.map(|address| address.to_string()).collect();
         let others = members.filter(|account| !made.contains(&account.user.to_lowercase()));
-        let others = others.map(|account| account.name.to_string());
-        others.chain(made.iter().cloned()).collect()
+        let mut all: Vec<_> = others.map(|account| account.name.to_string()).collect();
+        all.extend(made);
+        all
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Credential, Limits, SecretRef, setup::ManagedParts};
+    use crate::{account::sample, setup::ManagedParts};
 
     fn account(name: &str, user: &str, purpose: Purpose) -> AccountSpec {
         AccountSpec {
             name: name.parse().unwrap(),
             purposes: vec![purpose],
-            client_id: String::new(),
             user: user.to_owned(),
-            credential: Credential::Secret(SecretRef::Env("SECRET".to_owned())),
-            limits: Limits {
-                in_flight: 4,
-                windows: Vec::new(),
-                server_time: None,
-            },
-            workers: 1,
+            ..sample()
         }
     }
 

@@ -8,8 +8,8 @@ use clap::Args;
 use crate::{
     cli::OutputArgs,
     front::Front,
-    operations::{when, word},
-    output::Rows,
+    operations::when,
+    output::{Rows, word},
 };
 
 /// Which mailboxes.
@@ -55,11 +55,7 @@ pub(crate) async fn run(front: Front, args: &AccessArgs) -> anyhow::Result<ExitC
             .into_inner()
             .access
         {
-            let state = access
-                .state()
-                .as_str_name()
-                .trim_start_matches("ACCESS_STATE_")
-                .to_lowercase();
+            let state = word(access.state().as_str_name(), "ACCESS_STATE_");
             let site = word(access.site().as_str_name(), "SITE_KIND_");
             let verified = when(access.verify_time.as_ref());
             rows.print(vec![
@@ -67,7 +63,7 @@ pub(crate) async fn run(front: Front, args: &AccessArgs) -> anyhow::Result<ExitC
                 state.into(),
                 access.role.into(),
                 access.trustee.into(),
-                site,
+                site.into(),
                 access.accounts.into(),
                 verified.into(),
                 access.reason.into(),

@@ -18,7 +18,7 @@ use crate::{
     cli::OutputArgs,
     front::Front,
     operations::when,
-    output::{Output, Rows},
+    output::{Output, Rows, word},
     windows::window,
 };
 
@@ -249,7 +249,7 @@ pub(crate) async fn run(front: Front, command: &AccountsCommand) -> anyhow::Resu
                 }
                 rows.print(vec![
                     site.tenant.as_str().into(),
-                    kind(site.site().as_str_name()).into(),
+                    word(site.site().as_str_name(), "SITE_KIND_").into(),
                     site.why.as_str().into(),
                     site.ready_jobs.into(),
                     site.calls_per_second.into(),
@@ -329,13 +329,8 @@ fn show(account: &Account, output: &OutputArgs) -> anyhow::Result<()> {
     Ok(Rows::new(output.output, COLUMNS).print(cells(account, output.output))?)
 }
 
-fn kind(name: &str) -> String {
-    name.trim_start_matches("SITE_KIND_").to_lowercase()
-}
-
 fn state(account: &Account) -> String {
-    let name = account.state().as_str_name();
-    name.trim_start_matches("ACCOUNT_STATE_").to_lowercase()
+    word(account.state().as_str_name(), "ACCOUNT_STATE_")
 }
 
 fn cells(account: &Account, output: Output) -> Vec<Value> {
@@ -344,12 +339,7 @@ fn cells(account: &Account, output: Output) -> Vec<Value> {
         .purposes
         .iter()
         .filter_map(|raw| Purpose::try_from(*raw).ok())
-        .map(|purpose| {
-            purpose
-                .as_str_name()
-                .trim_start_matches("PURPOSE_")
-                .to_lowercase()
-        });
+        .map(|purpose| word(purpose.as_str_name(), "PURPOSE_"));
     let left: Value = if output == Output::Json {
         account.keys.iter().map(key).collect()
     } else {
@@ -358,7 +348,7 @@ fn cells(account: &Account, output: Output) -> Vec<Value> {
     let pushbacks: u64 = account.keys.iter().map(|key| key.pushbacks).sum();
     vec![
         account.tenant.as_str().into(),
-        kind(account.site().as_str_name()).into(),
+        word(account.site().as_str_name(), "SITE_KIND_").into(),
         spec.name.into(),
         purposes.collect::<Vec<_>>().into(),
         state(account).into(),

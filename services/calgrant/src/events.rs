@@ -15,7 +15,12 @@ use serde_json::json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio_stream::StreamExt;
 
-use crate::{cli::OutputArgs, front::Front, operations::when, output::Rows};
+use crate::{
+    cli::OutputArgs,
+    front::Front,
+    operations::when,
+    output::{Rows, word},
+};
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -194,14 +199,11 @@ async fn watch(front: Front, args: &WatchArgs) -> anyhow::Result<ExitCode> {
             eprintln!("that is what is known; changes follow. To resume: --after {sequence}");
             continue;
         };
-        let kind = change
-            .kind()
-            .as_str_name()
-            .trim_start_matches("ACCESS_CHANGE_KIND_");
+        let kind = word(change.kind().as_str_name(), "ACCESS_CHANGE_KIND_");
         rows.print(vec![
             sequence.into(),
             when(change.change_time.as_ref()).into(),
-            kind.to_lowercase().into(),
+            kind.into(),
             change.address.into(),
             change.role.into(),
             change.reason.into(),

@@ -13,7 +13,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use crate::{
     cli::OutputArgs,
     front::Front,
-    output::{Output, Rows},
+    output::{Output, Rows, word},
     progress,
 };
 
@@ -211,14 +211,9 @@ fn cells(operation: &Operation) -> Vec<Value> {
     vec![
         operation.id.as_str().into(),
         operation.tenant.as_str().into(),
-        word(operation.kind().as_str_name(), "OPERATION_KIND_"),
+        word(operation.kind().as_str_name(), "OPERATION_KIND_").into(),
         progress::state(operation).into(),
-        operation
-            .lane()
-            .as_str_name()
-            .trim_start_matches("LANE_")
-            .to_lowercase()
-            .into(),
+        word(operation.lane().as_str_name(), "LANE_").into(),
         all.accepted.into(),
         all.outstanding.into(),
         all.outcomes
@@ -240,14 +235,8 @@ fn cells(operation: &Operation) -> Vec<Value> {
         if operation.hold == 0 {
             Value::Null
         } else {
-            word(operation.hold().as_str_name(), "HOLD_")
+            word(operation.hold().as_str_name(), "HOLD_").into()
         },
         operation.requested_by.as_str().into(),
     ]
-}
-
-/// The word of a value of an enumeration.
-/// A word of the wire as people write it.
-pub(crate) fn word(name: &str, prefix: &str) -> Value {
-    name.trim_start_matches(prefix).to_lowercase().into()
 }

@@ -16,6 +16,11 @@ pub(crate) enum Output {
     Csv,
 }
 
+/// The word of an enumeration's value: its name on the wire without the prefix.
+pub(crate) fn word(name: &str, prefix: &str) -> String {
+    name.trim_start_matches(prefix).to_lowercase()
+}
+
 /// Prints rows as they come: nothing is collected, however many there are.
 pub(crate) struct Rows {
     output: Output,

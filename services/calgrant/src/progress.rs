@@ -12,7 +12,7 @@ use calgrant_runtime::clock;
 use indicatif::{ProgressBar, ProgressStyle};
 use tonic::Code;
 
-use crate::{exit, front::Front};
+use crate::{exit, front::Front, output::word};
 
 /// Plain lines come no more often.
 const LINE_EVERY: Duration = Duration::from_secs(2);
@@ -21,22 +21,13 @@ const LINE_EVERY: Duration = Duration::from_secs(2);
 pub(crate) fn outcome(raw: i32) -> String {
     Outcome::try_from(raw).map_or_else(
         |_| raw.to_string(),
-        |outcome| {
-            outcome
-                .as_str_name()
-                .trim_start_matches("OUTCOME_")
-                .to_lowercase()
-        },
+        |outcome| word(outcome.as_str_name(), "OUTCOME_"),
     )
 }
 
 /// The word of a state.
 pub(crate) fn state(operation: &Operation) -> String {
-    operation
-        .state()
-        .as_str_name()
-        .trim_start_matches("OPERATION_STATE_")
-        .to_lowercase()
+    word(operation.state().as_str_name(), "OPERATION_STATE_")
 }
 
 /// Counts in words, such as `added 12, unchanged 3`.

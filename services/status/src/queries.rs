@@ -11,7 +11,7 @@ use calgrant_contract::{
     pb::{provisioning::v1::SiteKind, status::v1 as pb},
     refusal, words,
 };
-use calgrant_domain::{BadInput, Observed, OperationId, SiteSpec, TenantName};
+use calgrant_domain::{BadInput, Observed, OperationId, SiteSpec, TenantName, TenantSpec};
 use calgrant_runtime::shutdown::Tasks;
 use calgrant_store::{Access, DeadLetterFilter, DeadLetterState, JobView, Store};
 use futures::Stream;
@@ -43,12 +43,11 @@ impl Queries {
         self.bus.get().ok_or_else(away)
     }
 
-    async fn tenant(&self, raw: &str) -> Result<TenantName, Status> {
+    async fn tenant(&self, raw: &str) -> Result<TenantSpec, Status> {
         let tenant: TenantName = raw.parse().map_err(refuse::field("tenant"))?;
         let found = self.store.tenant(&tenant).await.map_err(refuse::store)?;
         let unknown = || refusal::not_found("tenant", raw, "there is no such tenant");
-        found.ok_or_else(unknown)?;
-        Ok(tenant)
+        Ok(found.ok_or_else(unknown)?.spec)
     }
 }
 
@@ -140,12 +139,11 @@ impl pb::status_service_server::StatusService for Queries {
         let tenant = self.tenant(&request.tenant).await?;
         let known = self
             .store
-            .access(&tenant, &request.names)
+            .access(&tenant.name, &request.names)
             .await
             .map_err(refuse::store)?;
-        let stored = self.store.tenant(&tenant).await.map_err(refuse::store)?;
-        let sites = stored.map_or_else(Vec::new, |stored| stored.spec.sites);
-        let told = known.into_iter().map(|known| access(known, &sites));
+        let told = known.into_iter();
+        let told = told.map(|known| access(known, &tenant.sites));
         Ok(Response::new(pb::BatchGetMailboxAccessResponse {
             access: told.collect(),
         }))
@@ -163,8 +161,13 @@ impl pb::status_service_server::StatusService for Queries {
         let (sender, receiver) = tokio::sync::mpsc::channel(64);
         let (store, tasks) = (self.store.clone(), self.tasks.clone());
         self.tasks.spawn("watch access", async move {
-            let watched =
-                mailbox_watch::watch(&store, &tasks, &tenant, request.after_sequence, &sender);
+            let watched = mailbox_watch::watch(
+                &store,
+                &tasks,
+                &tenant.name,
+                request.after_sequence,
+                &sender,
+            );
             if let Err(status) = watched.await {
                 // A watcher that is gone needs no answer.
                 let _gone = sender.send(Err(status)).await;

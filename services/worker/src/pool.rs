@@ -170,14 +170,12 @@ impl Pool {
                 allowed = wanted;
             }
             tokio::select! {
-                () = self.shared.stop.cancelled() => {
-                    // No permit is waited for any more: others do what hasn't been asked yet.
-                    self.stopped.send_replace(true);
-                    return;
-                }
-                changed = fleet.changed() => if changed.is_err() { return },
+                () = self.shared.stop.cancelled() => break,
+                changed = fleet.changed() => if changed.is_err() { break },
             }
         }
+        // Whichever of the two heard of the stop first. No permit is waited for any more: others do what hasn't been asked yet.
+        self.stopped.send_replace(true);
     }
 
     /// Mailboxes of a round: as many as the protocol takes in one request, and no more than the account has workers.
@@ -304,10 +302,10 @@ impl Pool {
         self.connect().await;
         loop {
             tokio::select! {
-                () = self.shared.stop.cancelled() => return self.sign_out().await,
+                () = self.shared.stop.cancelled() => break,
                 () = tokio::time::sleep(Duration::from_secs(2)) => {}
                 // Whoever keeps the fleet may have heard of the stop before.
-                changed = fleet.changed() => if changed.is_err() { return self.sign_out().await },
+                changed = fleet.changed() => if changed.is_err() { break },
             }
             // Nothing of it is borrowed while something is awaited.
             let state = self.state.borrow().clone();
@@ -335,6 +333,7 @@ impl Pool {
                 self.connect().await;
             }
         }
+        self.sign_out().await;
     }
 
     async fn connect(&self) {

@@ -312,18 +312,15 @@ impl Bench {
     /// by itself any more. Whose last turn is longest ago come first: all had one as soon as one has a second, and is there twice.
     async fn cycle(&self, keeping: Keeping) -> anyhow::Result<Vec<OperationMailbox>> {
         let looks = self.looks().await?.into_iter();
-        let known: BTreeSet<_> = looks.map(|it| it.id).collect();
+        let mut known: BTreeSet<_> = looks.map(|it| it.id).collect();
         self.apply(keeping).await?;
-        let (mut ended, mut looked_at) = (BTreeSet::new(), Vec::new());
-        let mut had_a_turn = BTreeSet::new();
+        let (mut looked_at, mut had_a_turn) = (Vec::new(), BTreeSet::new());
         while had_a_turn.len() == looked_at.len() {
             let mut next = None;
             self.set
                 .until("mailboxes are looked at", LIMIT, async || {
                     let looks = self.looks().await.unwrap_or_default();
-                    next = looks
-                        .into_iter()
-                        .rfind(|it| !known.contains(&it.id) && !ended.contains(&it.id));
+                    next = looks.into_iter().rfind(|it| !known.contains(&it.id));
                     next.is_some()
                 })
                 .await?;
@@ -331,7 +328,7 @@ impl Bench {
             let found = self.mailboxes(&next.id).await?;
             had_a_turn.extend(found.iter().map(|it| it.mailbox_id.clone()));
             looked_at.extend(found);
-            ended.insert(next.id);
+            known.insert(next.id);
         }
         self.apply(off()).await?;
         // What began meanwhile isn't in the way of what comes next.

@@ -94,19 +94,12 @@ impl Desk {
             let request = ListOperationMailboxesRequest {
                 operation_id: id.to_owned(),
                 page_size: 1000,
-                page_token: page_token.clone(),
+                page_token,
                 ..ListOperationMailboxesRequest::default()
             };
-            let page = self.insist(async |channel| {
-                StatusServiceClient::new(channel)
-                    .list_operation_mailboxes(timely(request.clone()))
-                    .await
-            });
-            let Some(page) = page.await.map(tonic::Response::into_inner) else {
-                return all;
-            };
-            all.extend(page.mailboxes);
-            page_token = page.next_page_token;
+            let (mailboxes, next) = self.page_of_mailboxes(request).await;
+            all.extend(mailboxes);
+            page_token = next;
             if page_token.is_empty() {
                 return all;
             }
@@ -121,13 +114,21 @@ impl Desk {
             page_size: i32::try_from(most).unwrap_or(i32::MAX),
             ..ListOperationMailboxesRequest::default()
         };
+        self.page_of_mailboxes(request).await.0
+    }
+
+    async fn page_of_mailboxes(
+        &self,
+        request: ListOperationMailboxesRequest,
+    ) -> (Vec<OperationMailbox>, String) {
         let page = self.insist(async |channel| {
             StatusServiceClient::new(channel)
                 .list_operation_mailboxes(timely(request.clone()))
                 .await
         });
         let page = page.await.map(tonic::Response::into_inner);
-        page.map(|page| page.mailboxes).unwrap_or_default()
+        page.map(|page| (page.mailboxes, page.next_page_token))
+            .unwrap_or_default()
     }
 
     /// Answers that no client should get.

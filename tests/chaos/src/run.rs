@@ -141,10 +141,11 @@ impl Stage {
             pass(SECOND).await;
             over = self.are_over().await;
             if calm.elapsed().as_secs().is_multiple_of(10) {
-                self.progress("letting it settle", start.elapsed()).await;
+                let operations = self.progress("letting it settle", start.elapsed()).await;
                 if calm.elapsed() > LONG {
-                    let looked = tokio::time::timeout(LOOK, desk.operations()).await;
-                    operator::tell_outstanding(desk, &looked.unwrap_or_default()).await;
+                    let telling = operator::tell_outstanding(desk, &operations);
+                    // What can't be told in time is told the next time.
+                    let _told = tokio::time::timeout(LOOK, telling).await;
                 }
             }
         }
@@ -203,7 +204,8 @@ impl Stage {
         verdict.lost.extend(self.identity.missed(&reasons));
     }
 
-    async fn progress(&self, doing: &str, elapsed: Duration) {
+    /// Says how far it is. Answers the operations as they stand.
+    async fn progress(&self, doing: &str, elapsed: Duration) -> Vec<Operation> {
         let looked = tokio::time::timeout(LOOK, self.desk.operations()).await;
         let operations = looked.unwrap_or_default();
         let counts = operations
@@ -219,6 +221,7 @@ impl Stage {
             operations.len(),
             accepted - outstanding
         );
+        operations
     }
 
     /// Whether every operation has ended, or waits for nothing but mailboxes that aren't ready, and every event was acted on.
