@@ -19,9 +19,10 @@ const MIGRATION_LOCK: i64 = 0x63_61_6c_67;
 /// What every connection is told. `Accepted` means committed to disk, whatever the server's default is. Plans are
 /// made for the tables as they are, not as they were when a statement was first used: they grow from nothing to
 /// millions of rows, faster than statistics follow. Where it matters a statement looks rows up one by one (`LATERAL`), which is planned the same
-/// way whatever the statistics say. A transaction of a process that hangs doesn't hold its locks for ever.
+/// way whatever the statistics say; and a page of rows is looked up by an index, where Postgres would rather read a whole table of tens of
+/// thousands for it. A transaction of a process that hangs doesn't hold its locks for ever.
 const SESSION: &str =
-    "SET synchronous_commit = on; SET plan_cache_mode = force_custom_plan; SET jit = off;
+    "SET synchronous_commit = on; SET plan_cache_mode = force_custom_plan; SET jit = off; SET enable_seqscan = off;
     SET idle_in_transaction_session_timeout = '60s'";
 
 /// The database.
