@@ -1,6 +1,9 @@
 //! The directory's port over LDAP.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::HashSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use async_trait::async_trait;
 use calgrant_domain::{Address, DisabledAccounts, Listed, MailboxId, OperationFailure, Reason};
@@ -30,6 +33,24 @@ use crate::{
 const NAMES: usize = 50;
 /// How far up a name is followed to find what exists of it.
 const UPWARDS: usize = 12;
+
+/// A group, as it was found.
+struct Group {
+    guid: Uuid,
+    dn: String,
+    /// The last part of its SID.
+    rid: Option<u32>,
+}
+
+impl Group {
+    /// The last parts of the SIDs of the group and of all groups in it.
+    async fn rids(&self, session: &mut Session) -> Result<Vec<u32>, Trouble> {
+        let nested = whole(session, filter::nested_groups(&self.dn));
+        let nested = session.search_all(&nested, &["objectSid"]).await?;
+        let nested = nested.iter().filter_map(Entry::rid);
+        Ok(self.rid.into_iter().chain(nested).collect())
+    }
+}
 
 /// A reader account at a domain controller.
 pub struct ActiveDirectory {
@@ -180,6 +201,21 @@ impl ActiveDirectory {
     }
 
     async fn begin_group(&self, address: &Address) -> Result<Listing, ListingError> {
+        let (mut session, group) = self.group_of(address).await?;
+        if self.settings.nesting == Nesting::Walk || self.kept().walks(group.guid) {
+            return Ok(Listing::walk(session, group.guid));
+        }
+        match group.rids(&mut session).await {
+            Ok(rids) => Ok(Listing::in_chain(session, group.guid, &group.dn, &rids)),
+            Err(trouble) => match self.walk_instead(group.guid, trouble) {
+                None => Ok(Listing::walk(session, group.guid)),
+                Some(trouble) => Ok(self.after(session, Err(trouble))?),
+            },
+        }
+    }
+
+    /// The one group of this address, and the connection it was found by.
+    async fn group_of(&self, address: &Address) -> Result<(Session, Group), ListingError> {
         let mut session = self.session().await?;
         let domain = Dn::parse(&session.base).map_or_else(String::new, |base| base.domain());
         let search = whole(&session, filter::group(address, &domain));
@@ -188,31 +224,20 @@ impl ActiveDirectory {
             Err(trouble) => return Ok(self.after(session, Err(trouble))?),
         };
         let group = match found.as_slice() {
-            [group] => group,
-            others => {
+            [group] => group.object_guid().map(|guid| Group {
+                guid,
+                dn: group.dn.clone(),
+                rid: group.rid(),
+            }),
+            _ => None,
+        };
+        match group {
+            Some(group) => Ok((session, group)),
+            None => {
                 self.kept().keep(session, (self.now)());
-                return Err(no_group(address, others));
+                let several = if found.len() > 1 { &found[..] } else { &[] };
+                Err(no_group(address, several))
             }
-        };
-        let Some(guid) = group.object_guid() else {
-            return Err(no_group(address, &[]));
-        };
-        if self.settings.nesting == Nesting::Walk || self.kept().walks(guid) {
-            return Ok(Listing::walk(session, guid));
-        }
-        let nested = whole(&session, filter::nested_groups(&group.dn));
-        match session.search_all(&nested, &["objectSid"]).await {
-            Ok(nested) => {
-                let rids: Vec<u32> = std::iter::once(group)
-                    .chain(&nested)
-                    .filter_map(Entry::rid)
-                    .collect();
-                Ok(Listing::in_chain(session, guid, &group.dn, &rids))
-            }
-            Err(trouble) => match self.walk_instead(guid, trouble) {
-                None => Ok(Listing::walk(session, guid)),
-                Some(trouble) => Ok(self.after(session, Err(trouble))?),
-            },
         }
     }
 
@@ -363,6 +388,50 @@ impl Directory for ActiveDirectory {
 
     fn lookup_size(&self) -> usize {
         NAMES
+    }
+
+    /// Three searches, where the server walks through nested groups; else it can't be asked.
+    async fn members_among(
+        &self,
+        group: &Address,
+        mailboxes: &[MailboxId],
+    ) -> Result<Option<HashSet<MailboxId>>, ListingError> {
+        let (mut session, group) = self.group_of(group).await?;
+        if self.settings.nesting == Nesting::Walk || self.kept().walks(group.guid) {
+            self.kept().keep(session, (self.now)());
+            return Ok(None);
+        }
+        let asked = async {
+            let rids = group.rids(&mut session).await?;
+            let mut found = Vec::new();
+            for together in mailboxes.chunks(NAMES) {
+                let guids: Vec<_> = together
+                    .iter()
+                    .map(|mailbox| mailbox.as_uuid().to_bytes_le())
+                    .collect();
+                let search = whole(&session, filter::members_with_id(&guids, &group.dn, &rids));
+                found.extend(session.search_all(&search, ATTRIBUTES).await?);
+            }
+            Ok(found)
+        };
+        let found = match asked.await {
+            Ok(found) => found,
+            Err(trouble) => {
+                return match self.walk_instead(group.guid, trouble) {
+                    None => {
+                        self.kept().keep(session, (self.now)());
+                        Ok(None)
+                    }
+                    Some(trouble) => Ok(self.after(session, Err(trouble))?),
+                };
+            }
+        };
+        let ids = found
+            .iter()
+            .map(|entry| entry.listed(&session.base, self.settings.disabled).id);
+        let members = ids.collect();
+        self.kept().keep(session, (self.now)());
+        Ok(Some(members))
     }
 
     async fn trustee(&self, address: &Address) -> Result<TrusteeFound, ListingError> {

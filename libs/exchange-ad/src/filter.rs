@@ -69,6 +69,20 @@ pub(crate) fn primary_members(rids: &[u32], group_dn: Option<&str>) -> String {
     format!("(&(|{terms}){others})")
 }
 
+/// Those of the objects or mailboxes of these ids that are in a group at whatever depth, or whose primary group is one of `rids`.
+pub(crate) fn members_with_id<'a>(
+    guids: impl IntoIterator<Item = &'a [u8; 16]>,
+    group_dn: &str,
+    rids: &[u32],
+) -> String {
+    let ids: String = guids.into_iter().map(|guid| with_id(guid)).collect();
+    let primary: String = rids
+        .iter()
+        .map(|rid| format!("(primaryGroupID={rid})"))
+        .collect();
+    format!("(&(|{ids})(|{}{primary}))", chain(group_dn))
+}
+
 /// The objects of these names.
 pub(crate) fn with_dn<'a>(dns: impl IntoIterator<Item = &'a str>) -> String {
     let terms: String = dns

@@ -1,9 +1,11 @@
 //! The directory's port: listings over Graph and Get-Mailbox.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use async_trait::async_trait;
-use calgrant_domain::{Address, GroupSeen, MailboxType, Managed, OperationFailure, Reason};
+use calgrant_domain::{
+    Address, GroupSeen, MailboxId, MailboxType, Managed, OperationFailure, Reason,
+};
 use calgrant_exchange::{
     CallError, Depth, Directory, ListingError, LookedUp, Meaning, Page, Selection, TrusteeFound,
     members_of,
@@ -129,20 +131,26 @@ impl OnlineDirectory {
         Ok(Vec::new())
     }
 
+    /// The id of the one group of this address.
+    async fn group_of(&self, address: &Address) -> Result<String, ListingError> {
+        let groups = self.groups(address).await?;
+        let group = one(
+            &groups,
+            OperationFailure::GroupNotFound,
+            &format!("group with the address {address}"),
+        )?;
+        Ok(group.id.clone())
+    }
+
     /// The first page's URL.
     async fn first(&self, selection: &Selection) -> Result<String, ListingError> {
         let fields = [("$select", graph::USER_FIELDS), ("$top", PAGE)];
         Ok(match selection {
             Selection::Group(address) => {
-                let groups = self.groups(address).await?;
-                let group = one(
-                    &groups,
-                    OperationFailure::GroupNotFound,
-                    &format!("group with the address {address}"),
-                )?;
+                let group = self.group_of(address).await?;
                 // Without a cast, so that contacts and devices are reported, not dropped.
                 self.url(
-                    &format!("groups/{}/transitiveMembers", group.id),
+                    &format!("groups/{group}/transitiveMembers"),
                     &[fields[0], fields[1], ("$count", "true")],
                 )
             }
@@ -400,6 +408,15 @@ impl Directory for OnlineDirectory {
 
     fn lookup_size(&self) -> usize {
         lookup::BATCH
+    }
+
+    async fn members_among(
+        &self,
+        group: &Address,
+        mailboxes: &[MailboxId],
+    ) -> Result<Option<HashSet<MailboxId>>, ListingError> {
+        let group = self.group_of(group).await?;
+        Ok(lookup::members_among(self, &group, mailboxes).await?)
     }
 
     async fn trustee(&self, address: &Address) -> Result<TrusteeFound, ListingError> {

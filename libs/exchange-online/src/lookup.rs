@@ -1,11 +1,16 @@
 //! Names looked up in batches, and trustees.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use calgrant_domain::{Address, Listed, MailboxId, OperationFailure, Reason};
 use calgrant_exchange::{
     CallError, ListingError, LookedUp, Meaning, PrincipalKind, Resolved, TrusteeFound,
 };
+use serde::de::DeserializeOwned;
+use serde_json::json;
 
 use crate::{
     OnlineDirectory, batch,
@@ -75,6 +80,32 @@ pub(crate) async fn look_up(
     Ok(found.0)
 }
 
+/// Which of these mailboxes are members of the group of this id, nested groups resolved; `None` where the account may not ask so, or a
+/// mailbox isn't known by its id.
+pub(crate) async fn members_among(
+    directory: &OnlineDirectory,
+    group: &str,
+    mailboxes: &[MailboxId],
+) -> Result<Option<HashSet<MailboxId>>, CallError> {
+    let mut members = HashSet::new();
+    for mailboxes in mailboxes.chunks(BATCH) {
+        let asked = mailboxes.iter().enumerate();
+        let requests = asked.map(|(at, mailbox)| membership(at, *mailbox, group));
+        let answers: Vec<Result<Vec<String>, _>> = together(directory, requests.collect()).await?;
+        for (mailbox, answer) in mailboxes.iter().zip(answers) {
+            match answer {
+                Ok(groups) if groups.is_empty() => {}
+                Ok(_) => {
+                    members.insert(*mailbox);
+                }
+                Err(error) if waits(&error) => return Err(error),
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+    Ok(Some(members))
+}
+
 /// Asks the same of several names in one request; one answer a name.
 async fn ask(
     directory: &OnlineDirectory,
@@ -88,6 +119,15 @@ async fn ask(
         .enumerate()
         .map(|(at, name)| request(at, path, &filter(name), fields))
         .collect();
+    together(directory, requests).await
+}
+
+/// Sends up to [`BATCH`] requests in one, each of which is answered by a list; one answer for each.
+async fn together<T: DeserializeOwned>(
+    directory: &OnlineDirectory,
+    requests: Vec<wire::BatchRequest>,
+) -> Result<Vec<Result<Vec<T>, CallError>>, CallError> {
+    let count = requests.len();
     let request = directory
         .http
         .client
@@ -96,10 +136,10 @@ async fn ask(
     let (reply, token) = directory.graph(request).await?;
     let body = classify(&reply, Asked::Directory).map_err(|error| of_many(error, "batch"))?;
     let now = (directory.http.now)();
-    let answers: Vec<_> = batch::replies(body, names.len(), &reply.request_id, now)
+    let answers: Vec<_> = batch::replies(body, count, &reply.request_id, now)
         .into_iter()
         .map(|reply| {
-            let page: wire::Page<wire::Object> = read(&reply.ok_or_else(batch::missing)?)?;
+            let page: wire::Page<T> = read(&reply.ok_or_else(batch::missing)?)?;
             Ok(page.value)
         })
         .collect();
@@ -118,6 +158,18 @@ fn request(at: usize, path: &str, filter: &str, fields: &str) -> wire::BatchRequ
         url: format!("/{path}?{query}"),
         headers: HashMap::from([("ConsistencyLevel", "eventual".to_owned())]),
         body: None,
+    }
+}
+
+/// Whether a user is a member of this group, directly or not: a function that takes User.Read.All and GroupMember.Read.All (Microsoft Graph,
+/// user: checkMemberGroups).
+fn membership(at: usize, user: MailboxId, group: &str) -> wire::BatchRequest {
+    wire::BatchRequest {
+        id: at.to_string(),
+        method: "POST",
+        url: format!("/users/{}/checkMemberGroups", user.as_uuid()),
+        headers: HashMap::from([("Content-Type", "application/json".to_owned())]),
+        body: Some(json!({"groupIds": [group]})),
     }
 }
 

@@ -65,4 +65,6 @@ async fn the_directory() {
     // One token for Graph, one for Exchange.
     assert_eq!(report["token_requests"], 2);
     assert_eq!(report["limit_violations"], 0);
+    // Of members of groups it asked one by one.
+    assert!(report["calls"]["POST users/…/checkMemberGroups"].as_u64() > Some(5));
 }

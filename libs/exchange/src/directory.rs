@@ -1,5 +1,7 @@
 //! The port to the directory: listings, names and trustees.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 use calgrant_domain::{
     Address, GroupMember, GroupSeen, Listed, MailboxId, MailboxType, OperationFailure,
@@ -135,6 +137,19 @@ pub trait Directory: Send + Sync {
 
     /// How many names [`Self::look_up`] takes.
     fn lookup_size(&self) -> usize;
+
+    /// Which of these mailboxes a group has as members, nested groups resolved; as many calls as finding the group takes, and one
+    /// for each [`Self::lookup_size`] of them, however large the group is. `None` where that can't be asked: then the group is listed.
+    ///
+    /// # Errors
+    /// There is no such group, or a call failed.
+    async fn members_among(
+        &self,
+        _group: &Address,
+        _mailboxes: &[MailboxId],
+    ) -> Result<Option<HashSet<MailboxId>>, ListingError> {
+        Ok(None)
+    }
 
     /// Finds the trustee and checks that it can hold rights on a folder.
     ///

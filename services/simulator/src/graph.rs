@@ -71,7 +71,8 @@ async fn answer(
         return graph_batch::run(world, &token, &base, body).await;
     }
     world.judge.front("graph");
-    if method != Method::GET {
+    let function = method == Method::POST && is_function(&path);
+    if method != Method::GET && !function {
         let asked = Asked {
             token: &token,
             base: &base,
@@ -81,6 +82,11 @@ async fn answer(
         };
         return graph_change::run(world, asked).await;
     }
+    let called_with = match function.then(|| serde_json::from_slice(body)) {
+        Some(Err(_)) => return Reply::error(400, "BadRequest", "the body isn't JSON"),
+        Some(Ok(body)) => Some(body),
+        None => None,
+    };
     let eventual = text("consistencylevel") == Some("eventual");
     let params = Params::parse(uri.query().unwrap_or_default());
     one(
@@ -91,10 +97,16 @@ async fn answer(
             path,
             params,
             eventual,
+            body: called_with,
             now: world.clock.now(),
         },
     )
     .await
+}
+
+/// Whether this is a function that changes nothing, though it is called by POST.
+pub(crate) fn is_function(path: &str) -> bool {
+    path.ends_with("/checkMemberGroups")
 }
 
 pub(crate) async fn one(world: &World, ask: Ask) -> Reply {
@@ -105,15 +117,16 @@ pub(crate) async fn one(world: &World, ask: Ask) -> Reply {
         .map(|part| decode(part, false))
         .collect();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let method = if ask.body.is_some() { "POST" } else { "GET" };
     let kind = match segments.as_slice() {
         [first, _, rest @ ..] if *first != "directory" && !rest.is_empty() => {
-            format!("GET {first}/…/{}", rest.join("/"))
+            format!("{method} {first}/…/{}", rest.join("/"))
         }
-        [first, _] if *first != "directory" => format!("GET {first}/…"),
+        [first, _] if *first != "directory" => format!("{method} {first}/…"),
         ["directory", "administrativeUnits", _, rest @ ..] => {
-            format!("GET administrativeUnits/…/{}", rest.join("/"))
+            format!("{method} administrativeUnits/…/{}", rest.join("/"))
         }
-        other => format!("GET {}", other.join("/")),
+        other => format!("{method} {}", other.join("/")),
     };
     let target = match segments.as_slice() {
         // what Outlook answers, not the directory
@@ -183,6 +196,12 @@ fn route(world: &World, ask: &Ask, segments: &[&str]) -> Result<Reply, Reply> {
         ));
     }
     let tenant = &ask.token.tenant;
+    if let Some(body) = &ask.body {
+        return match segments {
+            ["users", id, "checkMemberGroups"] => ask.check_member_groups(id, body),
+            _ => Err(no_such_segment(segments)),
+        };
+    }
     match segments {
         ["users"] => {
             ask.role("User.Read.All")?;
@@ -217,13 +236,7 @@ fn route(world: &World, ask: &Ask, segments: &[&str]) -> Result<Reply, Reply> {
         }
         ["users", id] => {
             ask.role("User.Read.All")?;
-            let known = tenant.user(id).filter(|at| {
-                let spec = &tenant.users[*at].spec;
-                let named = spec.upn.eq_ignore_ascii_case(id);
-                (named || spec.id.to_string().eq_ignore_ascii_case(id))
-                    && ask.knows(Object::User(*at))
-            });
-            let at = known.ok_or_else(|| missing(id))?;
+            let at = ask.user(id)?;
             Ok(Reply::json(
                 200,
                 directory::user(tenant, at, &ask.select(Sort::User)?),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::directory::{self, Select, Sort};
 use crate::directory_filter;
@@ -12,7 +13,7 @@ use crate::reply::Reply;
 use crate::tenant::Object;
 use crate::world::{Token, World};
 
-/// One GET, from outside or from a batch.
+/// One GET, or a function that is called by POST and changes nothing; from outside or from a batch.
 pub(crate) struct Ask {
     pub(crate) token: Token,
     /// Scheme and host for links.
@@ -20,6 +21,8 @@ pub(crate) struct Ask {
     pub(crate) path: String,
     pub(crate) params: Params,
     pub(crate) eventual: bool,
+    /// The body of a function that is called by POST; `None`: it is a GET.
+    pub(crate) body: Option<Value>,
     /// When it was asked.
     pub(crate) now: Duration,
 }
@@ -64,6 +67,49 @@ impl Ask {
             self.role("Member.Read.Hidden")?;
         }
         Ok(group)
+    }
+
+    /// The user of this id or user principal name, when the directory shows it yet.
+    pub(crate) fn user(&self, id: &str) -> Result<usize, Reply> {
+        let tenant = &self.token.tenant;
+        let known = tenant.user(id).filter(|at| {
+            let spec = &tenant.users[*at].spec;
+            let named = spec.upn.eq_ignore_ascii_case(id);
+            (named || spec.id.to_string().eq_ignore_ascii_case(id)) && self.knows(Object::User(*at))
+        });
+        known.ok_or_else(|| missing(id))
+    }
+
+    /// Those of the groups that are named which a user is a member of, directly or not. What this app may not see is left out.
+    pub(crate) fn check_member_groups(&self, id: &str, body: &Value) -> Result<Reply, Reply> {
+        self.role("User.Read.All")?;
+        self.role("GroupMember.Read.All")?;
+        let bad = |text: &str| Reply::error(400, "Request_BadRequest", text);
+        let named = body["groupIds"].as_array();
+        let Some(named) = named.filter(|ids| (1..=20).contains(&ids.len())) else {
+            return Err(bad("groupIds must name 1 to 20 groups."));
+        };
+        let user = self.user(id)?;
+        let mut member_of = Vec::new();
+        for id in named {
+            let id = id.as_str().and_then(|id| Uuid::try_parse(id).ok());
+            let id = id
+                .ok_or_else(|| bad("Invalid GUID in groupIds."))?
+                .to_string();
+            let Ok(group) = self.group_members(&id) else {
+                continue;
+            };
+            let members = self
+                .token
+                .tenant
+                .transitive_seen(group, Place::Graph, self.now);
+            if members.users.contains(&user) {
+                member_of.push(id);
+            }
+        }
+        let context = format!("{}/v1.0/$metadata#Collection(Edm.String)", self.base);
+        let answer = json!({"@odata.context": context, "value": member_of});
+        Ok(Reply::json(200, answer))
     }
 
     pub(crate) fn need_advanced(&self, what: &str) -> Result<(), Reply> {

@@ -1,10 +1,10 @@
-//! Graph's `$batch`: up to twenty GETs, answered in any order.
+//! Graph's `$batch`: up to twenty requests that change nothing, answered in any order.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::graph::one;
+use crate::graph::{is_function, one};
 use crate::graph_ask::Ask;
 use crate::query::Params;
 use crate::reply::Reply;
@@ -31,8 +31,17 @@ pub(crate) async fn run(world: &Arc<World>, token: &Token, base: &str, body: &[u
         if steps.iter().any(|step| step.id == id) {
             return bad("the ids of the requests aren't unique");
         }
-        if url.contains("://") || request["method"] != "GET" {
-            return bad("the url must be relative and the method GET");
+        let (path, query) = url.split_once('?').unwrap_or((url, ""));
+        let function = request["method"] == "POST" && is_function(path);
+        if url.contains("://") || !(function || request["method"] == "GET") {
+            return bad("the url must be relative, and the method GET, or POST for a function");
+        }
+        let has_header = |name: &str, wanted: &str| {
+            let mut headers = request["headers"].as_object().into_iter().flatten();
+            headers.any(|(header, value)| header.eq_ignore_ascii_case(name) && value == wanted)
+        };
+        if function && !has_header("Content-Type", "application/json") {
+            return bad("a request with a body needs the header Content-Type: application/json");
         }
         let after: Vec<Value> = request["dependsOn"].as_array().cloned().unwrap_or_default();
         if !after
@@ -41,12 +50,6 @@ pub(crate) async fn run(world: &Arc<World>, token: &Token, base: &str, body: &[u
         {
             return bad("dependsOn names a request that doesn't come before this one");
         }
-        let (path, query) = url.split_once('?').unwrap_or((url, ""));
-        let eventual = request["headers"].as_object().is_some_and(|headers| {
-            headers.iter().any(|(name, value)| {
-                name.eq_ignore_ascii_case("ConsistencyLevel") && value == "eventual"
-            })
-        });
         steps.push(Step {
             id: id.into(),
             after,
@@ -55,7 +58,8 @@ pub(crate) async fn run(world: &Arc<World>, token: &Token, base: &str, body: &[u
                 base: base.to_owned(),
                 path: format!("/{}", path.trim_start_matches('/')),
                 params: Params::parse(query),
-                eventual,
+                eventual: has_header("ConsistencyLevel", "eventual"),
+                body: function.then(|| request["body"].clone()),
                 now: world.clock.now(),
             },
         });

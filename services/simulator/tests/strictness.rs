@@ -190,6 +190,65 @@ async fn groups_are_flat_paged_and_strict() {
     assert_eq!(users, 200);
 }
 
+/// A function of Graph: whom a group has, asked of one user at a time.
+#[tokio::test]
+async fn a_user_says_which_of_some_groups_it_is_in() {
+    let rig = Rig::new(&SchoolOptions::default()).await;
+    let token = rig.token(READER, "reader-secret", GRAPH).await;
+    let url = format!("{}/v1.0", rig.url);
+    let get = async |path: String| {
+        let call = rig.client.get(format!("{url}{path}")).bearer_auth(&token);
+        call.send().await.unwrap().json::<Value>().await.unwrap()
+    };
+    let groups = get("/groups?$select=id".to_owned()).await;
+    let ids = groups["value"].as_array().unwrap().iter();
+    let ids: Vec<_> = ids.map(|group| group["id"].as_str().unwrap()).collect();
+    let user = mailbox(1);
+    let mut expected = Vec::new();
+    for id in &ids {
+        let members = get(format!("/groups/{id}/transitiveMembers?$top=999")).await;
+        // One hides its members from this app.
+        let mut members = members["value"].as_array().into_iter().flatten();
+        if members.any(|member| member["userPrincipalName"] == user) {
+            expected.push(*id);
+        }
+    }
+    assert!(!expected.is_empty() && expected.len() < ids.len());
+    let ask = async |user: &str, body: Value| {
+        let call = rig
+            .client
+            .post(format!("{url}/users/{user}/checkMemberGroups"));
+        let reply = call.bearer_auth(&token).json(&body).send().await.unwrap();
+        (reply.status(), reply.json::<Value>().await.unwrap())
+    };
+    let (status, answer) = ask(&user, json!({"groupIds": ids})).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["value"], json!(expected));
+    let many = vec![ids[0]; 21];
+    for (user, body, wanted) in [
+        (user.as_str(), json!({"groupIds": many}), 400),
+        (user.as_str(), json!({"groupIds": []}), 400),
+        (user.as_str(), json!({"groupIds": ["no-guid"]}), 400),
+        (user.as_str(), json!({}), 400),
+        ("nobody@uni.example", json!({"groupIds": ids}), 404),
+    ] {
+        assert_eq!(ask(user, body.clone()).await.0, wanted, "{user} {body}");
+    }
+    let body = json!({"groupIds": ids});
+    let step = |headers: Value| {
+        json!({"requests": [{"id": "1", "method": "POST", "url": format!("/users/{user}/checkMemberGroups"),
+            "headers": headers, "body": body}]})
+    };
+    for (headers, wanted) in [
+        (json!({"Content-Type": "application/json"}), 200),
+        (json!({}), 400),
+    ] {
+        let call = rig.client.post(format!("{url}/$batch")).bearer_auth(&token);
+        let reply = call.json(&step(headers)).send().await.unwrap();
+        assert_eq!(reply.status(), wanted);
+    }
+}
+
 #[tokio::test]
 async fn batches_take_ten_with_their_own_tokens() {
     let rig = Rig::new(&SchoolOptions {

@@ -15,6 +15,7 @@ pub async fn all(world: &dyn World) {
     names_are_looked_up(world).await;
     trustees_are_judged(world).await;
     a_group_shows_who_is_in_it(world).await;
+    who_is_in_a_group_is_told_one_by_one(world).await;
 }
 
 /// Every mailbox once, nothing else as a mailbox, and what doesn't suit is said.
@@ -102,6 +103,39 @@ pub async fn a_group_shows_who_is_in_it(world: &dyn World) {
         }
         other => panic!("{unknown} is no group: {other:?}"),
     }
+}
+
+/// Of all mailboxes that any selection lists, exactly those are members of a group that its own listing has, where that can be asked;
+/// a group that isn't there is refused.
+pub async fn who_is_in_a_group_is_told_one_by_one(world: &dyn World) {
+    let mut all = BTreeSet::new();
+    for expected in world.selections() {
+        all.extend(mailboxes(list(world, &expected.selection).await));
+    }
+    let all: Vec<_> = all.into_iter().collect();
+    for expected in world.selections() {
+        let Selection::Group(group) = &expected.selection else {
+            continue;
+        };
+        let wanted: BTreeSet<_> = mailboxes(list(world, &expected.selection).await).collect();
+        good(world.directory().sign_in().await);
+        let told = good(world.directory().members_among(group, &all).await);
+        if let Some(told) = told {
+            assert_eq!(told.into_iter().collect::<BTreeSet<_>>(), wanted, "{group}");
+        }
+    }
+    let unknown = world.unknown();
+    match world.directory().members_among(&unknown, &all).await {
+        Err(ListingError::Refused { failure, .. }) => {
+            assert_eq!(failure, OperationFailure::GroupNotFound);
+        }
+        other => panic!("{unknown} is no group: {other:?}"),
+    }
+}
+
+fn mailboxes(listed: Vec<Listed>) -> impl Iterator<Item = MailboxId> {
+    let all = listed.into_iter().filter(|one| one.what.is_ok());
+    all.map(|one| one.id)
 }
 
 /// A typed failure and a text that names what was asked for.

@@ -3,8 +3,11 @@
 use std::{collections::HashSet, time::Duration};
 
 use calgrant_domain::{
-    Confined, DelegationSpec, Listed, Mailbox, MailboxId, Reason, Selector, SiteKind, delays,
+    Address, Confined, DelegationSpec, Listed, Mailbox, MailboxId, Reason, Selector, SiteKind,
+    delays,
 };
+
+use calgrant_exchange::Selection;
 
 use super::{
     Listing, Place, Stopped,
@@ -94,7 +97,7 @@ impl Listing {
         Ok(())
     }
 
-    /// Those of these recipients that the selector selects. The directory is read page by page until all are found.
+    /// Those of these recipients that the selector selects.
     async fn only_selected(
         &mut self,
         place: &Place,
@@ -109,25 +112,56 @@ impl Listing {
             Ok(selection) => selection,
             Err(list) => return self.only_listed(&list.to_string(), listed).await,
         };
-        let mut left: HashSet<MailboxId> = listed.iter().map(|listed| listed.id).collect();
+        let asked: Vec<_> = listed.iter().map(|listed| listed.id).collect();
+        let members = match &selection {
+            Selection::Group(group) => self.members_among(place, group, &asked).await?,
+            _ => None,
+        };
+        let selected = match members {
+            Some(members) => members,
+            None => self.found_among(place, &selection, asked).await?,
+        };
+        let is_selected = |listed: &Listed| selected.contains(&listed.id);
+        Ok(listed.into_iter().filter(is_selected).collect())
+    }
+
+    /// Those of these mailboxes that a group has as members; `None` where the directory can't be asked that.
+    async fn members_among(
+        &mut self,
+        place: &Place,
+        group: &Address,
+        mailboxes: &[MailboxId],
+    ) -> Result<Option<HashSet<MailboxId>>, Stopped> {
+        self.ask(place, |reader| {
+            let (group, mailboxes) = (group.clone(), mailboxes.to_vec());
+            async move { reader.directory.members_among(&group, &mailboxes).await }
+        })
+        .await
+    }
+
+    /// Those of these mailboxes that a listing has: the directory is read page by page until all are found.
+    async fn found_among(
+        &mut self,
+        place: &Place,
+        selection: &Selection,
+        mailboxes: Vec<MailboxId>,
+    ) -> Result<HashSet<MailboxId>, Stopped> {
+        let mut left: HashSet<_> = mailboxes.into_iter().collect();
+        let mut selected = HashSet::new();
         let mut from = None;
         while !left.is_empty() {
             // An expired page means that it took too long between two: start again.
-            let Some(page) = self.page(place, &selection, from.take()).await? else {
+            let Some(page) = self.page(place, selection, from.take()).await? else {
                 continue;
             };
-            for found in page.listed {
-                left.remove(&found.id);
-            }
+            let found = page.listed.into_iter().map(|listed| listed.id);
+            selected.extend(found.filter(|id| left.remove(id)));
             from = page.next;
             if from.is_none() {
                 break;
             }
         }
-        Ok(listed
-            .into_iter()
-            .filter(|listed| !left.contains(&listed.id))
-            .collect())
+        Ok(selected)
     }
 
     /// Those of these recipients that an uploaded list names, by whichever of their names.
