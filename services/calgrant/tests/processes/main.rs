@@ -7,6 +7,7 @@
 
 mod checking;
 mod commands;
+mod dying;
 mod forgetting;
 mod killing;
 mod operating;

@@ -20,7 +20,7 @@ use calgrant_testkit::{Database, School, Vhost, eventually_within, mailboxes};
 use tonic::transport::Channel;
 
 /// Longest wait for a process, or an operation.
-const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// The key that passwords are sealed with.
 pub(crate) const SECRETS_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
