@@ -5,7 +5,10 @@
 
 use std::fmt;
 
-use crate::Purpose;
+use crate::{
+    Purpose, SiteKind,
+    setup::{ManagedBy, ManagedParts},
+};
 
 /// Whether a capability is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,8 +139,54 @@ const GRANTOR: &[Need] = &[Need {
     optional: None,
 }];
 
-/// Not a broader right, though it is called another name.
-const AS_GOOD: [&str; 1] = ["Exchange.ManageAsAppV2"];
+const SETUP: &[Need] = &[
+    Need {
+        capability: "create and change users",
+        least: "User.ReadWrite.All",
+        broader: &["Directory.ReadWrite.All"],
+        optional: None,
+    },
+    Need {
+        capability: "assign licences",
+        least: "LicenseAssignment.ReadWrite.All",
+        broader: &["User.ReadWrite.All", "Directory.ReadWrite.All"],
+        optional: None,
+    },
+    Need {
+        capability: "read products",
+        least: "LicenseAssignment.Read.All",
+        broader: &[
+            "LicenseAssignment.ReadWrite.All",
+            "Organization.Read.All",
+            "Directory.Read.All",
+            "Directory.ReadWrite.All",
+        ],
+        optional: None,
+    },
+    Need {
+        capability: "see groups of every kind",
+        least: "GroupMember.Read.All",
+        broader: &[
+            "Group.Read.All",
+            "Group.ReadWrite.All",
+            "GroupMember.ReadWrite.All",
+            "Directory.Read.All",
+            "Directory.ReadWrite.All",
+        ],
+        optional: None,
+    },
+    Need {
+        capability: "reset passwords",
+        least: "User-PasswordProfile.ReadWrite.All",
+        broader: &[],
+        optional: Some(
+            "needed only to rotate passwords; the directory role User Administrator will do, too",
+        ),
+    },
+];
+
+/// Not broader rights, though they are called other names.
+const AS_GOOD: [&str; 2] = ["Exchange.ManageAsAppV2", "Organization.Read.All"];
 
 /// What the app roles of an account say about its purposes: `directory` are those in its tokens for Graph, `exchange` those in its
 /// tokens for Exchange; `None` where no token was had.
@@ -148,17 +197,114 @@ pub fn app_roles(
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     let is = |purpose| purposes.contains(&purpose);
-    for (held, needs, wanted) in [
-        (directory, READER, is(Purpose::Reader)),
-        (exchange, GRANTOR, is(Purpose::Grantor)),
+    let of = |purpose, needs: &'static [Need]| if is(purpose) { needs } else { &[] };
+    let exchange_needs = is(Purpose::Grantor) || is(Purpose::Setup);
+    let exchange_needs: &[Need] = if exchange_needs { GRANTOR } else { &[] };
+    for (held, needs) in [
+        (
+            directory,
+            [of(Purpose::Reader, READER), of(Purpose::Setup, SETUP)],
+        ),
+        (exchange, [exchange_needs, &[]]),
     ] {
         let Some(held) = held else {
             continue;
         };
-        let needs = if wanted { needs } else { &[] };
+        let needs: Vec<&Need> = needs.into_iter().flatten().collect();
         findings.extend(needs.iter().map(|need| of_need(need, held)));
-        findings.extend(held.iter().filter_map(|role| beyond(role, needs)));
+        findings.extend(held.iter().filter_map(|role| beyond(role, &needs)));
     }
+    findings
+}
+
+/// Cmdlets that a part of a set-up takes.
+struct Work {
+    capability: &'static str,
+    cmdlets: &'static [&'static str],
+    /// The management roles that have them, at the least.
+    roles: &'static str,
+}
+
+const FIND: Work = Work {
+    capability: "find mailboxes and groups",
+    cmdlets: &[
+        "Get-Mailbox",
+        "Get-DistributionGroup",
+        "Get-DistributionGroupMember",
+    ],
+    roles: "View-Only Recipients",
+};
+const MAKE_ACCOUNTS: Work = Work {
+    capability: "create accounts with mailboxes",
+    cmdlets: &["New-Mailbox"],
+    roles: "Mail Recipient Creation",
+};
+const CHANGE_ACCOUNTS: Work = Work {
+    capability: "change accounts and reset passwords",
+    cmdlets: &["Set-Mailbox"],
+    roles: "Mail Recipients and Reset Password",
+};
+const MAKE_GROUPS: Work = Work {
+    capability: "create and change groups",
+    cmdlets: &["New-DistributionGroup", "Set-DistributionGroup"],
+    roles: "Security Group Creation and Membership",
+};
+const CHANGE_MEMBERS: Work = Work {
+    capability: "change the members of groups",
+    cmdlets: &[
+        "Add-DistributionGroupMember",
+        "Remove-DistributionGroupMember",
+    ],
+    roles: "Security Group Creation and Membership",
+};
+
+/// What no set-up needs, by a cmdlet that tells of it: the roles that have it, and since which site that matters.
+const TOO_MUCH: [(&str, &str, Option<SiteKind>); 3] = [
+    ("New-ManagementRoleAssignment", "Role Management", None),
+    (
+        "Set-MailboxFolderPermission",
+        "Mail Recipients",
+        Some(SiteKind::Online),
+    ),
+    ("New-MailboxExportRequest", "Mailbox Import Export", None),
+];
+
+/// What the cmdlets that there are for a set-up credential say of its work at this site; nothing of the parts that somebody else makes.
+pub fn set_up(site: SiteKind, managed: &ManagedParts, cmdlets: &[String]) -> Vec<Finding> {
+    let ours = |part: ManagedBy| part == ManagedBy::Calgrant;
+    let on_premises = site == SiteKind::Onprem;
+    let there = |name: &str| cmdlets.iter().any(|one| one.eq_ignore_ascii_case(name));
+    let mut findings: Vec<_> = [
+        (true, FIND),
+        (on_premises && ours(managed.accounts), MAKE_ACCOUNTS),
+        (on_premises && ours(managed.accounts), CHANGE_ACCOUNTS),
+        (ours(managed.group), MAKE_GROUPS),
+        (ours(managed.members), CHANGE_MEMBERS),
+    ]
+    .into_iter()
+    .filter_map(|(wanted, work)| wanted.then_some(work))
+    .map(|work| {
+        let missing = work.cmdlets.iter().copied().filter(|name| !there(name));
+        let missing: Vec<_> = missing.collect();
+        if missing.is_empty() {
+            return Finding::yes(work.capability, work.cmdlets.join(", "));
+        }
+        Finding::no(
+            work.capability,
+            format!("there is no {} for it", missing.join(", ")),
+            format!("assign it the management role {}", work.roles),
+        )
+    })
+    .collect();
+    let too_much = TOO_MUCH
+        .iter()
+        .filter(|(cmdlet, _, at)| there(cmdlet) && at.is_none_or(|at| at == site));
+    findings.extend(too_much.map(|(cmdlet, role, _)| Finding {
+        capability: (*cmdlet).to_owned(),
+        held: Held::Beyond,
+        why: "more than the account is for".to_owned(),
+        todo: format!("take the management role {role} away, or the role group that has it"),
+    }));
     findings
 }
 
@@ -187,7 +333,7 @@ fn of_need(need: &Need, held: &[String]) -> Finding {
     }
 }
 
-fn beyond(role: &str, needs: &[Need]) -> Option<Finding> {
+fn beyond(role: &str, needs: &[&Need]) -> Option<Finding> {
     let is_least = needs.iter().any(|need| need.least == role);
     let is_as_good =
         AS_GOOD.contains(&role) && needs.iter().any(|need| need.broader.contains(&role));
@@ -259,6 +405,71 @@ mod tests {
     }
 
     #[test]
+    fn a_set_up_needs_its_cmdlets_and_no_more() {
+        let all = [
+            FIND.cmdlets,
+            MAKE_ACCOUNTS.cmdlets,
+            CHANGE_ACCOUNTS.cmdlets,
+            MAKE_GROUPS.cmdlets,
+            CHANGE_MEMBERS.cmdlets,
+        ]
+        .concat();
+        let mine = ManagedParts::default();
+        let everything = set_up(SiteKind::Onprem, &mine, &roles(&all));
+        assert!(everything.iter().all(|one| one.held == Held::Yes));
+        assert_eq!(everything.len(), 5);
+        for missing in &all {
+            let rest: Vec<_> = all.iter().copied().filter(|one| one != missing).collect();
+            let findings = set_up(SiteKind::Onprem, &mine, &roles(&rest));
+            let no: Vec<_> = findings.iter().filter(|one| one.held == Held::No).collect();
+            assert_eq!(no.len(), 1, "{missing}");
+            assert!(no[0].why.contains(missing) && no[0].todo.contains("management role"));
+        }
+        let theirs = ManagedParts {
+            accounts: ManagedBy::External,
+            group: ManagedBy::External,
+            ..mine
+        };
+        let less = set_up(SiteKind::Onprem, &theirs, &roles(&all));
+        assert_eq!(less.len(), 2, "{less:?}");
+        let online = set_up(SiteKind::Online, &mine, &[]);
+        assert_eq!(online.len(), 3, "Graph makes the accounts: {online:?}");
+        for (cmdlet, site, wanted) in [
+            ("New-ManagementRoleAssignment", SiteKind::Onprem, 1),
+            ("Set-MailboxFolderPermission", SiteKind::Online, 1),
+            // There the role is needed for accounts.
+            ("Set-MailboxFolderPermission", SiteKind::Onprem, 0),
+        ] {
+            let held = [&all[..], &[cmdlet]].concat();
+            let findings = set_up(site, &mine, &roles(&held));
+            let beyond = findings.iter().filter(|one| one.held == Held::Beyond);
+            assert_eq!(beyond.count(), wanted, "{cmdlet} {site}");
+        }
+    }
+
+    #[test]
+    fn each_role_that_a_set_up_misses_is_named() {
+        let needed = [
+            "User.ReadWrite.All",
+            "LicenseAssignment.ReadWrite.All",
+            "GroupMember.Read.All",
+        ];
+        let told = |held: &[&str]| app_roles(&[Purpose::Setup], Some(&roles(held)), None);
+        assert!(told(&needed).iter().all(|one| one.held != Held::No));
+        for (missing, wanted) in [
+            ("User.ReadWrite.All", 1),
+            // Users may be changed, and their licences with them; products can't be read.
+            ("LicenseAssignment.ReadWrite.All", 1),
+            ("GroupMember.Read.All", 1),
+        ] {
+            let held: Vec<_> = needed.into_iter().filter(|role| *role != missing).collect();
+            let findings = told(&held);
+            let no = findings.iter().filter(|one| one.held == Held::No);
+            assert_eq!(no.count(), wanted, "{missing}: {findings:?}");
+        }
+    }
+
+    #[test]
     fn what_is_too_much_is_named() {
         let findings = reader(&[
             "User.Read.All",
@@ -286,6 +497,10 @@ mod tests {
             told(&grantor),
             [("administer Exchange as an app", Held::Yes)]
         );
+        // What one of an account's purposes needs is not too much for another.
+        let held = roles(&["User.ReadWrite.All", "GroupMember.Read.All"]);
+        let both = app_roles(&[Purpose::Reader, Purpose::Setup], Some(&held), None);
+        assert!(both.iter().all(|one| one.held != Held::Beyond), "{both:?}");
         // Who only reads needs nothing of Exchange's.
         let both = app_roles(&[Purpose::Reader], None, Some(&v2));
         assert_eq!(told(&both), [("Exchange.ManageAsAppV2", Held::Beyond)]);

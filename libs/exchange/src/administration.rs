@@ -48,6 +48,15 @@ pub enum AdministrationError {
 /// What a call gives.
 pub type Administered<T> = Result<T, AdministrationError>;
 
+/// What a set-up credential's tokens let it do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AppRoles {
+    /// In the directory.
+    pub directory: Vec<String>,
+    /// At Exchange.
+    pub exchange: Vec<String>,
+}
+
 /// A set-up credential's hand in a directory and its Exchange. One method call is one server call unless said otherwise. None
 /// repeats by itself.
 #[async_trait]
@@ -57,6 +66,20 @@ pub trait Administration: Send + Sync {
     /// # Errors
     /// As the sign-in endpoint says.
     async fn sign_in(&self) -> Result<(), CallError>;
+
+    /// The app roles that its tokens carry; `None` where tokens don't tell, or there are none.
+    ///
+    /// # Errors
+    /// As [`Self::sign_in`].
+    async fn app_roles(&self) -> Result<Option<AppRoles>, CallError> {
+        Ok(None)
+    }
+
+    /// The cmdlets of Exchange that exist for it: those that its management roles have, of mailboxes and groups at least.
+    ///
+    /// # Errors
+    /// A call failed.
+    async fn cmdlets(&self) -> Administered<Vec<String>>;
 
     /// The user of a user principal name; `None`: there is none, or it isn't shown yet.
     ///

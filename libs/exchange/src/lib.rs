@@ -15,7 +15,7 @@ pub mod directory;
 pub mod error;
 pub mod secret;
 
-pub use administration::{Administered, Administration, AdministrationError};
+pub use administration::{Administered, Administration, AdministrationError, AppRoles};
 pub use calendars::{Answer, Ask, CalendarCall, Calendars, Performed};
 pub use directory::{
     Depth, Directory, ListingError, LookedUp, Page, PrincipalKind, Resolved, Selection,

@@ -14,10 +14,13 @@ use calgrant_contract::pb::{
 };
 use calgrant_domain::{
     AccountSpec, Address, Finding, Held, MailboxType, Organisation, Purpose, Reason, SiteKind,
-    SiteSpec, TenantName, assumed::assumed, preflight::app_roles,
+    SiteSpec, TenantName,
+    assumed::assumed,
+    preflight::{app_roles, set_up},
 };
 use calgrant_exchange::{
-    Answer, Ask, CalendarCall, Calendars, CallError, Directory, ListingError, Meaning, Selection,
+    AdministrationError, Answer, AppRoles, Ask, CalendarCall, Calendars, CallError, Directory,
+    ListingError, Meaning, Selection,
 };
 use calgrant_exchange_ad::connect as active_directory;
 use calgrant_exchange_online::connect as online;
@@ -247,6 +250,13 @@ impl Check<'_> {
         if account.is(Purpose::Member) {
             findings.push(self.member(account).await);
         }
+        if account.is(Purpose::Setup) {
+            let (more, roles) = self.set_up(account).await;
+            findings.extend(more);
+            if let Some(roles) = roles {
+                (directory_roles, exchange_roles) = (Some(roles.directory), Some(roles.exchange));
+            }
+        }
         // The directory on premises has no throttling policies: its readers are held to our own limits alone.
         let is_online = self.site.kind() == SiteKind::Online;
         if account.is(Purpose::Grantor) || (is_online && account.is(Purpose::Reader)) {
@@ -363,6 +373,46 @@ impl Check<'_> {
             other => tried("change permissions", other),
         });
         findings
+    }
+
+    /// Looks what a set-up credential may do, by what there is for it: nothing is tried.
+    async fn set_up(&self, account: &AccountSpec) -> (Vec<Finding>, Option<AppRoles>) {
+        let hand = match &self.site.organisation {
+            Organisation::Online(site) => online::administration(site, account, clock::now),
+            Organisation::Onprem(site) => onprem::administration(site, account, clock::now),
+        };
+        let hand = match hand {
+            Ok(hand) => hand,
+            Err(why) => return (vec![unreadable("set the site up", &why)], None),
+        };
+        if let Err(error) = hand.sign_in().await {
+            return (vec![refused("sign in", &error)], None);
+        }
+        let mut findings = vec![Finding::yes("sign in", "")];
+        let budget = self.budget(account, keys::EXCHANGE);
+        let asked = permitted(&budget, hand.cmdlets(), |error| match error {
+            AdministrationError::Call(error) => Some(error),
+            _ => None,
+        });
+        let managed = self.site.setup.as_ref().map(|setup| setup.managed);
+        let kind = self.site.kind();
+        match asked.await.unwrap_or_else(|| Err(not_permitted().into())) {
+            Ok(cmdlets) => findings.extend(set_up(kind, &managed.unwrap_or_default(), &cmdlets)),
+            Err(AdministrationError::Call(error)) => {
+                findings.push(refused("set the site up", &error));
+            }
+            Err(AdministrationError::Forbidden { what, grant }) => {
+                findings.push(Finding::no(
+                    "set the site up",
+                    format!("it may not {what}"),
+                    grant,
+                ));
+            }
+            Err(error) => findings.push(Finding::unknown("set the site up", error.to_string())),
+        }
+        let roles = hand.app_roles().await.ok().flatten();
+        hand.sign_out().await;
+        (findings, roles)
     }
 
     async fn member(&self, account: &AccountSpec) -> Finding {

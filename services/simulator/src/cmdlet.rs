@@ -80,8 +80,8 @@ pub(crate) struct Output {
     pub(crate) next: Option<String>,
 }
 
-/// Every cmdlet there is in the cloud.
-const CMDLETS: [&str; 18] = [
+/// Every cmdlet there is in the cloud. Of `New-ManagementRoleAssignment` no more is simulated than that it is there.
+const CMDLETS: [&str; 19] = [
     "Add-DistributionGroupMember",
     "Get-AcceptedDomain",
     "Get-DistributionGroup",
@@ -93,6 +93,7 @@ const CMDLETS: [&str; 18] = [
     "Get-OrganizationConfig",
     "Get-Recipient",
     "New-DistributionGroup",
+    "New-ManagementRoleAssignment",
     "Remove-DistributionGroupMember",
     "Set-DistributionGroup",
     "Set-Mailbox",
@@ -106,6 +107,17 @@ const CMDLETS: [&str; 18] = [
 pub(crate) fn exported(allowed: &[String]) -> Vec<&'static str> {
     let known = |name: &&str| allowed.contains(&name.to_lowercase());
     CMDLETS.iter().copied().filter(known).collect()
+}
+
+/// Those that exist on premises, likewise: of the allowed ones.
+pub(crate) fn existing(allowed: &[String]) -> Vec<&'static str> {
+    let makes = allowed.iter().any(|name| name == "new-mailbox");
+    let makes = makes.then_some("New-Mailbox");
+    let cloud = ["Test-ServicePrincipalAuthorization"];
+    let mut all = exported(allowed);
+    all.retain(|name| !cloud.contains(name));
+    all.extend(makes);
+    all
 }
 
 /// What would take something away for good; none of it is there, and who tries is counted.

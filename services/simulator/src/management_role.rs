@@ -70,7 +70,13 @@ static ROLES: [(&str, &[&str]); 8] = [
         VIEW_CONFIGURATION,
         &["Get-AcceptedDomain", "Get-OrganizationConfig"],
     ),
-    (APPLICATIONS, &["Test-ServicePrincipalAuthorization"]),
+    (
+        APPLICATIONS,
+        &[
+            "Test-ServicePrincipalAuthorization",
+            "New-ManagementRoleAssignment",
+        ],
+    ),
 ];
 
 /// Role groups, each with its roles.

@@ -5,6 +5,8 @@ use calgrant_domain::{Address, GroupChange, MailboxId, NewGroup, NewUser, Passwo
 /// One call of set-up.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Attempt<'a> {
+    /// Which cmdlets there are for it.
+    Cmdlets,
     FindUser(&'a Address),
     CreateUser(&'a NewUser),
     ChangeUser(MailboxId, &'a UserChange),
@@ -31,6 +33,7 @@ impl Attempt<'_> {
     /// What is tried, as a verb.
     pub(super) fn what(&self) -> &'static str {
         match self {
+            Self::Cmdlets => "ask what it may do",
             Self::FindUser(_) => "read users",
             Self::CreateUser(_) => "create users",
             Self::ChangeUser(_, change) if change.password.is_some() => "reset passwords",
@@ -69,6 +72,7 @@ impl Attempt<'_> {
             Self::FindOtherGroup(_) => {
                 "grant it the Graph application permission GroupMember.Read.All".to_owned()
             }
+            Self::Cmdlets => format!("grant it {EXCHANGE}"),
             Self::FindMailbox(_)
             | Self::FindGroup(_)
             | Self::CreateGroup(_)
@@ -89,7 +93,8 @@ impl Attempt<'_> {
             Self::Members(_) => "Get-DistributionGroupMember",
             Self::AddMember(..) => "Add-DistributionGroupMember",
             Self::RemoveMember(..) => "Remove-DistributionGroupMember",
-            Self::FindUser(_)
+            Self::Cmdlets
+            | Self::FindUser(_)
             | Self::CreateUser(_)
             | Self::ChangeUser(..)
             | Self::Products
@@ -102,6 +107,7 @@ impl Attempt<'_> {
     /// What is tried, with its object.
     pub(super) fn deed(&self) -> String {
         match self {
+            Self::Cmdlets => "ask which cmdlets there are".to_owned(),
             Self::FindUser(name) => format!("look the user {name} up"),
             Self::CreateUser(user) => format!("create the user {}", user.user_name),
             Self::ChangeUser(id, _) => format!("change the user {}", id.as_uuid()),
@@ -132,6 +138,7 @@ impl Attempt<'_> {
             Self::ChangeUser(id, _) | Self::AssignLicence(id, _) | Self::RemoveLicence(id, _) => {
                 format!("the user {}", id.as_uuid())
             }
+            Self::Cmdlets => "the list of cmdlets".to_owned(),
             Self::Products => "the list of products".to_owned(),
             Self::CreateGroup(group) => format!("the group {}", group.address),
             Self::FindGroup(group)

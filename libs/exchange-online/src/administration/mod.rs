@@ -19,7 +19,7 @@ use calgrant_domain::{
     Reason, SkuFound, UserChange, UserFound,
 };
 use calgrant_exchange::{
-    Administered, Administration, AdministrationError, CallError, Meaning, one_line,
+    Administered, Administration, AdministrationError, AppRoles, CallError, Meaning, one_line,
 };
 use reqwest::RequestBuilder;
 use secrecy::SecretString;
@@ -39,6 +39,8 @@ use crate::{
     token_cache::Token,
 };
 
+/// The version of Exchange's own module whose cmdlets are asked for.
+const MODULE: &str = "3.9.2";
 /// Pages of one answer that are followed: a thousand members on each.
 const PAGES: usize = 100;
 
@@ -266,6 +268,43 @@ impl Administration for OnlineAdministration {
     async fn sign_in(&self) -> Result<(), CallError> {
         self.graph.token().await?;
         self.exchange.token().await.map(drop)
+    }
+
+    async fn app_roles(&self) -> Result<Option<AppRoles>, CallError> {
+        let directory = self.graph.token().await?.app_roles();
+        let exchange = self.exchange.token().await?.app_roles();
+        Ok(directory
+            .zip(exchange)
+            .map(|(directory, exchange)| AppRoles {
+                directory,
+                exchange,
+            }))
+    }
+
+    async fn cmdlets(&self) -> Administered<Vec<String>> {
+        let Endpoints {
+            admin_url,
+            directory_id,
+            ..
+        } = &self.endpoints;
+        let token = self.exchange.token().await?;
+        let request = self
+            .http
+            .client
+            .get(format!(
+                "{admin_url}/adminapi/v1.0/{directory_id}/EXOModuleFile?Version={MODULE}"
+            ))
+            .header("CommandName", "*")
+            .header(
+                "X-AnchorMailbox",
+                anchor(&credential::anchor(&token, directory_id))?,
+            );
+        let answer = self.send(&self.exchange, &token, request).await;
+        let answer = answer.map_err(|failed| failed.of(&Attempt::Cmdlets))?;
+        let row = classify::rows(answer).into_iter().next();
+        let row: wire::Module = read(row.unwrap_or_default())?;
+        let names = row.exported_cmdlets.split(',').map(str::trim);
+        Ok(names.map(str::to_owned).collect())
     }
 
     async fn user(&self, user_name: &Address) -> Administered<Option<UserFound>> {

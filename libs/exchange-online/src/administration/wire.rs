@@ -4,6 +4,14 @@ use serde::Deserialize;
 
 use crate::wire::OneOrMany;
 
+/// Exchange's own module, as it is made for whoever asks.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Module {
+    /// Names, joined by commas.
+    pub(super) exported_cmdlets: String,
+}
+
 /// A user.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

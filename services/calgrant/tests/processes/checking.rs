@@ -27,7 +27,7 @@ fn without(all: &[&str], one: &str) -> Vec<String> {
 }
 
 /// What the check says, and how it exits.
-fn check(set: &Set, account: &str) -> (Vec<Value>, Option<i32>) {
+pub(crate) fn check(set: &Set, account: &str) -> (Vec<Value>, Option<i32>) {
     let output = set
         .command(["check", "--tenant", "uni", "--output", "json"])
         .args(["--account", account])
@@ -37,7 +37,7 @@ fn check(set: &Set, account: &str) -> (Vec<Value>, Option<i32>) {
     (rows(&output), output.status.code())
 }
 
-fn held(rows: &[Value], capability: &str) -> String {
+pub(crate) fn held(rows: &[Value], capability: &str) -> String {
     let row = rows.iter().find(|row| row["capability"] == capability);
     let row = row.unwrap_or_else(|| panic!("nothing of {capability}: {rows:?}"));
     row["held"].as_str().unwrap().to_owned()
@@ -104,5 +104,115 @@ async fn a_check_tells_what_an_account_may_and_may_not_do() {
         ("unknown", Some(0))
     );
     let report = set.school.get("report").await;
+    assert_eq!(report["writes"], 0, "a check changes nothing");
+}
+
+const SETUP: &str = "apps/cccccccc-0000-0000-0000-000000000000";
+const SETUP_ROLES: [&str; 4] = [
+    "User.ReadWrite.All",
+    "Organization.Read.All",
+    "GroupMember.Read.All",
+    "Exchange.ManageAsApp",
+];
+const MANAGEMENT_ROLES: [&str; 2] = [
+    "Security Group Creation and Membership",
+    "View-Only Recipients",
+];
+
+/// The rows that say so, by what they are about.
+fn all_held<'r>(rows: &'r [Value], held: &str) -> Vec<&'r str> {
+    let rows = rows.iter().filter(|row| row["held"] == held);
+    rows.map(|row| row["capability"].as_str().unwrap())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_tells_what_a_set_up_credential_may_do() {
+    let set = Set::start(&SchoolOptions {
+        mailboxes: 20,
+        grantors: 2,
+        unprepared: true,
+        ..SchoolOptions::default()
+    })
+    .await;
+    let secret = set.write("set-up", "setup-secret");
+    let tenant = format!(
+        "{}[[site.account]]\nname = \"set-up\"\npurpose = [\"setup\"]\nclient_id = \"cccccccc-0000-0000-0000-000000000000\"\nsecret = {{ file = \"{secret}\" }}\n",
+        set.tenant()
+    );
+    let file = set.write("tenant.toml", &tenant);
+    let applied = set.command(["apply", "-f", &file]).output().unwrap();
+    assert!(applied.status.success(), "{}", said(&applied));
+    let right = json!({"roles": SETUP_ROLES, "management_roles": MANAGEMENT_ROLES});
+    set.school.put(SETUP, &right).await;
+    let (rows, code) = check(&set, "set-up");
+    assert_eq!(code, Some(0), "{rows:?}");
+    for capability in [
+        "sign in",
+        "create and change users",
+        "assign licences",
+        "read products",
+        "find mailboxes and groups",
+        "create and change groups",
+        "change the members of groups",
+    ] {
+        assert_eq!(held(&rows, capability), "yes", "{capability}");
+    }
+    assert!(all_held(&rows, "beyond").is_empty(), "{rows:?}");
+    for (missing, wanted) in [
+        (
+            "User.ReadWrite.All",
+            vec!["create and change users", "assign licences"],
+        ),
+        ("Organization.Read.All", vec!["read products"]),
+        ("GroupMember.Read.All", vec!["see groups of every kind"]),
+    ] {
+        let rest = json!({"roles": without(&SETUP_ROLES, missing)});
+        set.school.put(SETUP, &rest).await;
+        let (rows, code) = check(&set, "set-up");
+        assert_eq!(code, Some(3), "{missing}");
+        assert_eq!(all_held(&rows, "no"), wanted, "{missing}: {rows:?}");
+    }
+    set.school
+        .put(
+            SETUP,
+            &json!({"roles": without(&SETUP_ROLES, "Exchange.ManageAsApp")}),
+        )
+        .await;
+    let (rows, code) = check(&set, "set-up");
+    assert_eq!(code, Some(3), "{rows:?}");
+    assert!(
+        all_held(&rows, "no").contains(&"set the site up"),
+        "{rows:?}"
+    );
+    set.school.put(SETUP, &right).await;
+    for (missing, wanted) in [
+        (
+            MANAGEMENT_ROLES[0],
+            vec!["create and change groups", "change the members of groups"],
+        ),
+        (MANAGEMENT_ROLES[1], vec!["find mailboxes and groups"]),
+    ] {
+        let rest = json!({"management_roles": without(&MANAGEMENT_ROLES, missing)});
+        set.school.put(SETUP, &rest).await;
+        let (rows, code) = check(&set, "set-up");
+        assert_eq!(code, Some(3), "{missing}");
+        assert_eq!(all_held(&rows, "no"), wanted, "{missing}: {rows:?}");
+    }
+    let roles = [&SETUP_ROLES[..], &["Mail.ReadWrite"]].concat();
+    let more = json!({"management_roles": ["Organization Management"], "roles": roles});
+    set.school.put(SETUP, &more).await;
+    let (rows, code) = check(&set, "set-up");
+    assert_eq!(code, Some(0), "{rows:?}");
+    assert_eq!(
+        all_held(&rows, "beyond"),
+        [
+            "New-ManagementRoleAssignment",
+            "Set-MailboxFolderPermission",
+            "Mail.ReadWrite"
+        ]
+    );
+    let report = set.school.get("report").await;
+    assert_eq!(report["setup"]["accounts_created"], 0);
     assert_eq!(report["writes"], 0, "a check changes nothing");
 }

@@ -5,7 +5,10 @@ use calgrant_testkit::eventually_within;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
-use crate::set::{LIMIT, Set, rows, said};
+use crate::{
+    checking::{check, held},
+    set::{LIMIT, Set, rows, said},
+};
 
 /// What a dead process had claimed is free three minutes later, and what it may have begun is begun again after two: these pass here at once.
 const TIME_PASSES: [&str; 2] = [
@@ -125,6 +128,9 @@ async fn survives(mut set: Set, tenant: &str, site: &str, steps: i64, licences: 
     let file = set.write("set-up.toml", tenant);
     let applied = set.command(["apply", "-f", &file]).output().unwrap();
     assert!(applied.status.success(), "{}", said(&applied));
+    let (rights, code) = check(&set, "set-up");
+    assert_eq!(code, Some(0), "{rights:?}");
+    assert_eq!(held(&rights, "create and change groups"), "yes");
     let kills = set.set_up_by_the_dying(site).await;
     // The last step ends the set-up, which may be heard of first.
     let seen = steps_done(&set.database.client().await).await;

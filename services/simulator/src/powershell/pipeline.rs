@@ -152,6 +152,7 @@ fn type_of(cmdlet: &str) -> &'static str {
         "get-distributiongroup" | "new-distributiongroup" => {
             "Microsoft.Exchange.Data.Directory.Management.DistributionGroup"
         }
+        "get-command" => "System.Management.Automation.CmdletInfo",
         "get-mailboxfolderstatistics" => {
             "Microsoft.Exchange.Management.Tasks.MailboxFolderConfiguration"
         }
@@ -176,6 +177,9 @@ async fn invoke(
     let name = invocation.name.as_str();
     let (tenant, account) = (&shell.tenant, &shell.account);
     cmdlet::note_deletion(world, name);
+    if name.eq_ignore_ascii_case(GET_COMMAND) {
+        return Ok(commands(&account.app.cmdlets(), &invocation.parameters));
+    }
     let Some(site) = tenant.site.as_ref().filter(|_| account.app.may_run(name)) else {
         return Err(Failure::unknown_command(name));
     };
@@ -229,6 +233,41 @@ async fn invoke(
         pipeline.put(shell, kind::WARNING_RECORD, &record::warning(warning));
     }
     Ok(output.value)
+}
+
+/// What every session has: it says which cmdlets there are, by names with stars.
+const GET_COMMAND: &str = "Get-Command";
+
+fn commands(allowed: &[String], parameters: &Map<String, Value>) -> Vec<Value> {
+    let patterns: Vec<&str> = match parameters.get("Name") {
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
+        Some(Value::String(name)) => vec![name],
+        _ => vec!["*"],
+    };
+    let is_meant = |name: &str| patterns.iter().any(|pattern| is_like(name, pattern));
+    let names = cmdlet::existing(allowed).into_iter();
+    let names = names.filter(|name| is_meant(name));
+    names.map(|name| json!({"Name": name})).collect()
+}
+
+/// Whether a name is like a pattern, in which a star stands for anything.
+fn is_like(name: &str, pattern: &str) -> bool {
+    let (name, pattern) = (name.to_lowercase(), pattern.to_lowercase());
+    let Some((first, rest)) = pattern.split_once('*') else {
+        return name == pattern;
+    };
+    let Some(mut left) = name.strip_prefix(first) else {
+        return false;
+    };
+    let mut parts: Vec<&str> = rest.split('*').collect();
+    let last = parts.pop().unwrap_or_default();
+    for part in parts {
+        match left.find(part) {
+            Some(at) => left = &left[at + part.len()..],
+            None => return false,
+        }
+    }
+    left.ends_with(last)
 }
 
 /// What comes through the pipe is whom a cmdlet is about.
@@ -319,4 +358,24 @@ fn place(tenant: &Tenant, parameters: &Map<String, Value>) -> Result<Place, Cmdl
             format!("The server \"{name}\" isn't a domain controller of this forest, or can't be reached."),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_like;
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        for (name, pattern, wanted) in [
+            ("New-Mailbox", "*-mailbox", true),
+            ("Get-MailboxFolderPermission", "*-Mailbox", false),
+            ("Add-DistributionGroupMember", "*-DistributionGroup*", true),
+            ("Add-DistributionGroupMember", "*Group*Me*r", true),
+            ("Get-Mailbox", "Get-Mailbox", true),
+            ("Get-Mailbox", "*", true),
+            ("Get-Mailbox", "Set-*", false),
+        ] {
+            assert_eq!(is_like(name, pattern), wanted, "{name} {pattern}");
+        }
+    }
 }

@@ -9,6 +9,8 @@ use crate::powershell::pipeline::{Argument, Command};
 pub(super) enum Attempt<'a> {
     /// Whichever: it tells which domain controller is asked.
     AnyMailbox,
+    /// What there is of mailboxes and groups for whoever asks. Every session has this one, without a domain controller.
+    Cmdlets,
     FindUser(&'a Address),
     CreateUser(&'a NewUser),
     Mark(MailboxId, &'a str),
@@ -64,6 +66,7 @@ impl Attempt<'_> {
     pub(super) fn cmdlet(&self) -> &'static str {
         match self {
             Self::AnyMailbox | Self::FindUser(_) | Self::ReadBack(_) => "Get-Mailbox",
+            Self::Cmdlets => "Get-Command",
             Self::CreateUser(_) => "New-Mailbox",
             Self::Mark(..) | Self::SetPassword(..) | Self::Enable(..) => "Set-Mailbox",
             Self::FindGroup(_) => "Get-DistributionGroup",
@@ -78,6 +81,12 @@ impl Attempt<'_> {
     fn parameters(&self) -> Parameters {
         match self {
             Self::AnyMailbox => vec![("ResultSize", text("1"))],
+            // With wildcards, so that none that isn't there is an error.
+            Self::Cmdlets => {
+                let names = ["*-Mailbox", "*-DistributionGroup*", "*-ManagementRole*"];
+                let names = names.map(str::to_owned).to_vec();
+                vec![("Name", Argument::Texts(names))]
+            }
             Self::FindUser(name) | Self::FindGroup(name) => {
                 vec![("Identity", text(name.as_str()))]
             }
@@ -126,6 +135,7 @@ impl Attempt<'_> {
     pub(super) fn what(&self) -> &'static str {
         match self {
             Self::AnyMailbox | Self::FindUser(_) | Self::ReadBack(_) => "read mailboxes",
+            Self::Cmdlets => "ask what it may do",
             Self::CreateUser(_) => "create users with mailboxes",
             Self::SetPassword(..) => "reset passwords",
             Self::Mark(..) | Self::Enable(..) => "change mailboxes",
@@ -141,6 +151,7 @@ impl Attempt<'_> {
     pub(super) fn roles(&self) -> &'static str {
         match self {
             Self::AnyMailbox
+            | Self::Cmdlets
             | Self::FindUser(_)
             | Self::ReadBack(_)
             | Self::FindGroup(_)
@@ -161,6 +172,7 @@ impl Attempt<'_> {
     pub(super) fn deed(&self) -> String {
         match self {
             Self::AnyMailbox => "list mailboxes".to_owned(),
+            Self::Cmdlets => "ask which cmdlets there are".to_owned(),
             Self::FindUser(name) => format!("look the mailbox {name} up"),
             Self::CreateUser(user) => format!("create the user {}", user.user_name),
             Self::ReadBack(id) => format!("look the user {} up", id.as_uuid()),
@@ -183,6 +195,7 @@ impl Attempt<'_> {
     pub(super) fn about(&self) -> String {
         match self {
             Self::AnyMailbox => "a mailbox".to_owned(),
+            Self::Cmdlets => "the list of cmdlets".to_owned(),
             Self::FindUser(name) => format!("the user {name}"),
             Self::CreateUser(user) => format!("the user {}", user.user_name),
             Self::Mark(id, _)

@@ -38,6 +38,11 @@ pub(super) fn controller(rows: &[Value]) -> Option<String> {
         .map(str::to_owned)
 }
 
+/// What something is called.
+pub(super) fn name(row: &Value) -> Option<String> {
+    said(row, "Name").map(str::to_owned)
+}
+
 /// A mailbox's user; `None` if the row has no user principal name, or no GUID to change it by.
 pub(super) fn user(row: &Value) -> Option<UserFound> {
     let name = said(row, "UserPrincipalName")?;

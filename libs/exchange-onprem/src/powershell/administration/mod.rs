@@ -144,6 +144,13 @@ impl Administration for PowerShellAdministration {
     }
 
     /// One that has a mailbox: others Exchange shows only where their name is taken.
+    async fn cmdlets(&self) -> Administered<Vec<String>> {
+        let attempt = Attempt::Cmdlets;
+        let rows = self.carried_out(&attempt, None).await;
+        let rows = rows.map_err(|failed| failed.of(&attempt))?;
+        Ok(rows.iter().filter_map(found::name).collect())
+    }
+
     async fn user(&self, user_name: &Address) -> Administered<Option<UserFound>> {
         let row = self.looked_up(&Attempt::FindUser(user_name)).await?;
         // A cmdlet takes any name of a mailbox; the port means the one that it signs in with.
