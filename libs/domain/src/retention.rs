@@ -15,6 +15,8 @@ words!(
         Changes = "changes",
         /// Operations that have ended, and their jobs.
         History = "history",
+        /// Set-ups that have ended, but for the last of each site that was carried out: as long as operations.
+        Setups = "setups",
         /// Onboarding events, by which a repeat or a latecomer is told.
         Events = "events",
         /// Dead letters that were replayed or discarded.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use calgrant_domain::{
-    SetupAim, SetupId, SiteKind, Step, TenantName,
+    AlertKind, SetupAim, SetupId, SiteKind, Step, TenantName,
     setup::{Last, SetupState, StepRecord},
 };
 use deadpool_postgres::Transaction;
@@ -12,7 +12,8 @@ use tokio_postgres::{GenericClient, Row};
 use uuid::Uuid;
 
 use crate::{
-    Store, StoreError,
+    Forgotten, Store, StoreError,
+    alerts::{self, NewAlert},
     error::retrying,
     pool::{rows, run},
     row::parsed,
@@ -193,11 +194,17 @@ impl Store {
     /// # Errors
     /// There is none of this id; Postgres is away.
     pub async fn cancel_setup(&self, id: SetupId, now: OffsetDateTime) -> Result<(), StoreError> {
-        let connection = self.connection().await?;
-        let sql = "UPDATE set_up SET state = 'cancelled', ended_at = $2, claim = NULL, claimed_until = NULL WHERE id = $1 AND ended_at IS NULL";
-        let ended = connection.execute(sql, &[&id.as_uuid(), &now]).await?;
+        let mut connection = self.connection().await?;
+        let transaction = connection.transaction().await?;
+        let sql = "UPDATE set_up SET state = 'cancelled', ended_at = $2, claim = NULL, claimed_until = NULL WHERE id = $1 AND ended_at IS NULL
+            RETURNING tenant, site, validate_only, by_caller";
+        let ended = rows(&transaction, sql, &[&id.as_uuid(), &now]).await?;
+        if let Some(row) = ended.first() {
+            is_blocked(&transaction, row, None, now).await?;
+            return Ok(transaction.commit().await?);
+        }
         let sql = "SELECT id FROM set_up WHERE id = $1";
-        if ended == 0 && connection.query_opt(sql, &[&id.as_uuid()]).await?.is_none() {
+        if rows(&transaction, sql, &[&id.as_uuid()]).await?.is_empty() {
             return Err(StoreError::NotFound("set-up"));
         }
         Ok(())
@@ -296,29 +303,102 @@ impl Store {
         release: &SetupRelease,
         now: OffsetDateTime,
     ) -> Result<(), StoreError> {
+        let mut connection = self.connection().await?;
+        let transaction = connection.transaction().await?;
         let ended_at = release.state.is_final().then_some(now);
         let sql = "UPDATE set_up SET state = $3, not_before = $4, note = $5, ended_at = $6, claim = NULL, claimed_until = NULL
-            WHERE id = $1 AND claim = $2 AND ended_at IS NULL";
-        let released = self
-            .connection()
-            .await?
-            .execute(
-                sql,
-                &[
-                    &id.as_uuid(),
-                    &claim,
-                    &release.state.as_str(),
-                    &release.not_before,
-                    &release.note,
-                    &ended_at,
-                ],
-            )
-            .await?;
-        if released == 0 {
+            WHERE id = $1 AND claim = $2 AND ended_at IS NULL RETURNING tenant, site, validate_only, by_caller";
+        let released = rows(
+            &transaction,
+            sql,
+            &[
+                &id.as_uuid(),
+                &claim,
+                &release.state.as_str(),
+                &release.not_before,
+                &release.note,
+                &ended_at,
+            ],
+        )
+        .await?;
+        let Some(row) = released.first() else {
             return Err(StoreError::ClaimLost);
-        }
-        Ok(())
+        };
+        let why = if release.state == SetupState::Blocked {
+            Some(why_blocked(&transaction, id, &release.note).await?)
+        } else {
+            None
+        };
+        is_blocked(&transaction, row, why, now).await?;
+        Ok(transaction.commit().await?)
     }
+
+    /// Forgets at most `limit` set-ups that ended before `before`, with their steps. The last of a site that was carried out is kept,
+    /// and what came after it.
+    ///
+    /// # Errors
+    /// Postgres is away.
+    pub async fn forget_setups(
+        &self,
+        before: OffsetDateTime,
+        limit: u32,
+    ) -> Result<Forgotten, StoreError> {
+        let sql = "WITH old AS (
+                SELECT s.id FROM set_up s WHERE s.ended_at < $1 AND (s.validate_only OR EXISTS (SELECT 1 FROM set_up later
+                    WHERE later.tenant = s.tenant AND later.site = s.site AND NOT later.validate_only AND later.state = 'done' AND later.id > s.id))
+                ORDER BY s.ended_at LIMIT $2 FOR UPDATE SKIP LOCKED),
+            steps AS (DELETE FROM set_up_step WHERE set_up_id IN (SELECT id FROM old))
+            DELETE FROM set_up WHERE id IN (SELECT id FROM old)";
+        self.forget(sql, before, limit).await
+    }
+}
+
+/// Why a set-up can't go on, for people; the same as long as it is the same.
+async fn why_blocked(
+    transaction: &Transaction<'_>,
+    id: SetupId,
+    note: &str,
+) -> Result<String, StoreError> {
+    let what = if note.is_empty() {
+        let sql = "SELECT step FROM set_up_step WHERE set_up_id = $1 AND state = 'refused' ORDER BY position, step";
+        let found = rows(transaction, sql, &[&id.as_uuid()]).await?;
+        let steps: Vec<&str> = found
+            .iter()
+            .map(|row| row.try_get("step"))
+            .collect::<Result<_, _>>()?;
+        format!("a person must do something about {}", steps.join(", "))
+    } else {
+        note.to_owned()
+    };
+    Ok(format!("{what}; see calgrant setup show {id}"))
+}
+
+/// Raises the alert that a site's set-up can't go on, for this reason; or ends it. Of what is only looked at, and of what is carried
+/// out by whoever asked, there is none: that is seen where it is asked for.
+async fn is_blocked(
+    transaction: &Transaction<'_>,
+    row: &Row,
+    why: Option<String>,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    if row.try_get("validate_only")? || row.try_get("by_caller")? {
+        return Ok(());
+    }
+    let tenant: String = row.try_get("tenant")?;
+    let subject = format!("set-up at {}", row.try_get::<_, &str>("site")?);
+    let kind = AlertKind::SetupBlocked;
+    let Some(text) = why else {
+        return alerts::end(transaction, &tenant, kind, &subject, now).await;
+    };
+    let alert = NewAlert {
+        tenant,
+        kind,
+        subject,
+        text,
+        delegation: None,
+        operation: None,
+    };
+    alerts::raise(transaction, &[alert], now).await
 }
 
 /// The unfinished set-up of a site that is about the same: whatever of it waits is due at once.

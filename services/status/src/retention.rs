@@ -42,7 +42,7 @@ pub(crate) async fn run(store: Store, kept: Kept, stop: CancellationToken) {
     metrics::counter(
         "calgrant.retention.forgotten",
         "{row}",
-        "What this process forgot because it was old: ids of requests, changes of operations, history, onboarding events, dead letters, alerts, lists, changes of mailboxes.",
+        "What this process forgot because it was old: ids of requests, changes of operations, history, set-ups, onboarding events, dead letters, alerts, lists, changes of mailboxes.",
         move || {
             let counts = shown.lock().unwrap_or_else(PoisonError::into_inner);
             Kind::ALL
@@ -116,6 +116,7 @@ async fn piece(
         Kind::Requests => store.forget_requests(before.requests, PIECE).await,
         Kind::Changes => store.forget_changes(before.changes).await,
         Kind::History => store.forget_history(before.history, PIECE).await,
+        Kind::Setups => store.forget_setups(before.history, PIECE).await,
         Kind::Events => store.forget_events(before.events, PIECE).await,
         Kind::DeadLetters => store.forget_dead_letters(before.dead_letters, PIECE).await,
         Kind::Alerts => store.forget_alerts(before.alerts, PIECE).await,

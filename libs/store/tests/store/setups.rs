@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use calgrant_domain::{
-    SetupAim, SetupId, SetupSpec, SiteKind, Step,
+    AlertKind, SetupAim, SetupId, SetupSpec, SiteKind, Step,
     setup::{ActionEnd, Last, ManagedParts, SetupState, StepRecord, StepState},
 };
 use calgrant_store::{ClaimedSetup, NewSetup, SetupRelease, StoreError};
@@ -254,4 +254,110 @@ async fn a_person_is_told_thirty_days_before_a_password_expires() {
     set(day(62)).await;
     assert_eq!(store.warn_of_expiry(at(day(62))).await.unwrap(), 0);
     assert!(open().await[0].ended_at.is_some());
+}
+
+#[tokio::test]
+async fn what_waits_for_a_person_is_told_until_it_goes_on() {
+    let world = World::new().await;
+    let store = &world.store;
+    let id = store.accept_setup(&new(1, "")).await.unwrap();
+    let blocked = |note: &str| SetupRelease {
+        note: note.to_owned(),
+        ..ended(SetupState::Blocked, 2)
+    };
+    let released = async |release: SetupRelease, second: u64| {
+        let claimed = claim(&world, None, second).await.unwrap();
+        let steps = [
+            (Step::User(1), record(StepState::Done)),
+            (Step::Licence(1), record(StepState::Refused)),
+            (Step::Group, record(StepState::Refused)),
+        ];
+        let claim = claimed.claim;
+        store
+            .record_steps(id, claim, HOLD, &steps, at(second))
+            .await
+            .unwrap();
+        store
+            .release_setup(id, claim, &release, at(second))
+            .await
+            .unwrap();
+    };
+    let alerts = async || store.alerts(None, None, true, None, 10).await.unwrap();
+    released(blocked(""), 3).await;
+    let raised = alerts().await;
+    assert_eq!(raised.len(), 1);
+    assert_eq!(
+        (raised[0].kind, raised[0].subject.as_str()),
+        (AlertKind::SetupBlocked, "set-up at online")
+    );
+    assert!(
+        raised[0].text.contains("licence/1, group;"),
+        "{}",
+        raised[0].text
+    );
+    store
+        .acknowledge(raised[0].id, "ann", "", at(4))
+        .await
+        .unwrap();
+    // It is looked at again, and is as it was: whoever has seen it isn't told again.
+    released(blocked(""), 400).await;
+    let still = alerts().await;
+    assert_eq!((still.len(), still[0].acknowledged_by.as_str()), (1, "ann"));
+    // It can't even be begun: that is another matter.
+    released(
+        blocked("the site has no account with the purpose setup"),
+        800,
+    )
+    .await;
+    let other = alerts().await;
+    assert_eq!((other.len(), other[0].acknowledged_by.as_str()), (1, ""));
+    assert!(other[0].text.contains("purpose setup"));
+    released(ended(SetupState::Running, 2), 1200).await;
+    assert!(alerts().await[0].ended_at.is_some());
+    released(blocked(""), 1600).await;
+    store.cancel_setup(id, at(1700)).await.unwrap();
+    let over = alerts().await;
+    assert!(over.iter().all(|alert| alert.ended_at.is_some()));
+    assert_eq!(over.len(), 2);
+}
+
+#[tokio::test]
+async fn old_ones_go_but_for_the_last_that_was_carried_out() {
+    let world = World::new().await;
+    let store = &world.store;
+    let plan = NewSetup {
+        validate_only: true,
+        ..new(9, "")
+    };
+    // Each as it is accepted, and as it ends a moment later.
+    for (number, one, state) in [
+        (1, new(1, ""), SetupState::Done),
+        (2, new(2, ""), SetupState::Done),
+        (3, new(3, ""), SetupState::Cancelled),
+        (9, plan, SetupState::Planned),
+    ] {
+        let id = store.accept_setup(&one).await.unwrap();
+        let claimed = claim(&world, Some(id), 10 * number).await.unwrap();
+        let steps = [(Step::Group, record(StepState::Done))];
+        let held = claimed.claim;
+        store
+            .record_steps(id, held, HOLD, &steps, at(10 * number))
+            .await
+            .unwrap();
+        let release = ended(state, 0);
+        store
+            .release_setup(id, held, &release, at(10 * number))
+            .await
+            .unwrap();
+    }
+    let left = async || {
+        let left = store.setups(None, None, 10).await.unwrap();
+        left.iter().map(|one| one.id).collect::<Vec<_>>()
+    };
+    let early = store.forget_setups(at(5), 10).await.unwrap();
+    assert_eq!((early.rows, left().await.len()), (0, 4));
+    assert_eq!(store.forget_setups(at(1000), 1).await.unwrap().rows, 1);
+    assert_eq!(store.forget_setups(at(1000), 10).await.unwrap().rows, 1);
+    assert_eq!(left().await, [new(3, "").id, new(2, "").id]);
+    assert_eq!(store.forget_setups(at(1000), 10).await.unwrap().rows, 0);
 }
