@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::{AccountSpec, CallWindow, Finding, Limits, ServerTime, SiteKind};
+use crate::{
+    AccountSpec, BudgetKey, CallWindow, Finding, Limits, MailboxAccess, OnpremSite,
+    OnpremWritePath, ServerTime, SiteKind,
+};
 
 /// Calls in flight of an account online.
 pub const DEFAULT_IN_FLIGHT: u32 = 4;
@@ -35,6 +38,79 @@ pub fn assumed(kind: SiteKind, account: &AccountSpec) -> Finding {
             )
         },
     }
+}
+
+/// What a server's throttling policy lets an account do; `None`: without limit.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ThrottlingPolicy {
+    /// What it is called.
+    pub name: String,
+    /// Requests over EWS at the same moment.
+    pub ews_connections: Option<u64>,
+    /// Server time that EWS may use at once.
+    pub ews_burst: Option<Duration>,
+    /// What of it comes back in an hour.
+    pub ews_recharge_per_hour: Option<Duration>,
+    /// Sessions of PowerShell at the same moment.
+    pub powershell_sessions: Option<u64>,
+}
+
+/// Whether an account is held to no more than the server's policy lets it do.
+pub fn compared(site: &OnpremSite, account: &AccountSpec, policy: &ThrottlingPolicy) -> Finding {
+    let by_ews = site.write_path == OnpremWritePath::Ews;
+    let charged = site.access == MailboxAccess::FullAccess || site.budget_key == BudgetKey::Caller;
+    let (connections, what) = if by_ews {
+        (policy.ews_connections, "connections")
+    } else {
+        (policy.powershell_sessions, "sessions")
+    };
+    let limits = &account.limits;
+    let mut over = Vec::new();
+    if connections.is_some_and(|most| u64::from(limits.in_flight) > most) {
+        over.push("max_in_flight");
+    }
+    let more = |ours: Option<Duration>, theirs: Option<Duration>| {
+        theirs.is_some_and(|theirs| ours.is_none_or(|ours| ours > theirs))
+    };
+    let ours = limits.server_time;
+    if by_ews
+        && charged
+        && (more(ours.map(|time| time.burst), policy.ews_burst)
+            || more(
+                ours.map(|time| time.recharge_per_hour),
+                policy.ews_recharge_per_hour,
+            ))
+    {
+        over.push("server_time");
+    }
+    let number =
+        |most: Option<u64>| most.map_or("any number of".to_owned(), |most| most.to_string());
+    let seconds = |time: Option<Duration>| {
+        time.map_or("any".to_owned(), |time| {
+            format!("{} s of", time.as_secs_f64())
+        })
+    };
+    let mut lets = format!(
+        "the server's policy {} lets it have {} {what}",
+        policy.name,
+        number(connections)
+    );
+    if by_ews && charged {
+        lets.push_str(&format!(
+            ", {} server time and {} it more an hour",
+            seconds(policy.ews_burst),
+            seconds(policy.ews_recharge_per_hour)
+        ));
+    }
+    let why = format!("{lets}; it is held to {}", told(SiteKind::Onprem, limits));
+    if over.is_empty() {
+        return Finding::yes(CAPABILITY, why);
+    }
+    let todo = format!(
+        "lower {} in the tenant file, or give the account a policy that allows it",
+        over.join(" and ")
+    );
+    Finding::no(CAPABILITY, why, todo)
 }
 
 fn told(kind: SiteKind, limits: &Limits) -> String {
@@ -77,6 +153,68 @@ mod tests {
 
     fn account(limits: Limits) -> AccountSpec {
         AccountSpec { limits, ..sample() }
+    }
+
+    #[test]
+    fn what_is_over_the_servers_policy_is_named() {
+        let policy = ThrottlingPolicy {
+            name: "grantors".to_owned(),
+            ews_connections: Some(27),
+            ews_burst: Some(Duration::from_secs(300)),
+            ews_recharge_per_hour: Some(Duration::from_secs(900)),
+            powershell_sessions: Some(18),
+        };
+        let limits = |in_flight: u32, burst: Option<u64>| Limits {
+            in_flight,
+            windows: Vec::new(),
+            server_time: burst.map(|secs| ServerTime {
+                burst: Duration::from_secs(secs),
+                ..DEFAULT_SERVER_TIME
+            }),
+        };
+        let site = |write_path, budget_key| OnpremSite {
+            write_path,
+            ews: None,
+            powershell: None,
+            access: MailboxAccess::Impersonation,
+            budget_key,
+            token: None,
+            ldap_url: "ldaps://dc1.uni.example".to_owned(),
+            ldap_base: None,
+            disabled_accounts: crate::DisabledAccounts::Refuse,
+            ca_file: None,
+        };
+        use BudgetKey::{Caller, Target};
+        use OnpremWritePath::{Ews, Powershell};
+        for (path, key, limits, over) in [
+            (Ews, Caller, limits(27, Some(300)), ""),
+            (Ews, Caller, limits(28, Some(300)), "max_in_flight"),
+            (Ews, Caller, limits(27, Some(301)), "server_time"),
+            // Without a limit is more than any.
+            (Ews, Caller, limits(27, None), "server_time"),
+            (
+                Ews,
+                Caller,
+                limits(30, None),
+                "max_in_flight and server_time",
+            ),
+            // It isn't charged.
+            (Ews, Target, limits(27, None), ""),
+            (Powershell, Caller, limits(18, None), ""),
+            (Powershell, Caller, limits(19, None), "max_in_flight"),
+        ] {
+            let found = compared(&site(path, key), &account(limits.clone()), &policy);
+            let wanted = if over.is_empty() { Held::Yes } else { Held::No };
+            assert_eq!(found.held, wanted, "{limits:?} {found:?}");
+            assert!(found.todo.contains(over), "{found:?}");
+        }
+        let free = ThrottlingPolicy {
+            name: "free".to_owned(),
+            ..ThrottlingPolicy::default()
+        };
+        let found = compared(&site(Ews, Caller), &account(limits(100, None)), &free);
+        assert_eq!(found.held, Held::Yes, "{found:?}");
+        assert!(found.why.contains("any number of connections"), "{found:?}");
     }
 
     #[test]

@@ -45,6 +45,7 @@ pub use account::{
 pub use address::Address;
 pub use aim::{Aim, Write};
 pub use alert::AlertKind;
+pub use assumed::ThrottlingPolicy;
 pub use bad_input::BadInput;
 pub use brake::Hold;
 pub use counts::Counts;

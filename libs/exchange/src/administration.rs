@@ -6,7 +6,7 @@
 use async_trait::async_trait;
 use calgrant_domain::{
     Address, GroupChange, GroupFound, GroupMemberFound, MailboxFound, MailboxId, NewGroup, NewUser,
-    SkuFound, UserChange, UserFound,
+    SkuFound, ThrottlingPolicy, UserChange, UserFound,
 };
 
 use crate::CallError;
@@ -80,6 +80,14 @@ pub trait Administration: Send + Sync {
     /// # Errors
     /// A call failed.
     async fn cmdlets(&self) -> Administered<Vec<String>>;
+
+    /// The throttling policy that an account is held to, by the name it signs in with; two calls. `None` where there are none.
+    ///
+    /// # Errors
+    /// There is no such account, not allowed, or a call failed.
+    async fn throttling_policy(&self, _user: &str) -> Administered<Option<ThrottlingPolicy>> {
+        Ok(None)
+    }
 
     /// The user of a user principal name; `None`: there is none, or it isn't shown yet.
     ///

@@ -15,7 +15,7 @@ use calgrant_contract::pb::{
 use calgrant_domain::{
     AccountSpec, Address, Finding, Held, MailboxType, Organisation, Purpose, Reason, SiteKind,
     SiteSpec, TenantName,
-    assumed::assumed,
+    assumed::{assumed, compared},
     preflight::{app_roles, set_up},
 };
 use calgrant_exchange::{
@@ -260,7 +260,7 @@ impl Check<'_> {
         // The directory on premises has no throttling policies: its readers are held to our own limits alone.
         let is_online = self.site.kind() == SiteKind::Online;
         if account.is(Purpose::Grantor) || (is_online && account.is(Purpose::Reader)) {
-            findings.push(assumed(self.site.kind(), account));
+            findings.push(self.limits(account).await);
         }
         findings.extend(app_roles(
             &account.purposes,
@@ -390,10 +390,7 @@ impl Check<'_> {
         }
         let mut findings = vec![Finding::yes("sign in", "")];
         let budget = self.budget(account, keys::EXCHANGE);
-        let asked = permitted(&budget, hand.cmdlets(), |error| match error {
-            AdministrationError::Call(error) => Some(error),
-            _ => None,
-        });
+        let asked = permitted(&budget, hand.cmdlets(), call_of);
         let managed = self.site.setup.as_ref().map(|setup| setup.managed);
         let kind = self.site.kind();
         match asked.await.unwrap_or_else(|| Err(not_permitted().into())) {
@@ -413,6 +410,37 @@ impl Check<'_> {
         let roles = hand.app_roles().await.ok().flatten();
         hand.sign_out().await;
         (findings, roles)
+    }
+
+    /// To which limits the account is held; on premises beside what the server's policy says, if the site's set-up account may read it.
+    async fn limits(&self, account: &AccountSpec) -> Finding {
+        let kind = self.site.kind();
+        let by_default = || assumed(kind, account);
+        let Organisation::Onprem(site) = &self.site.organisation else {
+            return by_default();
+        };
+        let mut accounts = self.site.accounts.iter();
+        let Some(reads) = accounts.find(|one| one.is(Purpose::Setup)) else {
+            return by_default();
+        };
+        let Ok(hand) = onprem::administration(site, reads, clock::now) else {
+            return by_default();
+        };
+        let budget = self.budget(reads, keys::EXCHANGE);
+        let asked = permitted(&budget, hand.throttling_policy(&account.user), call_of);
+        let read = asked.await;
+        hand.sign_out().await;
+        match read {
+            Some(Ok(Some(policy))) => compared(site, account, &policy),
+            Some(Err(AdministrationError::Forbidden { grant, .. })) => {
+                let found = by_default();
+                Finding {
+                    todo: format!("{}; or {grant}: then it is compared here", found.todo),
+                    ..found
+                }
+            }
+            _ => by_default(),
+        }
     }
 
     async fn member(&self, account: &AccountSpec) -> Finding {
@@ -468,6 +496,14 @@ async fn permitted<T, E>(
         None => permits.done(true),
     }
     Some(answer)
+}
+
+/// The call that failed, if it was one.
+fn call_of(error: &AdministrationError) -> Option<&CallError> {
+    match error {
+        AdministrationError::Call(error) => Some(error),
+        _ => None,
+    }
 }
 
 /// The call of a listing that failed, if it was one.

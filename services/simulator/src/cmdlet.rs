@@ -23,6 +23,7 @@ use crate::replica::{Place, Shows};
 use crate::reply::{CmdletError, Reply};
 use crate::scenario::Kind;
 use crate::tenant::{Object, Tenant};
+use crate::throttling;
 use crate::user::Side;
 use crate::world::World;
 
@@ -109,14 +110,20 @@ pub(crate) fn exported(allowed: &[String]) -> Vec<&'static str> {
     CMDLETS.iter().copied().filter(known).collect()
 }
 
+/// What there is on premises alone.
+const ON_PREMISES: [&str; 3] = [
+    "Get-ThrottlingPolicy",
+    "Get-ThrottlingPolicyAssociation",
+    "New-Mailbox",
+];
+
 /// Those that exist on premises, likewise: of the allowed ones.
 pub(crate) fn existing(allowed: &[String]) -> Vec<&'static str> {
-    let makes = allowed.iter().any(|name| name == "new-mailbox");
-    let makes = makes.then_some("New-Mailbox");
     let cloud = ["Test-ServicePrincipalAuthorization"];
     let mut all = exported(allowed);
     all.retain(|name| !cloud.contains(name));
-    all.extend(makes);
+    let known = |name: &&str| allowed.contains(&name.to_lowercase());
+    all.extend(ON_PREMISES.iter().copied().filter(known));
     all
 }
 
@@ -185,6 +192,12 @@ pub(crate) fn perform(
         "set-distributiongroup" => group_change::set(command, parameters),
         "add-distributiongroupmember" => group_change::add(command, parameters),
         "remove-distributiongroupmember" => group_change::remove(command, parameters),
+        "get-throttlingpolicyassociation" if command.front == Front::Shell => {
+            throttling::association(command, parameters)
+        }
+        "get-throttlingpolicy" if command.front == Front::Shell => {
+            throttling::policy(command, parameters)
+        }
         "get-recipient" => recipients::recipient(command, parameters),
         "test-serviceprincipalauthorization" if command.front == Front::Invoke => {
             recipients::authorization(command, parameters)

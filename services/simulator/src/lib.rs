@@ -182,6 +182,7 @@ mod sealed;
 mod sku;
 mod tally;
 mod tenant;
+mod throttling;
 mod token;
 mod user;
 mod wire;

@@ -68,7 +68,12 @@ static ROLES: [(&str, &[&str]); 8] = [
     (VIEW_RECIPIENTS, &READ),
     (
         VIEW_CONFIGURATION,
-        &["Get-AcceptedDomain", "Get-OrganizationConfig"],
+        &[
+            "Get-AcceptedDomain",
+            "Get-OrganizationConfig",
+            "Get-ThrottlingPolicy",
+            "Get-ThrottlingPolicyAssociation",
+        ],
     ),
     (
         APPLICATIONS,

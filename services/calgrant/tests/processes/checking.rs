@@ -216,3 +216,58 @@ async fn a_check_tells_what_a_set_up_credential_may_do() {
     assert_eq!(report["setup"]["accounts_created"], 0);
     assert_eq!(report["writes"], 0, "a check changes nothing");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_compares_limits_with_the_servers_policy() {
+    let set = Set::start(&SchoolOptions {
+        mailboxes: 20,
+        grantors: 2,
+        unprepared: true,
+        on_premises_share: 1.0,
+        ..SchoolOptions::default()
+    })
+    .await;
+    let apply = |of_grantor: &str| {
+        let file = set.write("tenant.toml", &set.onprem_tenant(of_grantor));
+        let applied = set.command(["apply", "-f", &file]).output().unwrap();
+        assert!(applied.status.success(), "{}", said(&applied));
+    };
+    let told = |rows: &[Value]| {
+        let mut rows = rows.iter();
+        let row = rows.find(|row| row["capability"] == "budget policy found");
+        row.unwrap().clone()
+    };
+    apply("");
+    // The set-up account may not read policies.
+    let (rows, code) = check(&set, "sa-1");
+    let unread = told(&rows);
+    assert_eq!((&unread["held"], code), (&json!("unknown"), Some(0)));
+    let todo = unread["todo"].as_str().unwrap();
+    assert!(todo.contains("View-Only Configuration"), "{todo}");
+
+    let roles = ["Organization Management"];
+    let setup = "accounts/sa-setup@uni.example";
+    set.school
+        .put(setup, &json!({"management_roles": roles}))
+        .await;
+    let (rows, code) = check(&set, "sa-1");
+    let read = told(&rows);
+    assert_eq!((&read["held"], code), (&json!("yes"), Some(0)), "{read}");
+    let why = read["why"].as_str().unwrap();
+    assert!(
+        why.contains("policy grantors lets it have 18 sessions"),
+        "{why}"
+    );
+
+    apply("max_in_flight = 19");
+    let (rows, code) = check(&set, "sa-1");
+    let over = told(&rows);
+    assert_eq!((&over["held"], code), (&json!("no"), Some(3)), "{over}");
+    assert!(over["todo"].as_str().unwrap().contains("max_in_flight"));
+    // The policy is another one now, of its own or everybody's.
+    let account = "accounts/sa-onprem-1@uni.example";
+    set.school.put(account, &json!({"policy": "default"})).await;
+    let (rows, _) = check(&set, "sa-1");
+    let why = told(&rows)["why"].as_str().unwrap().to_owned();
+    assert!(why.contains("policy GlobalThrottlingPolicy"), "{why}");
+}

@@ -155,38 +155,7 @@ async fn online_after_every_step() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_premises_after_every_step() {
     let set = Set::start(&school(1.0)).await;
-    let [reader, grantor, secret] = ["sa-reader", "sa-onprem-1", "sa-setup"]
-        .map(|name| set.write(name, &format!("{name}-secret")));
-    let authority = set.write("ca.pem", set.school.certificate().unwrap());
-    let url = set.school.url();
-    let tenant = format!(
-        r#"name = "uni"
-[[site]]
-kind = "onprem"
-write_path = "powershell"
-[site.onprem]
-powershell_url = "{url}/PowerShell/"
-powershell_sign_in = "basic"
-ldap_url = "{}"
-ca_file = "{authority}"
-[[site.account]]
-name = "reader"
-purpose = ["reader"]
-user = 'UNI\sa-reader'
-secret = {{ file = "{reader}" }}
-[[site.account]]
-name = "sa-1"
-purpose = ["grantor"]
-user = 'UNI\sa-onprem-1'
-secret = {{ file = "{grantor}" }}
-[[site.account]]
-name = "set-up"
-purpose = ["setup"]
-user = 'UNI\sa-setup'
-secret = {{ file = "{secret}" }}
-{}"#,
-        set.school.ldaps(),
-        wanted("organizational_unit = \"OU=Service Accounts,DC=uni,DC=example\"")
-    );
+    let wanted = wanted("organizational_unit = \"OU=Service Accounts,DC=uni,DC=example\"");
+    let tenant = format!("{}{wanted}", set.onprem_tenant(""));
     survives(set, &tenant, "onprem", 8, 0).await;
 }

@@ -270,6 +270,42 @@ impl Set {
         listed.unwrap()
     }
 
+    /// The file of a tenant on premises alone, with a set-up account, by PowerShell; and more of its grantor.
+    pub(crate) fn onprem_tenant(&self, of_grantor: &str) -> String {
+        let [reader, grantor, secret] = ["sa-reader", "sa-onprem-1", "sa-setup"]
+            .map(|name| self.write(name, &format!("{name}-secret")));
+        let authority = self.write("ca.pem", self.school.certificate().unwrap());
+        let (url, ldap) = (self.school.url(), self.school.ldaps());
+        format!(
+            r#"name = "uni"
+[[site]]
+kind = "onprem"
+write_path = "powershell"
+[site.onprem]
+powershell_url = "{url}/PowerShell/"
+powershell_sign_in = "basic"
+ldap_url = "{ldap}"
+ca_file = "{authority}"
+[[site.account]]
+name = "reader"
+purpose = ["reader"]
+user = 'UNI\sa-reader'
+secret = {{ file = "{reader}" }}
+[[site.account]]
+name = "sa-1"
+purpose = ["grantor"]
+user = 'UNI\sa-onprem-1'
+secret = {{ file = "{grantor}" }}
+{of_grantor}
+[[site.account]]
+name = "set-up"
+purpose = ["setup"]
+user = 'UNI\sa-setup'
+secret = {{ file = "{secret}" }}
+"#
+        )
+    }
+
     /// The tenant's file.
     pub(crate) fn tenant(&self) -> String {
         let url = self.school.url();

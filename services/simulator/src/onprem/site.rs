@@ -178,6 +178,13 @@ impl Site {
         }
     }
 
+    /// All throttling policies: the first is everybody's who is given none.
+    pub(crate) fn policies(&self) -> impl Iterator<Item = &PolicySpec> {
+        let others = self.policies.iter();
+        let others = others.filter(|policy| !policy.name.eq_ignore_ascii_case(DEFAULT));
+        std::iter::once(&self.default_policy).chain(others)
+    }
+
     /// The throttling policy of this name.
     pub(crate) fn policy(&self, name: &str) -> Option<PolicySpec> {
         let mut written = self.policies.iter();

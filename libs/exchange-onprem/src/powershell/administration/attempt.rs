@@ -11,6 +11,10 @@ pub(super) enum Attempt<'a> {
     AnyMailbox,
     /// What there is of mailboxes and groups for whoever asks. Every session has this one, without a domain controller.
     Cmdlets,
+    /// Which throttling policy an account has of its own.
+    PolicyOf(&'a str),
+    /// One of its own; `None`: those that others have by default.
+    Policy(Option<&'a str>),
     FindUser(&'a Address),
     CreateUser(&'a NewUser),
     Mark(MailboxId, &'a str),
@@ -67,6 +71,8 @@ impl Attempt<'_> {
         match self {
             Self::AnyMailbox | Self::FindUser(_) | Self::ReadBack(_) => "Get-Mailbox",
             Self::Cmdlets => "Get-Command",
+            Self::PolicyOf(_) => "Get-ThrottlingPolicyAssociation",
+            Self::Policy(_) => "Get-ThrottlingPolicy",
             Self::CreateUser(_) => "New-Mailbox",
             Self::Mark(..) | Self::SetPassword(..) | Self::Enable(..) => "Set-Mailbox",
             Self::FindGroup(_) => "Get-DistributionGroup",
@@ -87,6 +93,9 @@ impl Attempt<'_> {
                 let names = names.map(str::to_owned).to_vec();
                 vec![("Name", Argument::Texts(names))]
             }
+            Self::PolicyOf(user) => vec![("Identity", text(*user))],
+            Self::Policy(None) => Vec::new(),
+            Self::Policy(Some(name)) => vec![("Identity", text(*name))],
             Self::FindUser(name) | Self::FindGroup(name) => {
                 vec![("Identity", text(name.as_str()))]
             }
@@ -136,6 +145,7 @@ impl Attempt<'_> {
         match self {
             Self::AnyMailbox | Self::FindUser(_) | Self::ReadBack(_) => "read mailboxes",
             Self::Cmdlets => "ask what it may do",
+            Self::PolicyOf(_) | Self::Policy(_) => "read throttling policies",
             Self::CreateUser(_) => "create users with mailboxes",
             Self::SetPassword(..) => "reset passwords",
             Self::Mark(..) | Self::Enable(..) => "change mailboxes",
@@ -156,6 +166,7 @@ impl Attempt<'_> {
             | Self::ReadBack(_)
             | Self::FindGroup(_)
             | Self::Members(_) => "View-Only Recipients",
+            Self::PolicyOf(_) | Self::Policy(_) => "View-Only Configuration",
             Self::CreateUser(_) => "Mail Recipient Creation",
             Self::SetPassword(..) => "Reset Password",
             Self::Mark(..) | Self::Enable(..) => "Mail Recipients",
@@ -173,6 +184,8 @@ impl Attempt<'_> {
         match self {
             Self::AnyMailbox => "list mailboxes".to_owned(),
             Self::Cmdlets => "ask which cmdlets there are".to_owned(),
+            Self::PolicyOf(user) => format!("look the throttling policy of {user} up"),
+            Self::Policy(_) => "read throttling policies".to_owned(),
             Self::FindUser(name) => format!("look the mailbox {name} up"),
             Self::CreateUser(user) => format!("create the user {}", user.user_name),
             Self::ReadBack(id) => format!("look the user {} up", id.as_uuid()),
@@ -196,6 +209,8 @@ impl Attempt<'_> {
         match self {
             Self::AnyMailbox => "a mailbox".to_owned(),
             Self::Cmdlets => "the list of cmdlets".to_owned(),
+            Self::PolicyOf(user) => format!("the account {user}"),
+            Self::Policy(_) => "the throttling policies".to_owned(),
             Self::FindUser(name) => format!("the user {name}"),
             Self::CreateUser(user) => format!("the user {}", user.user_name),
             Self::Mark(id, _)

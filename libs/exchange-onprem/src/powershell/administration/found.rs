@@ -1,6 +1,10 @@
 //! Rows of cmdlets as the port shows them. Pure.
 
-use calgrant_domain::{Address, GroupFound, GroupKind, GroupMemberFound, MailboxId, UserFound};
+use std::time::Duration;
+
+use calgrant_domain::{
+    Address, GroupFound, GroupKind, GroupMemberFound, MailboxId, ThrottlingPolicy, UserFound,
+};
 use uuid::Uuid;
 
 use crate::powershell::clixml::Value;
@@ -41,6 +45,32 @@ pub(super) fn controller(rows: &[Value]) -> Option<String> {
 /// What something is called.
 pub(super) fn name(row: &Value) -> Option<String> {
     said(row, "Name").map(str::to_owned)
+}
+
+/// The throttling policy of an account that has one of its own.
+pub(super) fn policy_of(row: &Value) -> Option<String> {
+    said(row, "ThrottlingPolicyId").map(str::to_owned)
+}
+
+/// The policy that counts, of one that was named, or of those that others have by default: the organisation's, else everybody's.
+pub(super) fn policy(rows: &[Value]) -> Option<ThrottlingPolicy> {
+    let scope = |wanted: &str| {
+        let mut rows = rows.iter();
+        rows.find(|row| has(row, "ThrottlingPolicyScope", wanted))
+    };
+    let row = match rows {
+        [one] => Some(one),
+        _ => scope("Organization").or_else(|| scope("Global")),
+    }?;
+    let amount = |name: &str| said(row, name).and_then(|text| text.parse::<u64>().ok());
+    let millis = |name: &str| amount(name).map(Duration::from_millis);
+    Some(ThrottlingPolicy {
+        name: name(row).unwrap_or_default(),
+        ews_connections: amount("EwsMaxConcurrency"),
+        ews_burst: millis("EwsMaxBurst"),
+        ews_recharge_per_hour: millis("EwsRechargeRate"),
+        powershell_sessions: amount("PowerShellMaxConcurrency"),
+    })
 }
 
 /// A mailbox's user; `None` if the row has no user principal name, or no GUID to change it by.

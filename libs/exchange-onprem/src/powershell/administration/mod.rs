@@ -9,7 +9,7 @@ mod refusal;
 use async_trait::async_trait;
 use calgrant_domain::{
     Address, GroupChange, GroupFound, GroupMemberFound, MailboxFound, MailboxId, NewGroup, NewUser,
-    SkuFound, UserChange, UserFound,
+    SkuFound, ThrottlingPolicy, UserChange, UserFound,
 };
 use calgrant_exchange::{Administered, Administration, AdministrationError, CallError, Meaning};
 use tokio::sync::Mutex;
@@ -149,6 +149,13 @@ impl Administration for PowerShellAdministration {
         let rows = self.carried_out(&attempt, None).await;
         let rows = rows.map_err(|failed| failed.of(&attempt))?;
         Ok(rows.iter().filter_map(found::name).collect())
+    }
+
+    async fn throttling_policy(&self, user: &str) -> Administered<Option<ThrottlingPolicy>> {
+        let rows = self.changed(&Attempt::PolicyOf(user)).await?;
+        let own = rows.first().and_then(found::policy_of);
+        let policies = self.changed(&Attempt::Policy(own.as_deref())).await?;
+        Ok(found::policy(&policies))
     }
 
     async fn user(&self, user_name: &Address) -> Administered<Option<UserFound>> {
