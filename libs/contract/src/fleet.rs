@@ -8,6 +8,8 @@ use calgrant_domain::{
     assumed::{DEFAULT_IN_FLIGHT, DEFAULT_IN_FLIGHT_ONPREM, DEFAULT_SERVER_TIME},
 };
 
+use time::{Date, format_description::BorrowedFormatItem, macros::format_description};
+
 use crate::{
     bus::{millis, parse},
     organisation::{self, AccountRules},
@@ -17,6 +19,7 @@ use crate::{
 
 pub use words::site_kind;
 
+const DAY: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]");
 const DEFAULT_WORKERS: u32 = 4;
 const DEFAULT_PARK_FIRST: Duration = Duration::from_secs(300);
 const DEFAULT_PARK_LIMIT: Duration = Duration::from_secs(86_400);
@@ -294,6 +297,7 @@ fn account(wire: pb::AccountSpec, rules: &AccountRules) -> Result<AccountSpec, V
     } else {
         (or(wire.max_in_flight, DEFAULT_IN_FLIGHT), DEFAULT_WORKERS)
     };
+    let expires = day(&wire.expires, &mut faults);
     match (name, credential) {
         (Some(name), Some(credential)) if faults.is_empty() => Ok(AccountSpec {
             name,
@@ -307,9 +311,24 @@ fn account(wire: pb::AccountSpec, rules: &AccountRules) -> Result<AccountSpec, V
                 server_time,
             },
             workers: or(wire.workers, workers),
+            expires,
         }),
         _ => Err(faults),
     }
+}
+
+/// A day, written as 2027-01-31; none if it is left out.
+fn day(raw: &str, faults: &mut Vec<BadInput>) -> Option<Date> {
+    let raw = raw.trim();
+    if raw.is_empty() {
+        return None;
+    }
+    let read = Date::parse(raw, DAY);
+    if read.is_err() {
+        let why = "it isn't a day written as 2027-01-31";
+        faults.push(BadInput::new("expires", raw, why));
+    }
+    read.ok()
 }
 
 fn windows(wire: &[pb::CallWindow], faults: &mut Vec<BadInput>) -> Vec<CallWindow> {
@@ -449,6 +468,10 @@ pub fn account_to_wire(account: &AccountSpec) -> pb::AccountSpec {
         max_in_flight: account.limits.in_flight,
         windows: account.limits.windows.iter().map(window_to_wire).collect(),
         workers: account.workers,
+        expires: account
+            .expires
+            .map(|day| day.to_string())
+            .unwrap_or_default(),
         server_time: account
             .limits
             .server_time

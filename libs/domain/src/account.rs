@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use time::Date;
+
 use crate::{name::slug_name, outcome::words};
 
 slug_name!(
@@ -116,6 +118,8 @@ pub struct AccountSpec {
     pub limits: Limits,
     /// Concurrency wanted: mailboxes worked on at the same moment. At least 1.
     pub workers: u32,
+    /// The day on which its credential expires, as whoever wrote the tenant file says. Of a certificate that is known without.
+    pub expires: Option<Date>,
 }
 
 impl AccountSpec {
@@ -146,5 +150,6 @@ pub(crate) fn sample() -> AccountSpec {
             server_time: None,
         },
         workers: 1,
+        expires: None,
     }
 }

@@ -23,6 +23,8 @@ words!(
         GroupOpen = "group_open",
         /// The password of an account that set-up made expires soon, or has.
         PasswordExpires = "password_expires",
+        /// The secret or certificate that an account signs in with expires soon, or has.
+        CredentialExpires = "credential_expires",
         /// A set-up can't go on until a person does something.
         SetupBlocked = "setup_blocked",
     }

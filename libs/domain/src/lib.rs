@@ -19,6 +19,7 @@ pub mod delegation;
 pub mod directory_object;
 pub mod draw;
 pub mod event;
+pub mod expiry;
 pub mod id;
 pub mod job;
 pub mod keep;

@@ -3,6 +3,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use calgrant_domain::{AccountSpec, Credential, Organisation, SecretRef, SiteSpec};
+use time::OffsetDateTime;
+use x509_parser::pem::parse_x509_pem;
 
 /// What a reference leads to.
 ///
@@ -48,6 +50,18 @@ pub fn fingerprint(site: &SiteSpec, account: &AccountSpec) -> Option<u64> {
         authorities(site.ca_file.as_deref()).ok()?.hash(&mut hasher);
     }
     Some(hasher.finish())
+}
+
+/// When the certificate expires that an account signs in with; `None` where it has another credential, or it can't be read.
+pub fn certificate_expires(account: &AccountSpec) -> Option<OffsetDateTime> {
+    let Credential::Certificate { certificate, .. } = &account.credential else {
+        return None;
+    };
+    let pem = read(certificate).ok()?;
+    let (_, pem) = parse_x509_pem(pem.as_bytes()).ok()?;
+    let certificate = pem.parse_x509().ok()?;
+    let seconds = certificate.validity().not_after.timestamp();
+    OffsetDateTime::from_unix_timestamp(seconds).ok()
 }
 
 #[cfg(test)]

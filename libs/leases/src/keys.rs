@@ -87,6 +87,7 @@ mod tests {
                 server_time: None,
             },
             workers: 10,
+            expires: None,
         }
     }
 

@@ -173,6 +173,13 @@ async fn insert_site(
         client.execute("INSERT INTO account (tenant, site, name, position, purposes, client_id, credential, in_flight, window_calls, window_millis, workers, server_time_millis, user_name)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
             &[&tenant, &kind, &account.name.as_str(), &position, &purposes, &account.client_id, &credential_columns(&account.credential), &int(account.limits.in_flight), &calls, &lengths, &int(account.workers), &server_time, &account.user]).await?;
+        if let Some(day) = account.expires {
+            let sql =
+                "UPDATE account SET expires_on = $4 WHERE tenant = $1 AND site = $2 AND name = $3";
+            client
+                .execute(sql, &[&tenant, &kind, &account.name.as_str(), &day])
+                .await?;
+        }
     }
     Ok(())
 }
@@ -182,7 +189,7 @@ async fn read_tenant(client: &impl GenericClient, row: &Row) -> Result<StoredTen
     let mut sites = Vec::new();
     for site in client.query("SELECT kind, directory_id, login_url, graph_url, admin_url, write_path, park_first_millis, park_limit_millis, in_flight, window_calls, window_millis FROM site WHERE tenant = $1 ORDER BY position", &[&name.as_str()]).await? {
         let setup = site_setups::read(client, name.as_str(), parsed(&site, "kind")?).await?;
-        let accounts = client.query("SELECT name, purposes, client_id, credential, in_flight, window_calls, window_millis, workers, server_time_millis, user_name FROM account WHERE tenant = $1 AND site = $2 ORDER BY position", &[&name.as_str(), &site.try_get::<_, &str>("kind")?]).await?;
+        let accounts = client.query("SELECT name, purposes, client_id, credential, in_flight, window_calls, window_millis, workers, server_time_millis, user_name, expires_on FROM account WHERE tenant = $1 AND site = $2 ORDER BY position", &[&name.as_str(), &site.try_get::<_, &str>("kind")?]).await?;
         sites.push(SiteSpec {
             organisation: organisations::read(client, name.as_str(), &site).await?,
             park_first: duration(site.try_get("park_first_millis")?),
@@ -250,6 +257,7 @@ fn account(row: &Row) -> Result<AccountSpec, StoreError> {
             }),
         },
         workers: small(row, "workers")?,
+        expires: row.try_get("expires_on")?,
     })
 }
 

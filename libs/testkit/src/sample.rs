@@ -45,6 +45,7 @@ pub fn tenant(name: &str) -> TenantSpec {
             server_time: None,
         },
         workers: 4,
+        expires: None,
     };
     TenantSpec {
         name: valid(name),

@@ -164,6 +164,7 @@ impl Readers {
             account: account.name.to_string(),
             paused: refused.is_some(),
             reason: refused.unwrap_or_default().to_owned(),
+            ..ReportAccountRequest::default()
         };
         self.ledger.clone().report_account(request).await.map(drop)
     }

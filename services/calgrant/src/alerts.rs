@@ -16,7 +16,7 @@ pub(crate) enum AlertsCommand {
         /// Only this tenant's.
         #[arg(long, default_value = "")]
         tenant: String,
-        /// Only of this kind: `empty_selection`, `listing_failed`, `drift`, `leavers`, `held`, `group_members`, `group_owners`, `group_open`, `password_expires`, `setup_blocked`.
+        /// Only of this kind: `empty_selection`, `listing_failed`, `drift`, `leavers`, `held`, `group_members`, `group_owners`, `group_open`, `password_expires`, `credential_expires`, `setup_blocked`.
         #[arg(long, default_value = "")]
         kind: String,
         /// Also those that somebody has acknowledged.

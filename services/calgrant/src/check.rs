@@ -16,8 +16,10 @@ use calgrant_domain::{
     AccountSpec, Address, Finding, Held, MailboxType, Organisation, Purpose, Reason, SiteKind,
     SiteSpec, TenantName,
     assumed::{assumed, compared},
+    expiry,
     preflight::{app_roles, set_up},
 };
+use calgrant_exchange::secret;
 use calgrant_exchange::{
     AdministrationError, Answer, AppRoles, Ask, CalendarCall, Calendars, CallError, Directory,
     ListingError, Meaning, Selection,
@@ -262,6 +264,9 @@ impl Check<'_> {
         if account.is(Purpose::Grantor) || (is_online && account.is(Purpose::Reader)) {
             findings.push(self.limits(account).await);
         }
+        let certificate = secret::certificate_expires(account);
+        let expires = expiry::expires_at(account.expires, certificate);
+        findings.push(expiry::found(expires, clock::now()));
         findings.extend(app_roles(
             &account.purposes,
             directory_roles.as_deref(),

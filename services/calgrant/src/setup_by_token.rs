@@ -113,6 +113,7 @@ fn account(user: String) -> anyhow::Result<AccountSpec> {
             server_time: None,
         },
         workers: 1,
+        expires: None,
     })
 }
 

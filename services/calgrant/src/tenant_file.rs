@@ -180,6 +180,7 @@ fn account(section: &mut Section) -> pb::AccountSpec {
         max_in_flight: section.number("max_in_flight"),
         windows: section.tables("window", window),
         workers: section.number("workers"),
+        expires: section.text("expires"),
         server_time: section
             .tables("server_time", |section| pb::ServerTime {
                 burst_millis: section.seconds("burst_secs"),

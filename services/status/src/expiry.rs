@@ -1,4 +1,4 @@
-//! Passwords that expire: a person is told ahead.
+//! Passwords and credentials that expire: a person is told ahead.
 
 use std::time::Duration;
 
@@ -15,10 +15,15 @@ const AWAY: Duration = Duration::from_secs(30);
 /// Looks until `stop`. Several processes may.
 pub(crate) async fn run(store: Store, stop: CancellationToken) {
     loop {
-        let pause = match store.warn_of_expiry(clock::now()).await {
+        let now = clock::now();
+        let looked = async {
+            store.warn_of_expiry(now).await?;
+            store.warn_of_credentials(now).await
+        };
+        let pause = match looked.await {
             Ok(_) => LOOK,
             Err(cause) => {
-                warn!(error = %cause, "couldn't look which passwords expire; trying again");
+                warn!(error = %cause, "couldn't look which passwords and credentials expire; trying again");
                 AWAY
             }
         };

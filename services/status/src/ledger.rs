@@ -8,7 +8,9 @@ use calgrant_contract::{
     fleet, listing,
     pb::ledger::v1 as pb,
     provisioning::{What, delegation_spec_to_wire, submission},
-    refusal, watch,
+    refusal,
+    setup::moment,
+    watch,
 };
 use calgrant_domain::{
     AccountName, Address, BadInput, Begin, DelegationId, JobId, ListId, MailboxId,
@@ -614,6 +616,19 @@ impl pb::ledger_service_server::LedgerService for Ledger {
             )
             .await
             .map_err(refuse::store)?;
+        if !request.paused {
+            let expires = request.certificate_expire_millis;
+            let expires = (expires != 0).then(|| moment(expires.saturating_mul(1000)));
+            self.store
+                .certificate_expires(
+                    &request.tenant,
+                    &request.site,
+                    &request.account,
+                    expires.flatten(),
+                )
+                .await
+                .map_err(refuse::store)?;
+        }
         Ok(Response::new(pb::ReportAccountResponse {}))
     }
 

@@ -12,6 +12,7 @@ use calgrant_domain::{
     AccountName, BadInput, Begin, BeginRefusal, JobId, Observed, OperationId, SiteKind, TenantName,
 };
 use calgrant_runtime::waiting;
+use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tracing::warn;
@@ -20,6 +21,21 @@ use crate::{
     begins::{self, Begins},
     round::Ledger,
 };
+
+/// How an account stands.
+#[derive(Debug, Clone, Copy)]
+pub enum Stands<'a> {
+    /// It works.
+    Working {
+        /// When its certificate expires, if it signs in with one.
+        expires: Option<OffsetDateTime>,
+    },
+    /// It is paused.
+    Paused {
+        /// Why, and what to do. Without secrets.
+        reason: &'a str,
+    },
+}
 
 /// A client of the ledger that waits while status is away.
 #[derive(Debug, Clone)]
@@ -86,14 +102,20 @@ impl StatusLedger {
         }
     }
 
-    /// Says that an account is paused, or that it works again. Kept trying: an operator must see it.
-    pub async fn report(&self, key: &AccountKey, paused: bool, reason: &str) {
+    /// Says how an account stands. Kept trying: an operator must see it.
+    pub async fn report(&self, key: &AccountKey, stands: Stands<'_>) {
+        let (reason, expires) = match stands {
+            Stands::Working { expires } => ("", expires),
+            Stands::Paused { reason } => (reason, None),
+        };
+        let expires = expires.map_or(0, |at| at.unix_timestamp().saturating_mul(1000));
         let request = ReportAccountRequest {
             tenant: key.tenant.to_string(),
             site: key.site.to_string(),
             account: key.account.to_string(),
-            paused,
+            paused: matches!(stands, Stands::Paused { .. }),
             reason: reason.to_owned(),
+            certificate_expire_millis: expires,
         };
         waiting::until_ok("status to record an account's state", &self.stop, || {
             let (mut client, request) = (self.client.clone(), request.clone());

@@ -13,6 +13,7 @@ use calgrant_contract::{bus::JobResult, pb};
 use calgrant_domain::{AccountSpec, Detail, Job, Lane, SiteSpec};
 use calgrant_exchange::{Calendars, secret};
 use calgrant_leases::Account;
+use calgrant_runtime::clock;
 use calgrant_runtime::shutdown::Tasks;
 use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -22,13 +23,15 @@ use tracing::{error, info, warn};
 use crate::{
     connect,
     fleet::Fleet,
-    ledger::{AccountKey, StatusLedger},
+    ledger::{AccountKey, Stands, StatusLedger},
     round::{self, Tools},
     shelf::{Shelf, of_budget},
 };
 
 /// How long the last rounds of an account are waited for before it is signed out, at most.
 const SIGN_OUT: Duration = Duration::from_secs(5);
+/// Between looks at how long the certificate of a working account is still good.
+const TELL: Duration = Duration::from_secs(600);
 
 /// A job in our hands, acked only when its result is stored.
 pub struct Held {
@@ -300,6 +303,7 @@ impl Pool {
     async fn keep_usable(self: Arc<Self>) {
         let mut fleet = self.shared.fleet.clone();
         self.connect().await;
+        let mut told = clock::instant();
         loop {
             tokio::select! {
                 () = self.shared.stop.cancelled() => break,
@@ -312,6 +316,11 @@ impl Pool {
             let (credential, recorded_in) = match state {
                 State::Working(calendars) => {
                     calendars.rest().await;
+                    // A certificate may be exchanged while it still works.
+                    if clock::instant().saturating_duration_since(told) > TELL {
+                        self.working().await;
+                        told = clock::instant();
+                    }
                     continue;
                 }
                 State::Paused {
@@ -336,10 +345,19 @@ impl Pool {
         self.sign_out().await;
     }
 
+    /// Says that the account works, and until when its certificate does.
+    async fn working(&self) {
+        let expires = secret::certificate_expires(&self.account);
+        self.shared
+            .ledger
+            .report(&self.key, Stands::Working { expires })
+            .await;
+    }
+
     async fn connect(&self) {
         match connect::calendars(&self.site, &self.account) {
             Ok(calendars) => {
-                self.shared.ledger.report(&self.key, false, "").await;
+                self.working().await;
                 info!(account = %self.key.account, tenant = %self.key.tenant, "account {} is working", self.key.account);
                 self.state.send_replace(State::Working(calendars));
             }
@@ -385,7 +403,12 @@ impl Pool {
         }
         self.shared
             .ledger
-            .report(&self.key, true, reason.trim())
+            .report(
+                &self.key,
+                Stands::Paused {
+                    reason: reason.trim(),
+                },
+            )
             .await;
     }
 }

@@ -24,6 +24,9 @@ use crate::{
 /// Between two tries of what isn't possible yet.
 const NOT_YET: Duration = Duration::from_secs(1);
 
+/// Mailboxes of a tenant that may be outstanding when another run is asked for.
+const MOST_OUTSTANDING: u64 = 80;
+
 /// A request as it goes out, again and again the same.
 #[derive(Debug, Clone)]
 enum Message {
@@ -104,7 +107,11 @@ impl Asks {
     /// Asks for something, however long it takes.
     pub(crate) async fn ask(&self, number: usize, what: &What, validate_only: bool) {
         self.asked().insert(number, Asked::default());
-        let message = self.message(number, what, validate_only).await;
+        let message = if self.has_room(what).await {
+            self.message(number, what, validate_only).await
+        } else {
+            None
+        };
         if let Some(asked) = self.asked().get_mut(&number) {
             asked.named = message.as_ref().map_or(0, Message::named);
             asked.given_up = message.is_none();
@@ -112,6 +119,29 @@ impl Asks {
         }
         if let Some(message) = message {
             self.submit(number, &message).await;
+        }
+    }
+
+    /// Waits while more of the tenant is outstanding than it could do in a minute after all those storms of refusals: what isn't over
+    /// at the end shall be stuck, and not just many. False if that never came.
+    async fn has_room(&self, what: &What) -> bool {
+        let What::Run { tenant, .. } = what else {
+            return true;
+        };
+        let name = TENANTS[*tenant].name;
+        loop {
+            let newest = self.desk.newest().await;
+            let here = newest
+                .iter()
+                .filter(|operation| operation.tenant == name)
+                .filter_map(|operation| operation.counts.as_ref());
+            if here.map(|counts| counts.outstanding).sum::<u64>() <= MOST_OUTSTANDING {
+                return true;
+            }
+            if self.desk.is_closed() {
+                return false;
+            }
+            pass(NOT_YET).await;
         }
     }
 

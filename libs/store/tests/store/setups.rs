@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use calgrant_domain::{
-    AlertKind, SetupAim, SetupId, SetupSpec, SiteKind, Step,
+    AlertKind, Credential, SecretRef, SetupAim, SetupId, SetupSpec, SiteKind, Step,
     setup::{ActionEnd, Last, ManagedParts, SetupState, StepRecord, StepState},
 };
 use calgrant_store::{ClaimedSetup, NewSetup, SetupRelease, StoreError};
@@ -360,4 +360,60 @@ async fn old_ones_go_but_for_the_last_that_was_carried_out() {
     assert_eq!(store.forget_setups(at(1000), 10).await.unwrap().rows, 1);
     assert_eq!(left().await, [new(3, "").id, new(2, "").id]);
     assert_eq!(store.forget_setups(at(1000), 10).await.unwrap().rows, 0);
+}
+
+#[tokio::test]
+async fn a_person_is_told_thirty_days_before_a_credential_expires() {
+    let world = World::new().await;
+    let store = &world.store;
+    let mut tenant = sample::tenant("uni");
+    let day = |day: u64| at(day * 86_400);
+    let site = tenant.sites[0].kind();
+    let mut with = tenant.sites[0].accounts[0].clone();
+    let path = || SecretRef::File("certificate.pem".to_owned());
+    with.name = "by-certificate".parse().unwrap();
+    with.credential = Credential::Certificate {
+        key: path(),
+        certificate: path(),
+    };
+    tenant.sites[0].accounts.push(with);
+    let account = &mut tenant.sites[0].accounts[0];
+    let name = account.name.to_string();
+    account.expires = Some(day(100).date());
+    store.apply_tenant(&tenant, "", "2", at(1)).await.unwrap();
+    let stored = store.tenant(&tenant.name).await.unwrap().unwrap();
+    assert_eq!(stored.spec, tenant, "the day is kept");
+    let open = async || {
+        let all = store.alerts(None, None, true, None, 10).await.unwrap();
+        let open = all.iter().filter(|alert| alert.ended_at.is_none());
+        open.map(|alert| alert.text.clone()).collect::<Vec<_>>()
+    };
+    for (today, soon) in [(69, 0), (70, 1), (101, 1)] {
+        assert_eq!(store.warn_of_credentials(day(today)).await.unwrap(), soon);
+    }
+    let told = open().await;
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains(&format!("{name} at {site}")), "{told:?}");
+    // A later day is written: it is over.
+    tenant.sites[0].accounts[0].expires = Some(day(500).date());
+    store.apply_tenant(&tenant, "", "3", at(2)).await.unwrap();
+    assert_eq!(store.warn_of_credentials(day(102)).await.unwrap(), 0);
+    assert!(open().await.is_empty());
+    // What a worker has read of a certificate counts where the account has one, and nowhere else.
+    let read = async |account: &str, expires| {
+        let site = site.as_str();
+        store
+            .certificate_expires("uni", site, account, expires)
+            .await
+            .unwrap();
+    };
+    let with = "by-certificate";
+    read(with, Some(day(110))).await;
+    read(&name, Some(day(110))).await;
+    assert_eq!(store.warn_of_credentials(day(102)).await.unwrap(), 1);
+    assert!(open().await[0].contains(&format!("certificate of {with}")));
+    read(with, Some(day(900))).await;
+    assert_eq!(store.warn_of_credentials(day(103)).await.unwrap(), 0);
+    read(with, None).await;
+    assert!(open().await.is_empty());
 }

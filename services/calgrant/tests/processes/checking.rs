@@ -59,6 +59,12 @@ async fn a_check_tells_what_an_account_may_and_may_not_do() {
         assert!(rows.iter().all(|row| row["held"] != "no"), "{rows:?}");
     }
     assert_eq!(held(&check(&set, "sa-2").0, "change permissions"), "yes");
+    // Of a certificate it is read, of a secret nobody has told it.
+    assert_eq!(held(&check(&set, "sa-1").0, "credential in date"), "yes");
+    assert_eq!(
+        held(&check(&set, "sa-2").0, "credential in date"),
+        "unknown"
+    );
 
     for role in ["User.Read.All", "GroupMember.Read.All"] {
         let rest = json!({"roles": without(&ROLES, role)});
