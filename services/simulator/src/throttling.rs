@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cmdlet::{Command, Output};
-use crate::onprem::{Amount, PolicySpec};
+use crate::onprem::{Amount, PolicySpec, Site};
 use crate::parameters::Parameters;
 use crate::reply::CmdletError;
 
@@ -57,7 +57,7 @@ pub(crate) fn policy(
     let identity = parameters.text("Identity");
     let scope = parameters.text("ThrottlingPolicyScope");
     let site = command.tenant.site.iter();
-    let policies = site.flat_map(|site| site.policies()).filter(|policy| {
+    let policies = site.flat_map(Site::policies).filter(|policy| {
         identity.is_none_or(|wanted| name(policy).eq_ignore_ascii_case(wanted))
             && scope.is_none_or(|wanted| scope_of(policy).eq_ignore_ascii_case(wanted))
     });
