@@ -21,7 +21,7 @@ use crate::{
     entry::Entry,
     filter,
     kept::Kept,
-    listing::{Frame, Listing},
+    listing::{Frame, GROUPS, Listing},
     recipient::ATTRIBUTES,
     session::{Search, Session, Trouble},
     settings::Checked,
@@ -390,7 +390,7 @@ impl Directory for ActiveDirectory {
         NAMES
     }
 
-    /// Three searches, where the server walks through nested groups; else it can't be asked.
+    /// Three searches, where the server walks through nested groups, and one more for each 200 of these; else it can't be asked.
     async fn members_among(
         &self,
         group: &Address,
@@ -402,17 +402,24 @@ impl Directory for ActiveDirectory {
             return Ok(None);
         }
         let asked = async {
-            let rids = group.rids(&mut session).await?;
+            let mut rids = group.rids(&mut session).await?;
             let mut found = Vec::new();
-            for together in mailboxes.chunks(NAMES) {
-                let guids: Vec<_> = together
-                    .iter()
-                    .map(|mailbox| mailbox.as_uuid().to_bytes_le())
-                    .collect();
-                let search = whole(&session, filter::members_with_id(&guids, &group.dn, &rids));
-                found.extend(session.search_all(&search, ATTRIBUTES).await?);
+            loop {
+                let more = rids.split_off(rids.len().min(GROUPS));
+                for together in mailboxes.chunks(NAMES) {
+                    let guids: Vec<_> = together
+                        .iter()
+                        .map(|mailbox| mailbox.as_uuid().to_bytes_le())
+                        .collect();
+                    let filter = filter::members_with_id(&guids, &group.dn, &rids);
+                    let search = whole(&session, filter);
+                    found.extend(session.search_all(&search, ATTRIBUTES).await?);
+                }
+                if more.is_empty() {
+                    return Ok(found);
+                }
+                rids = more;
             }
-            Ok(found)
         };
         let found = match asked.await {
             Ok(found) => found,

@@ -21,7 +21,7 @@ const MEMBERS: u32 = 500;
 /// Members looked up in one search.
 const TOGETHER: usize = 100;
 /// Groups whose primary members are looked for in one search.
-const GROUPS: usize = 200;
+pub(crate) const GROUPS: usize = 200;
 
 /// What every page is made with.
 pub(crate) struct Frame {

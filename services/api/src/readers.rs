@@ -164,7 +164,8 @@ impl Readers {
             account: account.name.to_string(),
             paused: refused.is_some(),
             reason: refused.unwrap_or_default().to_owned(),
-            ..ReportAccountRequest::default()
+            certificate_expire_millis: secret::certificate_expires(account)
+                .map_or(0, |at| at.unix_timestamp().saturating_mul(1000)),
         };
         self.ledger.clone().report_account(request).await.map(drop)
     }

@@ -6,7 +6,6 @@ use calgrant_domain::{
     Address, Confined, DelegationSpec, Listed, Mailbox, MailboxId, Reason, Selector, SiteKind,
     delays,
 };
-
 use calgrant_exchange::Selection;
 
 use super::{
