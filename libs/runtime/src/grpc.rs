@@ -22,6 +22,9 @@ const CONNECT: Duration = Duration::from_secs(2);
 const KEEPALIVE: Duration = Duration::from_secs(20);
 /// How long that may go unanswered.
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(10);
+/// Calls of one connection that clients may give up before they are looked at. A process that hung for half a minute finds so many; by
+/// default it would take more than 20 for an attack, and end the connection with RESOURCE_EXHAUSTED for all other calls.
+const GIVEN_UP: usize = 1000;
 
 /// Takes the port; port 0 takes a free one.
 ///
@@ -47,6 +50,7 @@ pub async fn serve(
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
+        .http2_max_pending_accept_reset_streams(Some(GIVEN_UP))
         .add_routes(routes)
         .serve_with_incoming_shutdown(
             TcpIncoming::from(listener).with_nodelay(Some(true)),
