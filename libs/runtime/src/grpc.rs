@@ -23,7 +23,7 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 /// How long that may go unanswered.
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(10);
 /// Calls of one connection that clients may give up before they are looked at. A process that hung for half a minute finds so many; by
-/// default it would take more than 20 for an attack, and end the connection with RESOURCE_EXHAUSTED for all other calls.
+/// default it would take more than 20 for an attack, and end the connection with `RESOURCE_EXHAUSTED` for all other calls.
 const GIVEN_UP: usize = 1000;
 
 /// Takes the port; port 0 takes a free one.

@@ -21,7 +21,7 @@ use crate::{
     report::{self, Findings},
     stage::Stage,
     truth,
-    verdict::{Verdict, judge},
+    verdict::{Told, Verdict, judge},
     watching::{LOOK, Watched, is_over, watch},
     work::{QUIET, Work},
 };
@@ -30,6 +30,8 @@ use crate::{
 const SETTLE: Duration = Duration::from_secs(60);
 /// From then on it is said what is left.
 const LONG: Duration = Duration::from_secs(20);
+/// For how long what is late is waited for before it is judged.
+const LATE: Duration = Duration::from_secs(600);
 const SECOND: Duration = Duration::from_secs(1);
 /// Longest wait for answers of clients once everything is right again.
 const LAST_ANSWERS: Duration = Duration::from_secs(60);
@@ -150,16 +152,22 @@ impl Stage {
             }
         }
         let settled = calm.elapsed();
-        if !over {
+        let late = if over {
+            Vec::new()
+        } else {
             operator::tell_pace(desk).await;
-        }
+            let (_, late) = self.judged().await?;
+            self.wait_for_the_late().await;
+            late.stuck
+        };
         stop.cancel();
 
         eprintln!("chaos: judging");
-        let told = truth::told(desk).await;
         let wanted = truth::wanted(&self.asks, &self.identity);
-        let (members, truth) = truth::truth(&hands.exchange).await?;
-        let mut verdict = judge(&wanted, &told, &members, &truth);
+        let (told, mut verdict) = self.judged().await?;
+        if !late.is_empty() {
+            verdict.stuck = late;
+        }
         self.dead_letters(&mut verdict).await;
         let refused = desk.refused();
         Ok(Findings {
@@ -184,6 +192,25 @@ impl Stage {
             refused,
             told,
         })
+    }
+
+    /// What is late is stuck, and no less to be right: the rest is judged when nothing changes any more, or else its numbers, read one
+    /// after the other, would disagree.
+    async fn wait_for_the_late(&self) {
+        eprintln!("chaos: something is late; waiting until it is over, to judge it all the same");
+        let since = clock::instant();
+        while !self.are_over().await && since.elapsed() < LATE {
+            pass(SECOND).await;
+        }
+    }
+
+    /// Everything as it stands, and what is to be said of it.
+    async fn judged(&self) -> anyhow::Result<(Vec<Told>, Verdict)> {
+        let told = truth::told(&self.desk).await;
+        let wanted = truth::wanted(&self.asks, &self.identity);
+        let (members, truth) = truth::truth(&self.hands.exchange).await?;
+        let verdict = judge(&wanted, &told, &members, &truth);
+        Ok((told, verdict))
     }
 
     /// What can't be read must be with the dead letters, and nothing else.
