@@ -7,7 +7,6 @@ use calgrant_domain::{
     SecretRef, ServerTime, SharedLimits, SiteSpec, TenantSpec,
     assumed::{DEFAULT_IN_FLIGHT, DEFAULT_IN_FLIGHT_ONPREM, DEFAULT_SERVER_TIME},
 };
-
 use time::{Date, format_description::BorrowedFormatItem, macros::format_description};
 
 use crate::{

@@ -58,7 +58,8 @@ pub struct ThrottlingPolicy {
 /// Whether an account is held to no more than the server's policy lets it do.
 pub fn compared(site: &OnpremSite, account: &AccountSpec, policy: &ThrottlingPolicy) -> Finding {
     let by_ews = site.write_path == OnpremWritePath::Ews;
-    let charged = site.access == MailboxAccess::FullAccess || site.budget_key == BudgetKey::Caller;
+    let charged = by_ews
+        && (site.access == MailboxAccess::FullAccess || site.budget_key == BudgetKey::Caller);
     let (connections, what) = if by_ews {
         (policy.ews_connections, "connections")
     } else {
@@ -73,8 +74,7 @@ pub fn compared(site: &OnpremSite, account: &AccountSpec, policy: &ThrottlingPol
         theirs.is_some_and(|theirs| ours.is_none_or(|ours| ours > theirs))
     };
     let ours = limits.server_time;
-    if by_ews
-        && charged
+    if charged
         && (more(ours.map(|time| time.burst), policy.ews_burst)
             || more(
                 ours.map(|time| time.recharge_per_hour),
@@ -95,7 +95,7 @@ pub fn compared(site: &OnpremSite, account: &AccountSpec, policy: &ThrottlingPol
         policy.name,
         number(connections)
     );
-    if by_ews && charged {
+    if charged {
         lets.push_str(&format!(
             ", {} server time and {} it more an hour",
             seconds(policy.ews_burst),

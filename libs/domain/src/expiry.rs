@@ -1,8 +1,13 @@
 //! Secrets and certificates that expire: whom that concerns, and when it is said.
 
+use std::time::Duration;
+
 use time::{Date, OffsetDateTime, Time};
 
-use crate::{Finding, setup::password::WARNED_AHEAD};
+use crate::Finding;
+
+/// A person is told so long before something expires.
+pub const WARNED_AHEAD: Duration = Duration::from_secs(30 * 86_400);
 
 /// When a credential expires: on the day that the tenant file tells, or when its certificate does, whichever is first.
 pub fn expires_at(

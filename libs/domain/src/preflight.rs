@@ -258,7 +258,7 @@ const CHANGE_MEMBERS: Work = Work {
     roles: "Security Group Creation and Membership",
 };
 
-/// What no set-up needs, by a cmdlet that tells of it: the roles that have it, and since which site that matters.
+/// What no set-up needs, by a cmdlet that tells of it: the role that has it, and at which site that is so; `None`: at both.
 const TOO_MUCH: [(&str, &str, Option<SiteKind>); 3] = [
     ("New-ManagementRoleAssignment", "Role Management", None),
     (

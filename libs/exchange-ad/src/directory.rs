@@ -50,6 +50,31 @@ impl Group {
         let nested = nested.iter().filter_map(Entry::rid);
         Ok(self.rid.into_iter().chain(nested).collect())
     }
+
+    /// Those of these mailboxes that are in the group, at whatever depth; one may be found more than once.
+    async fn members_with_id(
+        &self,
+        session: &mut Session,
+        mailboxes: &[MailboxId],
+    ) -> Result<Vec<Entry>, Trouble> {
+        let rids = self.rids(session).await?;
+        let mut pieces = rids.chunks(GROUPS);
+        // Once also where there is none of them.
+        let first = pieces.next().unwrap_or_default();
+        let mut found = Vec::new();
+        for rids in std::iter::once(first).chain(pieces) {
+            for together in mailboxes.chunks(NAMES) {
+                let guids: Vec<_> = together
+                    .iter()
+                    .map(|mailbox| mailbox.as_uuid().to_bytes_le())
+                    .collect();
+                let filter = filter::members_with_id(&guids, &self.dn, rids);
+                let search = whole(session, filter);
+                found.extend(session.search_all(&search, ATTRIBUTES).await?);
+            }
+        }
+        Ok(found)
+    }
 }
 
 /// A reader account at a domain controller.
@@ -202,7 +227,7 @@ impl ActiveDirectory {
 
     async fn begin_group(&self, address: &Address) -> Result<Listing, ListingError> {
         let (mut session, group) = self.group_of(address).await?;
-        if self.settings.nesting == Nesting::Walk || self.kept().walks(group.guid) {
+        if self.walks(group.guid) {
             return Ok(Listing::walk(session, group.guid));
         }
         match group.rids(&mut session).await {
@@ -239,6 +264,11 @@ impl ActiveDirectory {
                 Err(no_group(address, several))
             }
         }
+    }
+
+    /// Whether this group is walked through by us.
+    fn walks(&self, group: Uuid) -> bool {
+        self.settings.nesting == Nesting::Walk || self.kept().walks(group)
     }
 
     /// Whether the rule that follows links is too much for the server here, so that from now on we walk ourselves. Gives
@@ -397,48 +427,18 @@ impl Directory for ActiveDirectory {
         mailboxes: &[MailboxId],
     ) -> Result<Option<HashSet<MailboxId>>, ListingError> {
         let (mut session, group) = self.group_of(group).await?;
-        if self.settings.nesting == Nesting::Walk || self.kept().walks(group.guid) {
-            self.kept().keep(session, (self.now)());
-            return Ok(None);
-        }
-        let asked = async {
-            let mut rids = group.rids(&mut session).await?;
-            let mut found = Vec::new();
-            loop {
-                let more = rids.split_off(rids.len().min(GROUPS));
-                for together in mailboxes.chunks(NAMES) {
-                    let guids: Vec<_> = together
-                        .iter()
-                        .map(|mailbox| mailbox.as_uuid().to_bytes_le())
-                        .collect();
-                    let filter = filter::members_with_id(&guids, &group.dn, &rids);
-                    let search = whole(&session, filter);
-                    found.extend(session.search_all(&search, ATTRIBUTES).await?);
-                }
-                if more.is_empty() {
-                    return Ok(found);
-                }
-                rids = more;
+        let found = if self.walks(group.guid) {
+            Ok(None)
+        } else {
+            match group.members_with_id(&mut session, mailboxes).await {
+                Ok(found) => Ok(Some(found)),
+                Err(trouble) => self.walk_instead(group.guid, trouble).map_or(Ok(None), Err),
             }
         };
-        let found = match asked.await {
-            Ok(found) => found,
-            Err(trouble) => {
-                return match self.walk_instead(group.guid, trouble) {
-                    None => {
-                        self.kept().keep(session, (self.now)());
-                        Ok(None)
-                    }
-                    Some(trouble) => Ok(self.after(session, Err(trouble))?),
-                };
-            }
-        };
-        let ids = found
-            .iter()
-            .map(|entry| entry.listed(&session.base, self.settings.disabled).id);
-        let members = ids.collect();
-        self.kept().keep(session, (self.now)());
-        Ok(Some(members))
+        let base = session.base.clone();
+        let found = self.after(session, found)?;
+        let id = |entry: &Entry| entry.listed(&base, self.settings.disabled).id;
+        Ok(found.map(|found| found.iter().map(id).collect()))
     }
 
     async fn trustee(&self, address: &Address) -> Result<TrusteeFound, ListingError> {

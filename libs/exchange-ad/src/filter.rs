@@ -61,12 +61,8 @@ pub(crate) fn nested_groups(group_dn: &str) -> String {
 
 /// Whose primary group is one of these. Those who are members of `group_dn` besides are left out.
 pub(crate) fn primary_members(rids: &[u32], group_dn: Option<&str>) -> String {
-    let terms: String = rids
-        .iter()
-        .map(|rid| format!("(primaryGroupID={rid})"))
-        .collect();
     let others = group_dn.map_or_else(String::new, |dn| format!("(!{})", chain(dn)));
-    format!("(&(|{terms}){others})")
+    format!("(&(|{}){others})", primary(rids))
 }
 
 /// Those of the objects or mailboxes of these ids that are in a group at whatever depth, or whose primary group is one of `rids`.
@@ -76,11 +72,13 @@ pub(crate) fn members_with_id<'a>(
     rids: &[u32],
 ) -> String {
     let ids: String = guids.into_iter().map(|guid| with_id(guid)).collect();
-    let primary: String = rids
-        .iter()
-        .map(|rid| format!("(primaryGroupID={rid})"))
-        .collect();
-    format!("(&(|{ids})(|{}{primary}))", chain(group_dn))
+    format!("(&(|{ids})(|{}{}))", chain(group_dn), primary(rids))
+}
+
+/// A term for each of these as the primary group.
+fn primary(rids: &[u32]) -> String {
+    let terms = rids.iter().map(|rid| format!("(primaryGroupID={rid})"));
+    terms.collect()
 }
 
 /// The objects of these names.

@@ -71,6 +71,20 @@ pub(crate) struct NewAlert {
     pub(crate) operation: Option<Uuid>,
 }
 
+impl NewAlert {
+    /// One that no delegation or operation is behind.
+    pub(crate) fn about(tenant: &str, kind: AlertKind, subject: &str, text: String) -> Self {
+        Self {
+            tenant: tenant.to_owned(),
+            kind,
+            subject: subject.to_owned(),
+            text,
+            delegation: None,
+            operation: None,
+        }
+    }
+}
+
 const COLUMNS: &str = "id, tenant, kind, subject, text, delegation_id, operation_id, raised_at, last_at, ended_at, acknowledged_by, acknowledged_at, ticket";
 
 /// By $2, with the ticket $3, at $4: who was first stays.

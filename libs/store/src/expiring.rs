@@ -54,24 +54,17 @@ impl Store {
                     continue;
                 };
                 let subject = format!("{} at {site}", setting.spec.name.of(*number));
-                let tenant = setting.tenant.as_str();
+                let (tenant, kind) = (setting.tenant.as_str(), AlertKind::PasswordExpires);
                 let Some(expires) = expires_soon(row.try_get("settled_at")?, days, now) else {
-                    let kind = AlertKind::PasswordExpires;
                     alerts::end(&transaction, tenant, kind, &subject, now).await?;
                     continue;
                 };
-                raised.push(NewAlert {
-                    tenant: tenant.to_owned(),
-                    kind: AlertKind::PasswordExpires,
-                    text: format!(
-                        "the password of {} expires on {}: renew it with calgrant setup rotate --tenant {tenant} --site {site} --account {number}",
-                        setting.spec.name.of(*number),
-                        expires.date()
-                    ),
-                    subject,
-                    delegation: None,
-                    operation: None,
-                });
+                let text = format!(
+                    "the password of {} expires on {}: renew it with calgrant setup rotate --tenant {tenant} --site {site} --account {number}",
+                    setting.spec.name.of(*number),
+                    expires.date()
+                );
+                raised.push(NewAlert::about(tenant, kind, &subject, text));
             }
             soon += raised.len();
             alerts::raise(&transaction, &raised, now).await?;
@@ -116,32 +109,31 @@ impl Store {
         let mut connection = self.connection().await?;
         let transaction = connection.transaction().await?;
         // What was read of a certificate is of no more account when the account signs in with a secret.
-        let sql = "SELECT a.tenant, a.site, a.name, a.credential[1] AS kind, a.expires_on, c.expires_at FROM account a
+        let sql = "SELECT a.tenant, a.site, a.name, a.credential[1] AS credential, a.expires_on, c.expires_at FROM account a
             LEFT JOIN certificate_expiry c ON c.tenant = a.tenant AND c.site = a.site AND c.account = a.name AND a.credential[1] = 'certificate'
             WHERE a.expires_on IS NOT NULL OR c.expires_at IS NOT NULL ORDER BY a.tenant, a.site, a.name";
         let mut soon = Vec::new();
+        let kind = AlertKind::CredentialExpires;
         for row in rows(&transaction, sql, &[]).await? {
             let at = expires_at(row.try_get("expires_on")?, row.try_get("expires_at")?);
             let Some(at) = at.filter(|at| is_soon(*at, now)) else {
                 continue;
             };
             let (name, site): (&str, &str) = (row.try_get("name")?, row.try_get("site")?);
-            let kind: &str = row.try_get("kind")?;
+            let credential: &str = row.try_get("credential")?;
             let subject = format!("{name} at {site}");
-            soon.push(NewAlert {
-                tenant: row.try_get("tenant")?,
-                kind: AlertKind::CredentialExpires,
-                text: format!(
-                    "the {kind} of {subject} expires on {}: make a new one, put it where the old one is, and change expires in the tenant file if it is there; work goes on meanwhile",
-                    at.date()
-                ),
-                subject,
-                delegation: None,
-                operation: None,
-            });
+            let text = format!(
+                "the {credential} of {subject} expires on {}: make a new one, put it where the old one is, and change expires in the tenant file if it is there; work goes on meanwhile",
+                at.date()
+            );
+            soon.push(NewAlert::about(
+                row.try_get("tenant")?,
+                kind,
+                &subject,
+                text,
+            ));
         }
         let sql = "SELECT tenant, subject FROM alert WHERE kind = $1 AND ended_at IS NULL";
-        let kind = AlertKind::CredentialExpires;
         for row in rows(&transaction, sql, &[&kind.as_str()]).await? {
             let (tenant, subject): (&str, &str) = (row.try_get("tenant")?, row.try_get("subject")?);
             let still = |new: &NewAlert| new.tenant == tenant && new.subject == subject;

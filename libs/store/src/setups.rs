@@ -200,7 +200,7 @@ impl Store {
             RETURNING tenant, site, validate_only, by_caller";
         let ended = rows(&transaction, sql, &[&id.as_uuid(), &now]).await?;
         if let Some(row) = ended.first() {
-            is_blocked(&transaction, row, None, now).await?;
+            tell_blocked(&transaction, row, None, now).await?;
             return Ok(transaction.commit().await?);
         }
         let sql = "SELECT id FROM set_up WHERE id = $1";
@@ -329,7 +329,7 @@ impl Store {
         } else {
             None
         };
-        is_blocked(&transaction, row, why, now).await?;
+        tell_blocked(&transaction, row, why, now).await?;
         Ok(transaction.commit().await?)
     }
 
@@ -375,7 +375,7 @@ async fn why_blocked(
 
 /// Raises the alert that a site's set-up can't go on, for this reason; or ends it. Of what is only looked at, and of what is carried
 /// out by whoever asked, there is none: that is seen where it is asked for.
-async fn is_blocked(
+async fn tell_blocked(
     transaction: &Transaction<'_>,
     row: &Row,
     why: Option<String>,
@@ -384,20 +384,13 @@ async fn is_blocked(
     if row.try_get("validate_only")? || row.try_get("by_caller")? {
         return Ok(());
     }
-    let tenant: String = row.try_get("tenant")?;
+    let tenant: &str = row.try_get("tenant")?;
     let subject = format!("set-up at {}", row.try_get::<_, &str>("site")?);
     let kind = AlertKind::SetupBlocked;
     let Some(text) = why else {
-        return alerts::end(transaction, &tenant, kind, &subject, now).await;
+        return alerts::end(transaction, tenant, kind, &subject, now).await;
     };
-    let alert = NewAlert {
-        tenant,
-        kind,
-        subject,
-        text,
-        delegation: None,
-        operation: None,
-    };
+    let alert = NewAlert::about(tenant, kind, &subject, text);
     alerts::raise(transaction, &[alert], now).await
 }
 

@@ -173,6 +173,7 @@ async fn insert_site(
         client.execute("INSERT INTO account (tenant, site, name, position, purposes, client_id, credential, in_flight, window_calls, window_millis, workers, server_time_millis, user_name)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
             &[&tenant, &kind, &account.name.as_str(), &position, &purposes, &account.client_id, &credential_columns(&account.credential), &int(account.limits.in_flight), &calls, &lengths, &int(account.workers), &server_time, &account.user]).await?;
+        // By itself, and only where it is told: whoever tells nothing of it needs no newer schema.
         if let Some(day) = account.expires {
             let sql =
                 "UPDATE account SET expires_on = $4 WHERE tenant = $1 AND site = $2 AND name = $3";

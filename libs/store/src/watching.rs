@@ -100,14 +100,9 @@ impl Store {
                 match concern {
                     Concern::Unknown => {}
                     Concern::None => alerts::end(&transaction, tenant, kind, &subject, now).await?,
-                    Concern::Alert(text) => raised.push(NewAlert {
-                        tenant: tenant.to_owned(),
-                        kind,
-                        subject: subject.clone(),
-                        text,
-                        delegation: None,
-                        operation: None,
-                    }),
+                    Concern::Alert(text) => {
+                        raised.push(NewAlert::about(tenant, kind, &subject, text));
+                    }
                 }
             }
             alerts::raise(&transaction, &raised, now).await?;

@@ -10,8 +10,11 @@ use calgrant_budget::{
     Scope,
     message::{Overload, Pushback},
 };
-use calgrant_contract::pb::ledger::v1::{
-    GetFleetRequest, ReportAccountRequest, ledger_service_client::LedgerServiceClient,
+use calgrant_contract::{
+    pb::ledger::v1::{
+        GetFleetRequest, ReportAccountRequest, ledger_service_client::LedgerServiceClient,
+    },
+    setup::micros,
 };
 use calgrant_domain::{
     AccountSpec, Organisation, Purpose, SiteKind, SiteSpec, TenantName, TenantSpec,
@@ -164,8 +167,7 @@ impl Readers {
             account: account.name.to_string(),
             paused: refused.is_some(),
             reason: refused.unwrap_or_default().to_owned(),
-            certificate_expire_millis: secret::certificate_expires(account)
-                .map_or(0, |at| at.unix_timestamp().saturating_mul(1000)),
+            certificate_expire_millis: micros(secret::certificate_expires(account)) / 1000,
         };
         self.ledger.clone().report_account(request).await.map(drop)
     }

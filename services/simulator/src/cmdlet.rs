@@ -81,6 +81,16 @@ pub(crate) struct Output {
     pub(crate) next: Option<String>,
 }
 
+impl Output {
+    /// These objects, and nothing besides.
+    pub(crate) fn of(value: Vec<Value>) -> Self {
+        Self {
+            value,
+            ..Self::default()
+        }
+    }
+}
+
 /// Every cmdlet there is in the cloud. Of `New-ManagementRoleAssignment` no more is simulated than that it is there.
 const CMDLETS: [&str; 19] = [
     "Add-DistributionGroupMember",
@@ -104,11 +114,8 @@ const CMDLETS: [&str; 19] = [
     "Set-MailboxFolderPermission",
 ];
 
-/// The cmdlets that exist, of those that are allowed (in lower case), as they are written.
-pub(crate) fn exported(allowed: &[String]) -> Vec<&'static str> {
-    let known = |name: &&str| allowed.contains(&name.to_lowercase());
-    CMDLETS.iter().copied().filter(known).collect()
-}
+/// What there is in the cloud alone.
+const CLOUD: [&str; 1] = ["Test-ServicePrincipalAuthorization"];
 
 /// What there is on premises alone.
 const ON_PREMISES: [&str; 3] = [
@@ -117,14 +124,20 @@ const ON_PREMISES: [&str; 3] = [
     "New-Mailbox",
 ];
 
-/// Those that exist on premises, likewise: of the allowed ones.
+/// The cmdlets that exist in the cloud, of those that are allowed (in lower case), as they are written.
+pub(crate) fn exported(allowed: &[String]) -> Vec<&'static str> {
+    among(CMDLETS, allowed)
+}
+
+/// The same on premises.
 pub(crate) fn existing(allowed: &[String]) -> Vec<&'static str> {
-    let cloud = ["Test-ServicePrincipalAuthorization"];
-    let mut all = exported(allowed);
-    all.retain(|name| !cloud.contains(name));
-    let known = |name: &&str| allowed.contains(&name.to_lowercase());
-    all.extend(ON_PREMISES.iter().copied().filter(known));
-    all
+    let shared = CMDLETS.into_iter().filter(|name| !CLOUD.contains(name));
+    among(shared.chain(ON_PREMISES), allowed)
+}
+
+fn among(cmdlets: impl IntoIterator<Item = &'static str>, allowed: &[String]) -> Vec<&'static str> {
+    let is_allowed = |name: &&str| allowed.contains(&name.to_lowercase());
+    cmdlets.into_iter().filter(is_allowed).collect()
 }
 
 /// What would take something away for good; none of it is there, and who tries is counted.

@@ -82,10 +82,9 @@ async fn answer(
         };
         return graph_change::run(world, asked).await;
     }
-    let called_with = match function.then(|| serde_json::from_slice(body)) {
-        Some(Err(_)) => return Reply::error(400, "BadRequest", "the body isn't JSON"),
-        Some(Ok(body)) => Some(body),
-        None => None,
+    let called_with = function.then(|| serde_json::from_slice(body));
+    let Ok(called_with) = called_with.transpose() else {
+        return Reply::error(400, "BadRequest", "the body isn't JSON");
     };
     let eventual = text("consistencylevel") == Some("eventual");
     let params = Params::parse(uri.query().unwrap_or_default());

@@ -12,6 +12,7 @@ pub(crate) use account::{Account, Rights, Unwelcome};
 pub(crate) use balance::Overload;
 pub(crate) use change::change;
 pub(crate) use key::{Key, SiteClock, Work};
+pub(crate) use policy::DEFAULT as DEFAULT_POLICY;
 pub(crate) use site::{Identified, Site, sign_in};
 
 pub use policy::{Amount, PolicySpec};

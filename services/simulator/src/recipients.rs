@@ -10,13 +10,6 @@ use crate::scenario::{GroupKind, Kind};
 use crate::tenant::Object;
 use crate::user::Side;
 
-fn printed(value: Vec<Value>) -> Output {
-    Output {
-        value,
-        ..Output::default()
-    }
-}
-
 /// Finds a mail-enabled group that is no Microsoft 365 group, as the distribution group cmdlets do.
 pub(crate) fn find(command: &Command<'_>, identity: &str) -> Result<usize, CmdletError> {
     let tenant = command.tenant;
@@ -111,7 +104,7 @@ pub(crate) fn group(
     let tenant = command.tenant;
     if let Some(identity) = parameters.text("Identity") {
         let at = find(command, identity)?;
-        return Ok(printed(vec![group_object(command, at)]));
+        return Ok(Output::of(vec![group_object(command, at)]));
     }
     pages(command, parameters, |from| {
         let groups = tenant.groups.starting_at(from);
@@ -144,7 +137,7 @@ pub(crate) fn recipient(
         let found = find_recipient(command, identity)?;
         let shown = member_object(command, found);
         return shown
-            .map(|shown| printed(vec![shown]))
+            .map(|shown| Output::of(vec![shown]))
             .ok_or_else(|| CmdletError::not_found(identity));
     }
     let kinds = parameters.list("RecipientTypeDetails")?;
@@ -238,7 +231,7 @@ pub(crate) fn authorization(
             "ScopeType": "Organization", "InScope": user.map_or(Value::from("Not Run"), |at| in_scope(at).into()),
         })
     });
-    Ok(printed(rows.collect()))
+    Ok(Output::of(rows.collect()))
 }
 
 /// `Get-DynamicDistributionGroupMember`: there are no such groups.
@@ -304,7 +297,7 @@ pub(crate) fn organization(
 ) -> Result<Output, CmdletError> {
     parameters.only(&[])?;
     let tenant = command.tenant;
-    Ok(printed(vec![json!({
+    Ok(Output::of(vec![json!({
         "Name": tenant.domain, "DisplayName": tenant.domain, "Identity": tenant.domain,
         "Guid": tenant.id, "ExternalDirectoryOrganizationId": tenant.id, "IsDehydrated": false,
     })]))
@@ -325,10 +318,10 @@ pub(crate) fn accepted_domains(
     };
     let domains = std::iter::once(&tenant.domain).chain(&tenant.domains);
     let Some(identity) = parameters.text("Identity") else {
-        return Ok(printed(domains.map(shown).collect()));
+        return Ok(Output::of(domains.map(shown).collect()));
     };
     let mut domains = domains.filter(|domain| identity.eq_ignore_ascii_case(domain));
     let found = domains.next().map(shown);
     let found = found.ok_or_else(|| CmdletError::not_found(identity))?;
-    Ok(printed(vec![found]))
+    Ok(Output::of(vec![found]))
 }

@@ -3,27 +3,18 @@
 use serde_json::{Value, json};
 
 use crate::cmdlet::{Command, Output};
-use crate::onprem::{Amount, PolicySpec, Site};
+use crate::onprem::{Amount, DEFAULT_POLICY, PolicySpec, Site};
 use crate::parameters::Parameters;
 use crate::reply::CmdletError;
 
 /// The name that the policy of everybody who is given none is shown by.
 const GLOBAL: &str = "GlobalThrottlingPolicy_1dc1d5a5-9b2c-4b7e-9c0c-4f6f2a8f0a11";
-/// The name it has in scenarios.
-const DEFAULT: &str = "default";
 
 fn name(policy: &PolicySpec) -> &str {
-    if policy.name.eq_ignore_ascii_case(DEFAULT) {
+    if policy.name.eq_ignore_ascii_case(DEFAULT_POLICY) {
         GLOBAL
     } else {
         &policy.name
-    }
-}
-
-fn printed(value: Vec<Value>) -> Output {
-    Output {
-        value,
-        ..Output::default()
     }
 }
 
@@ -43,7 +34,7 @@ pub(crate) fn association(
     let policy = name(&rights.policy);
     // Who has none of its own is shown with none.
     let id = (policy != GLOBAL).then_some(policy);
-    Ok(printed(vec![json!({
+    Ok(Output::of(vec![json!({
         "Name": account.name, "Identity": account.name, "ObjectId": account.name, "ThrottlingPolicyId": id,
     })]))
 }
@@ -64,7 +55,7 @@ pub(crate) fn policy(
     let shown: Vec<_> = policies.map(shown).collect();
     match identity {
         Some(wanted) if shown.is_empty() => Err(CmdletError::not_found(wanted)),
-        _ => Ok(printed(shown)),
+        _ => Ok(Output::of(shown)),
     }
 }
 

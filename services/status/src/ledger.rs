@@ -617,15 +617,9 @@ impl pb::ledger_service_server::LedgerService for Ledger {
             .await
             .map_err(refuse::store)?;
         if !request.paused {
-            let expires = request.certificate_expire_millis;
-            let expires = (expires != 0).then(|| moment(expires.saturating_mul(1000)));
+            let expires = moment(request.certificate_expire_millis.saturating_mul(1000));
             self.store
-                .certificate_expires(
-                    &request.tenant,
-                    &request.site,
-                    &request.account,
-                    expires.flatten(),
-                )
+                .certificate_expires(&request.tenant, &request.site, &request.account, expires)
                 .await
                 .map_err(refuse::store)?;
         }

@@ -7,6 +7,7 @@ use calgrant_contract::{
         Begin as PbBegin, BeginAnswer, CheckEndedRequest, GetFleetRequest, GetFleetResponse,
         ReportAccountRequest, ledger_service_client::LedgerServiceClient,
     },
+    setup::micros,
 };
 use calgrant_domain::{
     AccountName, BadInput, Begin, BeginRefusal, JobId, Observed, OperationId, SiteKind, TenantName,
@@ -104,18 +105,17 @@ impl StatusLedger {
 
     /// Says how an account stands. Kept trying: an operator must see it.
     pub async fn report(&self, key: &AccountKey, stands: Stands<'_>) {
-        let (reason, expires) = match stands {
-            Stands::Working { expires } => ("", expires),
-            Stands::Paused { reason } => (reason, None),
+        let (paused, reason, expires) = match stands {
+            Stands::Working { expires } => (false, "", expires),
+            Stands::Paused { reason } => (true, reason, None),
         };
-        let expires = expires.map_or(0, |at| at.unix_timestamp().saturating_mul(1000));
         let request = ReportAccountRequest {
             tenant: key.tenant.to_string(),
             site: key.site.to_string(),
             account: key.account.to_string(),
-            paused: matches!(stands, Stands::Paused { .. }),
+            paused,
             reason: reason.to_owned(),
-            certificate_expire_millis: expires,
+            certificate_expire_millis: micros(expires) / 1000,
         };
         waiting::until_ok("status to record an account's state", &self.stop, || {
             let (mut client, request) = (self.client.clone(), request.clone());

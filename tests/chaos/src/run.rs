@@ -21,7 +21,7 @@ use crate::{
     report::{self, Findings},
     stage::Stage,
     truth,
-    verdict::{Told, Verdict, judge},
+    verdict::{Told, Verdict, Wanted, judge},
     watching::{LOOK, Watched, is_over, watch},
     work::{QUIET, Work},
 };
@@ -152,19 +152,19 @@ impl Stage {
             }
         }
         let settled = calm.elapsed();
+        let wanted = truth::wanted(&self.asks, &self.identity);
         let late = if over {
             Vec::new()
         } else {
             operator::tell_pace(desk).await;
-            let (_, late) = self.judged().await?;
+            let (_, late) = self.judged(&wanted).await?;
             self.wait_for_the_late().await;
             late.stuck
         };
         stop.cancel();
 
         eprintln!("chaos: judging");
-        let wanted = truth::wanted(&self.asks, &self.identity);
-        let (told, mut verdict) = self.judged().await?;
+        let (told, mut verdict) = self.judged(&wanted).await?;
         if !late.is_empty() {
             verdict.stuck = late;
         }
@@ -205,11 +205,10 @@ impl Stage {
     }
 
     /// Everything as it stands, and what is to be said of it.
-    async fn judged(&self) -> anyhow::Result<(Vec<Told>, Verdict)> {
+    async fn judged(&self, wanted: &Wanted) -> anyhow::Result<(Vec<Told>, Verdict)> {
         let told = truth::told(&self.desk).await;
-        let wanted = truth::wanted(&self.asks, &self.identity);
         let (members, truth) = truth::truth(&self.hands.exchange).await?;
-        let verdict = judge(&wanted, &told, &members, &truth);
+        let verdict = judge(wanted, &told, &members, &truth);
         Ok((told, verdict))
     }
 

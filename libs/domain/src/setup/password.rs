@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::Password;
-
-/// A person is told so long before a password expires.
-pub const WARNED_AHEAD: Duration = Duration::from_secs(30 * 86_400);
+use crate::{Password, expiry::is_soon};
 
 /// Random bytes that a password is made of.
 pub const RANDOM: usize = 40;
@@ -34,7 +31,7 @@ pub fn expires_soon(
     now: OffsetDateTime,
 ) -> Option<OffsetDateTime> {
     let expires = set_at + Duration::from_secs(u64::from(days) * 86_400);
-    (now + WARNED_AHEAD >= expires).then_some(expires)
+    is_soon(expires, now).then_some(expires)
 }
 
 #[cfg(test)]

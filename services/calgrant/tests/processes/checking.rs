@@ -141,14 +141,7 @@ async fn a_check_tells_what_a_set_up_credential_may_do() {
         ..SchoolOptions::default()
     })
     .await;
-    let secret = set.write("set-up", "setup-secret");
-    let tenant = format!(
-        "{}[[site.account]]\nname = \"set-up\"\npurpose = [\"setup\"]\nclient_id = \"cccccccc-0000-0000-0000-000000000000\"\nsecret = {{ file = \"{secret}\" }}\n",
-        set.tenant()
-    );
-    let file = set.write("tenant.toml", &tenant);
-    let applied = set.command(["apply", "-f", &file]).output().unwrap();
-    assert!(applied.status.success(), "{}", said(&applied));
+    set.apply(&set.tenant_with_setup());
     let right = json!({"roles": SETUP_ROLES, "management_roles": MANAGEMENT_ROLES});
     set.school.put(SETUP, &right).await;
     let (rows, code) = check(&set, "set-up");
@@ -233,17 +226,12 @@ async fn a_check_compares_limits_with_the_servers_policy() {
         ..SchoolOptions::default()
     })
     .await;
-    let apply = |of_grantor: &str| {
-        let file = set.write("tenant.toml", &set.onprem_tenant(of_grantor));
-        let applied = set.command(["apply", "-f", &file]).output().unwrap();
-        assert!(applied.status.success(), "{}", said(&applied));
-    };
     let told = |rows: &[Value]| {
         let mut rows = rows.iter();
         let row = rows.find(|row| row["capability"] == "budget policy found");
         row.unwrap().clone()
     };
-    apply("");
+    set.apply(&set.onprem_tenant(""));
     // The set-up account may not read policies.
     let (rows, code) = check(&set, "sa-1");
     let unread = told(&rows);
@@ -265,7 +253,7 @@ async fn a_check_compares_limits_with_the_servers_policy() {
         "{why}"
     );
 
-    apply("max_in_flight = 19");
+    set.apply(&set.onprem_tenant("max_in_flight = 19"));
     let (rows, code) = check(&set, "sa-1");
     let over = told(&rows);
     assert_eq!((&over["held"], code), (&json!("no"), Some(3)), "{over}");

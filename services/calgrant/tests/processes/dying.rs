@@ -125,9 +125,7 @@ impl Set {
 }
 
 async fn survives(mut set: Set, tenant: &str, site: &str, steps: i64, licences: u64) {
-    let file = set.write("set-up.toml", tenant);
-    let applied = set.command(["apply", "-f", &file]).output().unwrap();
-    assert!(applied.status.success(), "{}", said(&applied));
+    set.apply(tenant);
     let (rights, code) = check(&set, "set-up");
     assert_eq!(code, Some(0), "{rights:?}");
     assert_eq!(held(&rights, "create and change groups"), "yes");
@@ -143,12 +141,8 @@ async fn survives(mut set: Set, tenant: &str, site: &str, steps: i64, licences: 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn online_after_every_step() {
     let set = Set::start(&school(0.0)).await;
-    let secret = set.write("set-up", "setup-secret");
-    let tenant = format!(
-        "{}[[site.account]]\nname = \"set-up\"\npurpose = [\"setup\"]\nclient_id = \"cccccccc-0000-0000-0000-000000000000\"\nsecret = {{ file = \"{secret}\" }}\n{}",
-        set.tenant(),
-        wanted("usage_location = \"NL\"\nsku = \"EXCHANGESTANDARD_FACULTY\"")
-    );
+    let wanted = wanted("usage_location = \"NL\"\nsku = \"EXCHANGESTANDARD_FACULTY\"");
+    let tenant = format!("{}{wanted}", set.tenant_with_setup());
     survives(set, &tenant, "online", 11, 2).await;
 }
 

@@ -15,7 +15,7 @@ use calgrant_contract::pb::{
     },
     status::v1::{OperationMailbox, status_service_client::StatusServiceClient},
 };
-use calgrant_simulator::{DEMO_CERTIFICATE_PEM, DEMO_KEY_PEM, SchoolOptions, TENANT_ID};
+use calgrant_simulator::{DEMO_CERTIFICATE_PEM, DEMO_KEY_PEM, SETUP_APP, SchoolOptions, TENANT_ID};
 use calgrant_testkit::{Database, School, Vhost, eventually_within, mailboxes};
 use tonic::transport::Channel;
 
@@ -268,6 +268,27 @@ impl Set {
         let channel = Channel::from_shared(self.api_url()).unwrap().connect_lazy();
         let listed = mailboxes(&StatusServiceClient::new(channel), operation).await;
         listed.unwrap()
+    }
+
+    /// Applies a tenant's file with this text.
+    pub(crate) fn apply(&self, tenant: &str) {
+        let file = self.write("applied.toml", tenant);
+        let applied = self.command(["apply", "-f", &file]).output().unwrap();
+        assert!(applied.status.success(), "{}", said(&applied));
+    }
+
+    /// The tenant's file, with an account that may set the site up.
+    pub(crate) fn tenant_with_setup(&self) -> String {
+        let secret = self.write("set-up", "setup-secret");
+        format!(
+            r#"{}[[site.account]]
+name = "set-up"
+purpose = ["setup"]
+client_id = "{SETUP_APP}"
+secret = {{ file = "{secret}" }}
+"#,
+            self.tenant()
+        )
     }
 
     /// The file of a tenant on premises alone, with a set-up account, by PowerShell; and more of its grantor.

@@ -53,9 +53,7 @@ async fn tokens_of_ones_own_are_enough() {
         "{}[site.setup]\ncount = 2\nname = \"sa-mytt-exch-{{n}}@uni.example\"\nusage_location = \"NL\"\nsku = \"EXCHANGESTANDARD_FACULTY\"\ngroup = \"{TRUSTEE}\"\ngroup_owners = [\"u000001@uni.example\"]\n",
         set.tenant()
     );
-    let file = set.write("set-up.toml", &wanted);
-    let applied = set.command(["apply", "-f", &file]).output().unwrap();
-    assert!(applied.status.success(), "{}", said(&applied));
+    set.apply(&wanted);
 
     // Nobody of the site may set it up.
     let waits = set

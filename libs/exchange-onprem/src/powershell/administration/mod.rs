@@ -143,7 +143,6 @@ impl Administration for PowerShellAdministration {
         self.sessions.prepare().await
     }
 
-    /// One that has a mailbox: others Exchange shows only where their name is taken.
     async fn cmdlets(&self) -> Administered<Vec<String>> {
         let attempt = Attempt::Cmdlets;
         let rows = self.carried_out(&attempt, None).await;
@@ -158,6 +157,7 @@ impl Administration for PowerShellAdministration {
         Ok(found::policy(&policies))
     }
 
+    /// One that has a mailbox: others Exchange shows only where their name is taken.
     async fn user(&self, user_name: &Address) -> Administered<Option<UserFound>> {
         let row = self.looked_up(&Attempt::FindUser(user_name)).await?;
         // A cmdlet takes any name of a mailbox; the port means the one that it signs in with.
