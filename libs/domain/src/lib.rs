@@ -8,6 +8,7 @@ pub mod account;
 pub mod address;
 pub mod aim;
 pub mod alert;
+pub mod application;
 pub mod assumed;
 pub mod bad_input;
 pub mod brake;
@@ -46,6 +47,7 @@ pub use account::{
 pub use address::Address;
 pub use aim::{Aim, Write};
 pub use alert::AlertKind;
+pub use application::{ApplicationScope, Authorization, Consent};
 pub use assumed::ThrottlingPolicy;
 pub use bad_input::BadInput;
 pub use brake::Hold;

@@ -66,6 +66,18 @@ impl Finding {
         }
     }
 
+    /// It is there and isn't needed: why that matters, and what to take away.
+    pub fn beyond(
+        capability: impl Into<String>,
+        why: impl Into<String>,
+        todo: impl Into<String>,
+    ) -> Self {
+        Self {
+            held: Held::Beyond,
+            ..Self::no(capability, why, todo)
+        }
+    }
+
     /// It is missing: why, and what to do.
     pub fn no(
         capability: impl Into<String>,
@@ -176,6 +188,12 @@ const SETUP: &[Need] = &[
         optional: None,
     },
     Need {
+        capability: "see what was consented to",
+        least: "Application.Read.All",
+        broader: &["Directory.Read.All", "Directory.ReadWrite.All"],
+        optional: Some("needed only to look at an application with `calgrant check --application`"),
+    },
+    Need {
         capability: "reset passwords",
         least: "User-PasswordProfile.ReadWrite.All",
         broader: &[],
@@ -184,6 +202,9 @@ const SETUP: &[Need] = &[
         ),
     },
 ];
+
+/// Why a right is too much.
+const MORE: &str = "more than the account is for";
 
 /// Not broader rights, though they are called other names.
 const AS_GOOD: [&str; 2] = ["Exchange.ManageAsAppV2", "Organization.Read.All"];
@@ -299,11 +320,9 @@ pub fn set_up(site: SiteKind, managed: &ManagedParts, cmdlets: &[String]) -> Vec
     let too_much = TOO_MUCH
         .iter()
         .filter(|(cmdlet, _, at)| there(cmdlet) && at.is_none_or(|at| at == site));
-    findings.extend(too_much.map(|(cmdlet, role, _)| Finding {
-        capability: (*cmdlet).to_owned(),
-        held: Held::Beyond,
-        why: "more than the account is for".to_owned(),
-        todo: format!("take the management role {role} away, or the role group that has it"),
+    findings.extend(too_much.map(|(cmdlet, role, _)| {
+        let todo = format!("take the management role {role} away, or the role group that has it");
+        Finding::beyond(*cmdlet, MORE, todo)
     }));
     findings
 }
@@ -341,15 +360,11 @@ fn beyond(role: &str, needs: &[&Need]) -> Option<Finding> {
         return None;
     }
     let instead = needs.iter().find(|need| need.broader.contains(&role));
-    Some(Finding {
-        capability: role.to_owned(),
-        held: Held::Beyond,
-        why: "more than the account is for".to_owned(),
-        todo: match instead {
-            Some(need) => format!("grant {} instead, and take this away", need.least),
-            None => "take it away".to_owned(),
-        },
-    })
+    let todo = match instead {
+        Some(need) => format!("grant {} instead, and take this away", need.least),
+        None => "take it away".to_owned(),
+    };
+    Some(Finding::beyond(role, MORE, todo))
 }
 
 #[cfg(test)]

@@ -55,9 +55,20 @@ pub fn administration(
     account: &AccountSpec,
     now: Now,
 ) -> Result<Arc<dyn Administration>, String> {
-    let connected = OnlineAdministration::new(endpoints(site), registration(account)?, now);
-    connected
-        .map(|administration| Arc::new(administration) as Arc<dyn Administration>)
+    let connected = applications(site, account, now)?;
+    Ok(Arc::new(connected))
+}
+
+/// The same, to look at applications.
+///
+/// # Errors
+/// As [`calendars`].
+pub fn applications(
+    site: &OnlineSite,
+    account: &AccountSpec,
+    now: Now,
+) -> Result<OnlineAdministration, String> {
+    OnlineAdministration::new(endpoints(site), registration(account)?, now)
         .map_err(|cause| cause.to_string())
 }
 
@@ -72,10 +83,21 @@ pub fn administration_with_tokens(
     exchange_token: SecretString,
     now: Now,
 ) -> Result<Arc<dyn Administration>, String> {
-    let connected =
-        OnlineAdministration::with_tokens(endpoints(site), graph_token, exchange_token, now);
-    connected
-        .map(|administration| Arc::new(administration) as Arc<dyn Administration>)
+    let connected = applications_with_tokens(site, graph_token, exchange_token, now)?;
+    Ok(Arc::new(connected))
+}
+
+/// The same, to look at applications.
+///
+/// # Errors
+/// As [`administration_with_tokens`].
+pub fn applications_with_tokens(
+    site: &OnlineSite,
+    graph_token: SecretString,
+    exchange_token: SecretString,
+    now: Now,
+) -> Result<OnlineAdministration, String> {
+    OnlineAdministration::with_tokens(endpoints(site), graph_token, exchange_token, now)
         .map_err(|cause| cause.to_string())
 }
 

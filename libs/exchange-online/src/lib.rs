@@ -35,7 +35,7 @@ use std::fmt;
 use reqwest::Url;
 use secrecy::SecretString;
 
-pub use administration::OnlineAdministration;
+pub use administration::{OnlineAdministration, applications::Consented};
 pub use calendars::OnlineCalendars;
 pub use directory::OnlineDirectory;
 

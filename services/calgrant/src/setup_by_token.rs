@@ -17,6 +17,7 @@ use calgrant_exchange_onprem::connect as onprem;
 use calgrant_runtime::clock;
 use calgrant_secrets::{Key, Sink};
 use calgrant_setup::{Hands, JournalError, Passwords, Run, wire};
+use secrecy::SecretString;
 
 use crate::front::Front;
 
@@ -25,13 +26,49 @@ const KEY: &str = "CALGRANT_SECRETS_KEY";
 /// How often it is looked whether the set-up can go on.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What a run is carried out with. It is shown nowhere.
-pub(crate) struct Given {
+/// A credential that is lent for one run. It is shown nowhere.
+pub(crate) struct Lent {
     /// A token for Microsoft Graph; on premises the user's name.
     first: String,
     /// A token for Exchange Online; on premises the password.
     second: String,
+}
+
+/// What a run is carried out with.
+pub(crate) struct Given {
+    lent: Lent,
     key: Key,
+}
+
+impl Lent {
+    /// Reads one from stdin.
+    ///
+    /// # Errors
+    /// A line is missing: says what to give.
+    pub(crate) fn read(site: SiteKind) -> anyhow::Result<Self> {
+        let mut lines = stdin().lock().lines();
+        let mut line = |what: &str| -> anyhow::Result<String> {
+            let line = lines.next().transpose()?.unwrap_or_default();
+            let line = line.trim().to_owned();
+            if line.is_empty() {
+                bail!("--token-stdin: a line with {what} is needed on stdin");
+            }
+            Ok(line)
+        };
+        let (first, second) = match site {
+            SiteKind::Online => ("a token for Microsoft Graph", "a token for Exchange Online"),
+            SiteKind::Onprem => ("a user name such as UNI\\admin", "its password"),
+        };
+        Ok(Self {
+            first: line(first)?,
+            second: line(second)?,
+        })
+    }
+
+    /// One for Graph and one for Exchange, as it was lent online.
+    pub(crate) fn tokens(self) -> (SecretString, SecretString) {
+        (self.first.into(), self.second.into())
+    }
 }
 
 /// Reads a credential from stdin, and the key.
@@ -46,24 +83,9 @@ pub(crate) fn read(site: SiteKind, key_file: Option<&Path>) -> anyhow::Result<Gi
     let key = secret::read(&at).map_err(|why| {
         anyhow!("passwords are sealed with a key, and there is none: {why}; or give --secrets-key-file. Use the key that api has")
     })?;
-    let key = Key::parse(&key)?;
-    let mut lines = stdin().lock().lines();
-    let mut line = |what: &str| -> anyhow::Result<String> {
-        let line = lines.next().transpose()?.unwrap_or_default();
-        let line = line.trim().to_owned();
-        if line.is_empty() {
-            bail!("--token-stdin: a line with {what} is needed on stdin");
-        }
-        Ok(line)
-    };
-    let (first, second) = match site {
-        SiteKind::Online => ("a token for Microsoft Graph", "a token for Exchange Online"),
-        SiteKind::Onprem => ("a user name such as UNI\\admin", "its password"),
-    };
     Ok(Given {
-        first: line(first)?,
-        second: line(second)?,
-        key,
+        key: Key::parse(&key)?,
+        lent: Lent::read(site)?,
     })
 }
 
@@ -73,15 +95,17 @@ fn prepare(
     kind: SiteKind,
     given: Given,
 ) -> anyhow::Result<(Hands, Passwords, Setting)> {
-    let Given { first, second, key } = given;
+    let Given { lent, key } = given;
     let site = tenant.site(kind).context("the tenant has no such site")?;
     let spec = site.setup.clone().context("the site has no setup")?;
     let administration = match &site.organisation {
         Organisation::Online(site) => {
-            online::administration_with_tokens(site, first.into(), second.into(), clock::now)
+            let (graph, exchange) = lent.tokens();
+            online::administration_with_tokens(site, graph, exchange, clock::now)
         }
         Organisation::Onprem(site) => {
-            onprem::administration_as(site, &account(first)?, &second.into(), clock::now)
+            let account = account(lent.first)?;
+            onprem::administration_as(site, &account, &lent.second.into(), clock::now)
         }
     };
     let administration = administration.map_err(|why| anyhow!(why))?;

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::application::Assignment;
 use crate::dials::Dials;
 use crate::identity::Registered;
 use crate::limiter::Limiter;
@@ -22,7 +23,7 @@ use crate::proof;
 use crate::query::Params;
 use crate::replica::Shows;
 use crate::reply::Reply;
-use crate::scenario::JoinRestriction;
+use crate::scenario::{AssignmentSpec, JoinRestriction};
 use crate::tenant::Object;
 use crate::user::Side;
 use crate::world::{Outage, World};
@@ -265,7 +266,7 @@ struct AppChange {
     roles: Option<HashSet<String>>,
     cmdlets: Option<Vec<String>>,
     management_roles: Option<Vec<String>>,
-    application_roles: Option<Vec<String>>,
+    assignments: Option<Vec<AssignmentSpec>>,
     limits: Option<Limits>,
     graph_limits: Option<Limits>,
 }
@@ -276,9 +277,10 @@ async fn change_app(
     body: Bytes,
 ) -> Result<Reply, Reply> {
     let change: AppChange = read(&body)?;
-    let app = apps(&world)
-        .find(|app| app.client_id.eq_ignore_ascii_case(&id))
-        .ok_or_else(|| Reply::error(404, "NoSuchApp", &id))?;
+    let mut tenants = world.tenants.iter();
+    let client_id = id.to_lowercase();
+    let found = tenants.find_map(|tenant| Some((tenant, tenant.apps.get(&client_id)?)));
+    let (tenant, app) = found.ok_or_else(|| Reply::error(404, "NoSuchApp", &id))?;
     let mut registration = app.registration();
     if let Some(pem) = change.certificate {
         let certificate = Registered::from_pem(&pem);
@@ -298,8 +300,11 @@ async fn change_app(
         let (cmdlets, roles) = (change.cmdlets, change.management_roles);
         registration.allow(&cmdlets.unwrap_or_default(), &roles.unwrap_or_default());
     }
-    if let Some(roles) = change.application_roles {
-        registration.in_exchange = roles;
+    if let Some(assignments) = change.assignments {
+        let assigned = assignments.into_iter();
+        let assigned = assigned.map(|one| Assignment::build(one, tenant));
+        let assignments: Result<_, _> = assigned.collect();
+        registration.assignments = assignments.map_err(|mistake: String| bad(&mistake))?;
     }
     limits_are_right(&[&change.limits, &change.graph_limits])?;
     app.register(registration);

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::application::Assignment;
 use crate::identity::Registered;
 use crate::limiter::Limiter;
 use crate::limits::Limits;
@@ -31,8 +32,8 @@ pub(crate) struct Registration {
     /// In lower case.
     pub(crate) cmdlets: HashSet<String>,
     pub(crate) management: Roles,
-    /// Application roles of Exchange, such as `Application Calendars.ReadWrite`.
-    pub(crate) in_exchange: Vec<String>,
+    /// What it has in Exchange as an application.
+    pub(crate) assignments: Vec<Assignment>,
 }
 
 impl Registration {
@@ -45,13 +46,13 @@ impl Registration {
 }
 
 impl App {
+    /// An app that has nothing in Exchange as an application yet.
     pub(crate) fn build(spec: AppSpec, number: usize) -> Self {
         let mut registration = Registration {
             secret: spec.secret,
             secret_expired: spec.secret_expired,
             certificate: spec.certificate.as_deref().and_then(Registered::from_pem),
             roles: spec.roles.into_iter().collect(),
-            in_exchange: spec.application_roles,
             ..Registration::default()
         };
         registration.allow(&spec.cmdlets, &spec.management_roles);

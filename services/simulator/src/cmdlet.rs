@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
+use crate::application;
 use crate::calendar::Mailbox;
 use crate::exchange::Front;
 use crate::filter;
@@ -92,7 +93,7 @@ impl Output {
 }
 
 /// Every cmdlet there is in the cloud. Of `New-ManagementRoleAssignment` no more is simulated than that it is there.
-const CMDLETS: [&str; 19] = [
+const CMDLETS: [&str; 20] = [
     "Add-DistributionGroupMember",
     "Get-AcceptedDomain",
     "Get-DistributionGroup",
@@ -101,6 +102,7 @@ const CMDLETS: [&str; 19] = [
     "Get-Mailbox",
     "Get-MailboxFolderPermission",
     "Get-MailboxFolderStatistics",
+    "Get-ManagementScope",
     "Get-OrganizationConfig",
     "Get-Recipient",
     "New-DistributionGroup",
@@ -114,8 +116,8 @@ const CMDLETS: [&str; 19] = [
     "Set-MailboxFolderPermission",
 ];
 
-/// What there is in the cloud alone.
-const CLOUD: [&str; 1] = ["Test-ServicePrincipalAuthorization"];
+/// What is simulated in the cloud alone.
+const CLOUD: [&str; 2] = ["Get-ManagementScope", "Test-ServicePrincipalAuthorization"];
 
 /// What there is on premises alone.
 const ON_PREMISES: [&str; 3] = [
@@ -213,7 +215,10 @@ pub(crate) fn perform(
         }
         "get-recipient" => recipients::recipient(command, parameters),
         "test-serviceprincipalauthorization" if command.front == Front::Invoke => {
-            recipients::authorization(command, parameters)
+            application::authorization(command, parameters)
+        }
+        "get-managementscope" if command.front == Front::Invoke => {
+            application::scope(command, parameters)
         }
         "get-distributiongroup" => recipients::group(command, parameters),
         "get-distributiongroupmember" => recipients::group_members(command, parameters),
@@ -316,7 +321,7 @@ fn get_mailbox(command: &Command<'_>, parameters: &Parameters<'_>) -> Result<Out
             let sort = type_details(mailbox.kind);
             let wanted =
                 kinds.is_empty() || kinds.iter().any(|kind| kind.eq_ignore_ascii_case(sort));
-            (wanted && mailbox.is_there(now) && in_unit(at) && filter.holds(user, sort))
+            (wanted && mailbox.is_there(now) && in_unit(at) && filter.holds(tenant, at, sort))
                 .then(|| (at, mailbox_object(command, at, mailbox)))
         })
     })

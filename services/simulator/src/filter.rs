@@ -1,10 +1,10 @@
 //! The part of `Get-Mailbox -Filter` that the simulator understands.
 
 use crate::reply::CmdletError;
-use crate::user::User;
+use crate::tenant::{Object, Tenant};
 
 /// Comparisons that all must hold.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Mailboxes(Vec<(Property, String)>);
 
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +15,8 @@ enum Property {
     ObjectId,
     Hidden,
     Custom15,
+    /// By the group's distinguished name; direct members alone.
+    MemberOfGroup,
 }
 
 impl Mailboxes {
@@ -30,7 +32,8 @@ impl Mailboxes {
             .map(Self)
     }
 
-    pub(crate) fn holds(&self, user: &User, type_details: &str) -> bool {
+    pub(crate) fn holds(&self, tenant: &Tenant, at: usize, type_details: &str) -> bool {
+        let user = &tenant.users[at];
         self.0.iter().all(|(property, wanted)| {
             let id = user.spec.id.to_string();
             let account = user.account_now();
@@ -42,10 +45,20 @@ impl Mailboxes {
                 Property::Hidden if account.hidden => "true",
                 Property::Hidden => "false",
                 Property::Custom15 => account.custom_15.as_deref().unwrap_or_default(),
+                Property::MemberOfGroup => return is_member(tenant, at, wanted),
             };
             actual.eq_ignore_ascii_case(wanted)
         })
     }
+}
+
+fn is_member(tenant: &Tenant, user: usize, group: &str) -> bool {
+    let found = tenant.recipient(group);
+    let found = found.or_else(|| tenant.group_by_directory_name(group).map(Object::Group));
+    let Some(Object::Group(at)) = found else {
+        return false;
+    };
+    tenant.groups[at].members().contains(&Object::User(user))
 }
 
 fn refused(clause: &str) -> CmdletError {
@@ -68,6 +81,7 @@ fn test(clause: &str) -> Option<(Property, String)> {
         "externaldirectoryobjectid" => Property::ObjectId,
         "hiddenfromaddresslistsenabled" => Property::Hidden,
         "customattribute15" => Property::Custom15,
+        "memberofgroup" => Property::MemberOfGroup,
         _ => return None,
     };
     let value = value.trim();
@@ -91,6 +105,7 @@ mod tests {
                 true,
             ),
             ("RecipientTypeDetails -eq UserMailbox", false),
+            ("MemberOfGroup -eq 'CN=staff,DC=x'", true),
             ("Alias -like 'a*'", false),
         ] {
             assert_eq!(Mailboxes::parse(Some(filter)).is_ok(), good, "{filter}");

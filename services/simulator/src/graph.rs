@@ -12,6 +12,7 @@ use crate::graph_change::{self, Asked};
 use crate::query::{Params, base, decode};
 use crate::replica::Place;
 use crate::reply::Reply;
+use crate::service_principal;
 use crate::tenant::Object;
 use crate::world::{Audience, World};
 use axum::body::Bytes;
@@ -118,6 +119,7 @@ pub(crate) async fn one(world: &World, ask: Ask) -> Reply {
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let method = if ask.body.is_some() { "POST" } else { "GET" };
     let kind = match segments.as_slice() {
+        [first, ..] if service_principal::is_meant(first) => format!("{method} servicePrincipals"),
         [first, _, rest @ ..] if *first != "directory" && !rest.is_empty() => {
             format!("{method} {first}/…/{}", rest.join("/"))
         }
@@ -316,6 +318,9 @@ fn route(world: &World, ask: &Ask, segments: &[&str]) -> Result<Reply, Reply> {
                 directory::user(tenant, members.users[at], &select)
             })
         }
+        [first, ..] if service_principal::is_meant(first) => {
+            service_principal::answer(world, ask, segments)
+        }
         ["directory", "administrativeUnits"] => {
             ask.role("AdministrativeUnit.Read.All")?;
             let select = ask.select(Sort::Unit)?;
@@ -371,7 +376,8 @@ fn route(world: &World, ask: &Ask, segments: &[&str]) -> Result<Reply, Reply> {
     }
 }
 
-fn no_such_segment(segments: &[&str]) -> Reply {
+/// There is nothing of this path.
+pub(crate) fn no_such_segment(segments: &[&str]) -> Reply {
     let path = segments.join("/");
     let text = format!("Resource not found for the segment '{path}'.");
     Reply::error(400, "BadRequest", &text)

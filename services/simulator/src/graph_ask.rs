@@ -37,7 +37,7 @@ impl Ask {
                 "GroupMember.ReadWrite.All",
                 "Directory.Read.All",
             ],
-            "AdministrativeUnit.Read.All" => &["Directory.Read.All"],
+            "AdministrativeUnit.Read.All" | "Application.Read.All" => &["Directory.Read.All"],
             "LicenseAssignment.Read.All" => &[
                 "LicenseAssignment.ReadWrite.All",
                 "Organization.Read.All",

@@ -18,8 +18,9 @@
 //! What a set-up needs can be made while it serves. **Graph** takes `POST` and `PATCH /users`, `assignLicense` (all or
 //! nothing: seats, usage locations, mailbox plans that exclude each other, licences that come from groups) and
 //! `POST /groups/{id}/members/$ref` of groups without mail; each call needs its application permission. **Exchange** takes
-//! `New-`, `Set-` and `Get-DistributionGroup`, the cmdlets of its members, `Get-Recipient`, `Set-Mailbox`, and on premises
-//! `New-Mailbox`, whose password comes as a `SecureString` under the session's key. A mailbox is there some time after its
+//! `New-`, `Set-` and `Get-DistributionGroup`, the cmdlets of its members, `Get-Recipient`, `Set-Mailbox`,
+//! `Test-ServicePrincipalAuthorization` and `Get-ManagementScope` (of what apps have as applications; Graph's
+//! `servicePrincipals` tell what they have consent for), and on premises `New-Mailbox`, whose password comes as a `SecureString` under the session's key. A mailbox is there some time after its
 //! licence (`provisioning_lag_ms`); what is written shows elsewhere later: between Exchange and Graph, and between domain
 //! controllers (`replication_lag_ms`; `-DomainController` says whose), and in the cloud what was written on premises
 //! (`sync_lag_ms`). `management_roles` give cmdlets by role; cmdlets and parameters of other roles don't exist. A password
@@ -71,7 +72,7 @@
 //! | `POST /_simulator/clock` `{advance_ms}` | puts the simulator's clock forward: tokens, links, lag, windows, provisioning |
 //! | `GET`, `PUT /_simulator/dials` | [`Dials`]; those that are named change. A fault is a rate or [`Fault`] |
 //! | `PUT /_simulator/outage` `{on, mode, secs, retry_after}` | everything is down, for so long when `secs` is given: `mode` is `503` (default), `abort`, or `429`, a storm that says `retry_after` when it is given |
-//! | `PUT /_simulator/apps/{client_id}` | `secret`, `secret_expired`, `certificate`, `roles`, `cmdlets` and `management_roles` (together), `application_roles`, `limits`, `graph_limits` |
+//! | `PUT /_simulator/apps/{client_id}` | `secret`, `secret_expired`, `certificate`, `roles`, `cmdlets` and `management_roles` (together), `assignments` (as in the scenario), `limits`, `graph_limits` |
 //! | `PUT /_simulator/accounts/{name}` | of an account on premises: `password`, `disabled`, `remote_powershell`, `policy`, `cmdlets` and `management_roles` (together), `full_access`, `impersonation` |
 //! | `PUT /_simulator/tenants/{tenant}` | `admin_api`, `limits`, `graph_limits`, `mailbox_limits`, `graph_mailbox_limits` |
 //! | `PUT /_simulator/mailboxes/{address}` | `provisioned` (now, or gone), `provision_in_secs`, `licensed`, `licence_expired`, `deleted` |
@@ -123,6 +124,7 @@ mod admission;
 mod allowed;
 mod anchor;
 mod app;
+mod application;
 mod calendar;
 mod clock;
 mod cmdlet;
@@ -179,6 +181,7 @@ mod school;
 mod school_people;
 mod school_premises;
 mod sealed;
+mod service_principal;
 mod sku;
 mod tally;
 mod tenant;
@@ -211,8 +214,8 @@ pub use identity::{DEMO_CERTIFICATE_PEM, DEMO_KEY_PEM};
 pub use limits::Limits;
 pub use onprem::{AccountSpec, Amount, BudgetOf, OnPremSpec, PolicySpec};
 pub use scenario::{
-    AppSpec, CalendarSpec, EntrySpec, GroupKind, GroupSpec, JoinRestriction, Kind, Scenario,
-    TenantSpec, UnitSpec, UserSpec,
+    AppSpec, AssignmentSpec, CalendarSpec, EntrySpec, GroupKind, GroupSpec, JoinRestriction, Kind,
+    Scenario, ScopeSpec, TenantSpec, UnitSpec, UserSpec,
 };
 pub use school::{EVERYONE, SETUP_APP, SchoolOptions, TENANT_ID, TRUSTEE};
 pub use sku::{PlanSpec, SkuSpec};

@@ -78,6 +78,7 @@ static ROLES: [(&str, &[&str]); 8] = [
     (
         APPLICATIONS,
         &[
+            "Get-ManagementScope",
             "Test-ServicePrincipalAuthorization",
             "New-ManagementRoleAssignment",
         ],

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cmdlet::{Command, Output, find_mailbox, pages, type_details};
+use crate::cmdlet::{Command, Output, pages, type_details};
 use crate::exchange::Front;
 use crate::parameters::Parameters;
 use crate::reply::CmdletError;
@@ -207,31 +207,6 @@ pub(crate) fn find_recipient(command: &Command<'_>, identity: &str) -> Result<Ob
         (Some(_), Some(_)) => Err(CmdletError::ambiguous(identity)),
         (None, _) => Err(CmdletError::not_found(identity)),
     }
-}
-
-/// `Test-ServicePrincipalAuthorization`: what an app may do in Exchange, and whether in this mailbox.
-pub(crate) fn authorization(
-    command: &Command<'_>,
-    parameters: &Parameters<'_>,
-) -> Result<Output, CmdletError> {
-    parameters.only(&["Identity", "Resource"])?;
-    let identity = parameters.required("Identity")?;
-    let app = command.tenant.apps.get(&identity.to_lowercase());
-    let app = app.ok_or_else(|| CmdletError::not_found(identity))?;
-    let resource = parameters.text("Resource");
-    let user = resource
-        .map(|resource| find_mailbox(command, resource))
-        .transpose()?
-        .map(|(user, _)| user);
-    let in_scope = |user: usize| !command.tenant.users[user].spec.outside_write_scope;
-    let rows = app.registration().in_exchange.into_iter().map(|role| {
-        let permission = role.strip_prefix("Application ").unwrap_or(&role);
-        json!({
-            "RoleName": role, "GrantedPermissions": permission, "AllowedResourceScope": "Organization",
-            "ScopeType": "Organization", "InScope": user.map_or(Value::from("Not Run"), |at| in_scope(at).into()),
-        })
-    });
-    Ok(Output::of(rows.collect()))
 }
 
 /// `Get-DynamicDistributionGroupMember`: there are no such groups.

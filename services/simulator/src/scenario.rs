@@ -102,15 +102,37 @@ pub struct AppSpec {
     /// Management roles of those, such as `Mail Recipients`, besides `cmdlets`. Where some are written, parameters of roles
     /// that aren't among them don't exist for it.
     pub management_roles: Vec<String>,
-    /// What it has in Exchange as an application (RBAC for Applications), in every mailbox: `Application Calendars.ReadWrite`
-    /// and its like. `Test-ServicePrincipalAuthorization` tells of it.
-    pub application_roles: Vec<String>,
+    /// What it has in Exchange as an application (RBAC for Applications). `Test-ServicePrincipalAuthorization` tells of it; who has
+    /// nothing isn't known there.
+    pub assignments: Vec<AssignmentSpec>,
     /// Limits on its Exchange calls.
     pub limits: Limits,
     /// Limits on its Graph calls.
     pub graph_limits: Limits,
     /// The secret is the right one, but has expired.
     pub secret_expired: bool,
+}
+
+/// A role that an app has in Exchange as an application; in every mailbox without a scope and a unit.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AssignmentSpec {
+    /// `Application Calendars.ReadWrite` and its like.
+    pub role: String,
+    /// In the mailboxes of a management scope.
+    pub scope: Option<ScopeSpec>,
+    /// In the mailboxes of an administrative unit, by its name.
+    pub unit: Option<String>,
+}
+
+/// A management scope.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScopeSpec {
+    /// What it is called.
+    pub name: String,
+    /// Which mailboxes are in it, written as for `Get-Mailbox -Filter`.
+    pub filter: String,
 }
 
 /// What sort of mailbox a user has.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::Context;
 use uuid::Uuid;
 
-use crate::app::App;
+use crate::app::{App, Registration};
+use crate::application::Assignment;
 use crate::calendar::{Acl, EXTERNAL, Folder, Mailbox, Principal, mask_of};
 use crate::dice::Dice;
 use crate::group::Group;
@@ -175,8 +176,15 @@ impl Tenant {
                 .with_context(|| format!("managed trustee {trustee}: no such object"))?;
             tenant.manage(principal);
         }
-        for (number, app) in spec.apps.into_iter().enumerate() {
-            let app = App::build(app, number);
+        for (number, mut spec) in spec.apps.into_iter().enumerate() {
+            let assigned = std::mem::take(&mut spec.assignments).into_iter();
+            let assigned = assigned.map(|one| Assignment::build(one, &tenant));
+            let assignments = assigned.collect::<Result<_, _>>();
+            let app = App::build(spec, number);
+            app.register(Registration {
+                assignments: assignments.map_err(anyhow::Error::msg)?,
+                ..app.registration()
+            });
             tenant.apps.insert(app.client_id.clone(), Arc::new(app));
         }
         if let Some(onprem) = spec.onprem {

@@ -684,7 +684,7 @@ async fn graph_itself_may_not_know_at_once_of_what_it_made() {
 }
 
 #[tokio::test]
-async fn recipients_are_listed_by_sort_and_an_apps_rights_are_told() {
+async fn recipients_are_listed_by_sort_and_nothing_is_deleted() {
     let school = School::open().await;
     let list = async |sort: &str| {
         let all = json!({"RecipientTypeDetails": [sort], "ResultSize": "Unlimited"});
@@ -696,27 +696,9 @@ async fn recipients_are_listed_by_sort_and_an_apps_rights_are_told() {
     let group = json!({"Name": "Delegates", "Type": "Security", "PrimarySmtpAddress": GROUP});
     assert_eq!(school.run("New-DistributionGroup", group).await.0, 200);
     assert_eq!(list("MailUniversalSecurityGroup").await, 1);
-    let roles = json!({
-        "management_roles": ["Organization Management"],
-        "application_roles": ["Application Calendars.ReadWrite"],
-    });
+    let roles = json!({"management_roles": ["Organization Management"]});
     let path = format!("/_simulator/apps/{SETUP}");
     assert_eq!(school.rig.put(&path, roles).await, 200);
-    let ask = json!({"Identity": SETUP, "Resource": "ada@school.example"});
-    let (_, body) = school.run("Test-ServicePrincipalAuthorization", ask).await;
-    let row = &body["value"][0];
-    assert_eq!(
-        (
-            &row["RoleName"],
-            &row["GrantedPermissions"],
-            &row["InScope"]
-        ),
-        (
-            &json!("Application Calendars.ReadWrite"),
-            &json!("Calendars.ReadWrite"),
-            &json!(true)
-        )
-    );
     let attribute = json!({"Identity": "ada@school.example", "CustomAttribute15": "calgrant"});
     assert_eq!(school.run("Set-Mailbox", attribute).await.0, 200);
     // what is synchronised is set on premises

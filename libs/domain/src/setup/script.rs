@@ -275,7 +275,7 @@ pub fn application_rbac(setting: &Setting) -> String {
          New-ServicePrincipal -AppId $app -ObjectId $object -DisplayName 'Calendar product'\n\
          New-ManagementScope -Name 'Calendar product' -RecipientRestrictionFilter $filter\n\
          New-ManagementRoleAssignment -App $object -Role 'Application Calendars.ReadWrite' -CustomResourceScope 'Calendar product'\n\
-         Test-ServicePrincipalAuthorization -Identity $object -Resource (Read-Host -Prompt 'A mailbox to try it with')\n",
+         # What then counts, and what undoes the scope: calgrant check --tenant … --application <client id> --mailbox <address>\n",
     );
     text
 }

@@ -1,6 +1,7 @@
 //! What set-up tries, in words: for whoever is told that it may not, or that it came to nothing. Pure.
 
 use calgrant_domain::{Address, GroupChange, MailboxId, NewGroup, NewUser, Password, UserChange};
+use uuid::Uuid;
 
 /// One call of set-up.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +24,13 @@ pub(super) enum Attempt<'a> {
     Members(&'a Address),
     AddMember(&'a Address, &'a Address),
     RemoveMember(&'a Address, &'a Address),
+    /// What an application may do in Exchange; in a mailbox.
+    Authorizations(Uuid, Option<&'a Address>),
+    /// A management scope.
+    Scope(&'a str),
+    NestedGroups(&'a str),
+    /// For an application.
+    Consents(Uuid),
 }
 
 /// Rights in Graph, and in Exchange.
@@ -44,7 +52,10 @@ impl Attempt<'_> {
             Self::FindGroup(_) | Self::FindOtherGroup(_) => "read groups",
             Self::CreateGroup(_) => "create mail-enabled security groups",
             Self::ChangeGroup(..) => "change groups",
-            Self::Members(_) => "read the members of groups",
+            Self::Members(_) | Self::NestedGroups(_) => "read the members of groups",
+            Self::Authorizations(..) => "ask what applications may do in Exchange",
+            Self::Scope(_) => "read management scopes",
+            Self::Consents(_) => "see what was consented to",
             Self::AddMember(..) | Self::RemoveMember(..) => "change the members of groups",
         }
     }
@@ -72,12 +83,20 @@ impl Attempt<'_> {
             Self::FindOtherGroup(_) => {
                 "grant it the Graph application permission GroupMember.Read.All".to_owned()
             }
+            Self::Consents(_) => {
+                "grant it the Graph application permission Application.Read.All".to_owned()
+            }
+            Self::Authorizations(..) | Self::Scope(_) => format!(
+                "use a credential whose role group has the management role Role Management ({})",
+                self.cmdlet()
+            ),
             Self::Cmdlets => format!("grant it {EXCHANGE}"),
             Self::FindMailbox(_)
             | Self::FindGroup(_)
             | Self::CreateGroup(_)
             | Self::ChangeGroup(..)
             | Self::Members(_)
+            | Self::NestedGroups(_)
             | Self::AddMember(..)
             | Self::RemoveMember(..) => format!("grant it {EXCHANGE} ({})", self.cmdlet()),
         }
@@ -90,7 +109,9 @@ impl Attempt<'_> {
             Self::FindGroup(_) => "Get-DistributionGroup",
             Self::CreateGroup(_) => "New-DistributionGroup",
             Self::ChangeGroup(..) => "Set-DistributionGroup",
-            Self::Members(_) => "Get-DistributionGroupMember",
+            Self::Members(_) | Self::NestedGroups(_) => "Get-DistributionGroupMember",
+            Self::Authorizations(..) => "Test-ServicePrincipalAuthorization",
+            Self::Scope(_) => "Get-ManagementScope",
             Self::AddMember(..) => "Add-DistributionGroupMember",
             Self::RemoveMember(..) => "Remove-DistributionGroupMember",
             Self::Cmdlets
@@ -100,7 +121,8 @@ impl Attempt<'_> {
             | Self::Products
             | Self::AssignLicence(..)
             | Self::RemoveLicence(..)
-            | Self::FindOtherGroup(_) => "",
+            | Self::FindOtherGroup(_)
+            | Self::Consents(_) => "",
         }
     }
 
@@ -125,6 +147,14 @@ impl Attempt<'_> {
             Self::CreateGroup(group) => format!("create the group {}", group.address),
             Self::ChangeGroup(group, _) => format!("change the group {group}"),
             Self::Members(group) => format!("list the members of the group {group}"),
+            Self::NestedGroups(group) => format!("list the members of the group {group}"),
+            Self::Authorizations(application, _) => {
+                format!("ask what the application {application} may do in Exchange")
+            }
+            Self::Scope(scope) => format!("look the management scope {scope} up"),
+            Self::Consents(application) => {
+                format!("list what was consented to for the application {application}")
+            }
             Self::AddMember(group, member) => format!("add {member} to the group {group}"),
             Self::RemoveMember(group, member) => format!("take {member} out of the group {group}"),
         }
@@ -138,6 +168,11 @@ impl Attempt<'_> {
             Self::ChangeUser(id, _) | Self::AssignLicence(id, _) | Self::RemoveLicence(id, _) => {
                 format!("the user {}", id.as_uuid())
             }
+            Self::Authorizations(application, _) | Self::Consents(application) => {
+                format!("the application {application}")
+            }
+            Self::Scope(scope) => format!("the management scope {scope}"),
+            Self::NestedGroups(group) => format!("the group {group}"),
             Self::Cmdlets => "the list of cmdlets".to_owned(),
             Self::Products => "the list of products".to_owned(),
             Self::CreateGroup(group) => format!("the group {}", group.address),
@@ -172,14 +207,14 @@ impl Attempt<'_> {
         }
     }
 
-    /// Who else is named, beside whom it is about: owners, or a member.
+    /// Who else is named, beside whom it is about: owners, a member, or a mailbox.
     pub(super) fn others(&self) -> &[Address] {
         match self {
             Self::CreateGroup(group) => &group.owners,
             Self::ChangeGroup(_, change) => change.owners.as_deref().unwrap_or_default(),
-            Self::AddMember(_, member) | Self::RemoveMember(_, member) => {
-                std::slice::from_ref(*member)
-            }
+            Self::AddMember(_, member)
+            | Self::RemoveMember(_, member)
+            | Self::Authorizations(_, Some(member)) => std::slice::from_ref(*member),
             _ => &[],
         }
     }

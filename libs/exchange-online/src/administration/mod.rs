@@ -3,7 +3,9 @@
 //! * `users`, `groups`: what is asked, and rows as the port shows them. `wire`: those rows.
 //! * `attempt`: what is tried, in words. `refusal`: what errors mean, classed once.
 //! * `credential`: tokens, one for each of the two resources.
+//! * `applications`: what others were let do in mailboxes; no part of the port.
 
+pub(crate) mod applications;
 mod attempt;
 mod credential;
 mod groups;

@@ -172,6 +172,7 @@ fn missing(attempt: &Attempt<'_>, text: &str) -> String {
         (Attempt::CreateGroup(_) | Attempt::ChangeGroup(..), Some(owner)) => {
             format!("the owner {owner}")
         }
+        (Attempt::Authorizations(..), Some(mailbox)) => format!("the mailbox {mailbox}"),
         (Attempt::AddMember(group, _), Some(member)) if !text.contains(group.as_str()) => {
             format!("the member {member}")
         }

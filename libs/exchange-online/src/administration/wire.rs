@@ -1,6 +1,7 @@
 //! What Graph and cmdlets show of users, products and groups, as JSON.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::wire::OneOrMany;
 
@@ -103,6 +104,48 @@ pub(super) struct GroupRow {
     pub(super) is_dir_synced: Option<bool>,
 }
 
+/// A role of an application, as `Test-ServicePrincipalAuthorization` shows it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct AuthorizationRow {
+    pub(super) role_name: Option<String>,
+    pub(super) granted_permissions: Option<OneOrMany>,
+    pub(super) allowed_resource_scope: Option<String>,
+    pub(super) scope_type: Option<String>,
+    pub(super) in_scope: Value,
+}
+
+/// A management scope.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct ScopeRow {
+    pub(super) recipient_filter: Option<String>,
+}
+
+/// A permission that the directory consented to.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct ConsentRow {
+    pub(super) app_role_id: String,
+    pub(super) resource_id: String,
+    pub(super) resource_display_name: Option<String>,
+}
+
+/// A service principal.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct PrincipalRow {
+    pub(super) app_roles: Vec<AppRoleRow>,
+}
+
+/// A permission that an API offers.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct AppRoleRow {
+    pub(super) id: String,
+    pub(super) value: Option<String>,
+}
+
 /// A member, as `Get-DistributionGroupMember` shows it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -111,4 +154,5 @@ pub(super) struct MemberRow {
     pub(super) guid: Option<String>,
     pub(super) name: Option<String>,
     pub(super) primary_smtp_address: Option<String>,
+    pub(super) recipient_type: Option<String>,
 }

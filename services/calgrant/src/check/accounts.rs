@@ -19,7 +19,8 @@ use calgrant_leases::{Account, Budgets, keys};
 use calgrant_runtime::clock;
 
 use super::asking::{
-    ask, call_of, not_permitted, of_listing, permitted, refused, tried, unlisted, unreadable,
+    ask, call_of, not_done, not_permitted, of_listing, permitted, refused, tried, unlisted,
+    unreadable,
 };
 
 /// Nobody's address, by which it is tried whether entries may be changed: there is no entry of it to change.
@@ -211,17 +212,7 @@ impl Check<'_> {
         let kind = self.site.kind();
         match asked.await.unwrap_or_else(|| Err(not_permitted().into())) {
             Ok(cmdlets) => findings.extend(set_up(kind, &managed.unwrap_or_default(), &cmdlets)),
-            Err(AdministrationError::Call(error)) => {
-                findings.push(refused("set the site up", &error));
-            }
-            Err(AdministrationError::Forbidden { what, grant }) => {
-                findings.push(Finding::no(
-                    "set the site up",
-                    format!("it may not {what}"),
-                    grant,
-                ));
-            }
-            Err(error) => findings.push(Finding::unknown("set the site up", error.to_string())),
+            Err(error) => findings.push(not_done("set the site up", error)),
         }
         let roles = hand.app_roles().await.ok().flatten();
         hand.sign_out().await;

@@ -108,6 +108,17 @@ pub(super) fn refused(capability: &str, error: &CallError) -> Finding {
     }
 }
 
+/// What an administrative call that came to nothing says of a right.
+pub(super) fn not_done(capability: &str, error: AdministrationError) -> Finding {
+    match error {
+        AdministrationError::Call(error) => refused(capability, &error),
+        AdministrationError::Forbidden { what, grant } => {
+            Finding::no(capability, format!("it may not {what}"), grant)
+        }
+        error => Finding::unknown(capability, error.to_string()),
+    }
+}
+
 pub(super) fn unlisted(capability: &str, error: &ListingError) -> Finding {
     match error {
         ListingError::Call(error) => refused(capability, error),

@@ -5,6 +5,7 @@
     reason = "a test that can't have what it needs has failed"
 )]
 
+mod applying_roles;
 mod checking;
 mod commands;
 mod dying;

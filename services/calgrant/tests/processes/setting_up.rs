@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::set::{SECRETS_KEY, Set, rows, said};
 
 /// A token of the app that may set up.
-async fn token(set: &Set, scope: &str) -> String {
+pub(crate) async fn token(set: &Set, scope: &str) -> String {
     let url = format!("{}/{TENANT_ID}/oauth2/v2.0/token", set.school.url());
     let form = [
         ("grant_type", "client_credentials"),
@@ -24,7 +24,8 @@ async fn token(set: &Set, scope: &str) -> String {
     answer["access_token"].as_str().unwrap().to_owned()
 }
 
-fn given(mut command: Command, lines: &str) -> Output {
+/// What the command says to these lines.
+pub(crate) fn given(mut command: Command, lines: &str) -> Output {
     let mut child = command
         .env("CALGRANT_SECRETS_KEY", SECRETS_KEY)
         .stdin(Stdio::piped())
