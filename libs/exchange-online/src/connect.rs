@@ -9,6 +9,7 @@ use secrecy::SecretString;
 
 use crate::{
     Account, Endpoints, Now, OnlineAdministration, OnlineCalendars, OnlineDirectory, Secret,
+    device::Device,
 };
 
 /// A grantor account's calendars.
@@ -99,6 +100,14 @@ pub fn applications_with_tokens(
 ) -> Result<OnlineAdministration, String> {
     OnlineAdministration::with_tokens(endpoints(site), graph_token, exchange_token, now)
         .map_err(|cause| cause.to_string())
+}
+
+/// Where a person signs in for one run, to this app.
+///
+/// # Errors
+/// A setting is wrong: says which and what to do.
+pub fn device(site: &OnlineSite, client_id: &str, now: Now) -> Result<Device, String> {
+    Device::new(endpoints(site), client_id, now).map_err(|cause| cause.to_string())
 }
 
 fn endpoints(site: &OnlineSite) -> Endpoints {

@@ -4,6 +4,7 @@
 //! * [`OnlineCalendars`]: finds calendar folders and reads and changes their permission lists.
 //! * [`OnlineDirectory`]: lists mailboxes, looks names up, checks trustees.
 //! * [`OnlineAdministration`]: users, licences and groups, for set-up.
+//! * [`device`]: a person signs in for one run.
 //!
 //! They sign in for themselves, send one request for one call (or one batch for several), and class
 //! what came back in one place, `classify` (for set-up further, in `administration/refusal.rs`). None repeats a call.
@@ -16,6 +17,7 @@ mod calendars;
 mod classify;
 mod command;
 pub mod connect;
+pub mod device;
 mod directory;
 mod dn;
 mod fault;

@@ -7,6 +7,7 @@ use std::{
 
 use calgrant_exchange::{CallError, Meaning, one_line};
 use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
 use time::Duration;
 use uuid::Uuid;
 
@@ -190,15 +191,17 @@ fn passes(refused: &wire::TokenRefusal) -> bool {
 
 /// Reads the token endpoint's answer.
 fn read(reply: &Reply) -> Result<(SecretString, Duration), CallError> {
+    let answer: wire::TokenAnswer = answer(reply)?;
+    let life = Duration::seconds(answer.expires_in.clamp(1, 86_400));
+    Ok((answer.access_token, life))
+}
+
+/// Reads an answer of the sign-in endpoints.
+pub(crate) fn answer<T: DeserializeOwned>(reply: &Reply) -> Result<T, CallError> {
     let status = reply.status.unwrap_or_default();
     if (200..300).contains(&status) {
-        return match serde_json::from_slice::<wire::TokenAnswer>(&reply.body) {
-            Ok(answer) => Ok((
-                answer.access_token,
-                Duration::seconds(answer.expires_in.clamp(1, 86_400)),
-            )),
-            Err(e) => Err(CallError::new(Meaning::Retry, "sign_in", e.to_string())),
-        };
+        return serde_json::from_slice(&reply.body)
+            .map_err(|e| CallError::new(Meaning::Retry, "sign_in", e.to_string()));
     }
     let refused: Option<wire::TokenRefusal> = serde_json::from_slice(&reply.body).ok();
     match refused {

@@ -13,6 +13,34 @@ pub(crate) struct TokenAnswer {
     pub(crate) access_token: SecretString,
     #[serde(default = "an_hour", deserialize_with = "seconds")]
     pub(crate) expires_in: i64,
+    /// Where a person signed in, and may stay so.
+    #[serde(default)]
+    pub(crate) refresh_token: Option<SecretString>,
+}
+
+/// A code that a person enters.
+#[derive(Deserialize)]
+pub(crate) struct DeviceAnswer {
+    pub(crate) device_code: SecretString,
+    #[serde(default)]
+    pub(crate) user_code: String,
+    #[serde(default)]
+    pub(crate) verification_uri: String,
+    #[serde(default)]
+    pub(crate) message: Option<String>,
+    #[serde(default = "a_quarter")]
+    pub(crate) expires_in: u64,
+    /// Five seconds, where it isn't said.
+    #[serde(default = "five")]
+    pub(crate) interval: u64,
+}
+
+fn a_quarter() -> u64 {
+    900
+}
+
+fn five() -> u64 {
+    5
 }
 
 fn an_hour() -> i64 {

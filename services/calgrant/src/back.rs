@@ -9,7 +9,10 @@ use calgrant_contract::pb::provisioning::v1::{
 };
 use clap::Args;
 
-use crate::{front::Front, how::How};
+use crate::{
+    front::{Front, patiently},
+    how::How,
+};
 
 /// What every one of these commands takes.
 #[derive(Debug, Args)]
@@ -101,7 +104,7 @@ pub(crate) async fn revoke(front: Front, args: &RevokeArgs) -> anyhow::Result<Ex
     let how = &args.asked.how;
     let (mailboxes, request_id) = (args.mailbox.clone(), how.request_id());
     let (lane, validate_only, ticket) = (args.asked.lane(), how.plan, how.ticket.clone());
-    let mut api = front.provisioning.clone();
+    // The request_id makes a repeat harmless, here and below.
     let accepted = match &args.of.trustee {
         Some(trustee) => {
             let request = RevokeTrusteeRequest {
@@ -113,7 +116,11 @@ pub(crate) async fn revoke(front: Front, args: &RevokeArgs) -> anyhow::Result<Ex
                 validate_only,
                 ticket,
             };
-            api.revoke_trustee(request).await
+            patiently(|| {
+                let (mut api, request) = (front.provisioning.clone(), request.clone());
+                async move { api.revoke_trustee(request).await }
+            })
+            .await
         }
         None => {
             let request = RevokeDelegationRequest {
@@ -124,10 +131,14 @@ pub(crate) async fn revoke(front: Front, args: &RevokeArgs) -> anyhow::Result<Ex
                 validate_only,
                 ticket,
             };
-            api.revoke_delegation(request).await
+            patiently(|| {
+                let (mut api, request) = (front.provisioning.clone(), request.clone());
+                async move { api.revoke_delegation(request).await }
+            })
+            .await
         }
     };
-    how.follow(&front, accepted?.into_inner()).await
+    how.follow(&front, accepted?).await
 }
 
 /// Puts back.
@@ -140,8 +151,11 @@ pub(crate) async fn undo(front: Front, args: &UndoArgs) -> anyhow::Result<ExitCo
         validate_only: how.plan,
         ticket: how.ticket.clone(),
     };
-    let accepted = front.provisioning.clone().undo_operation(request).await;
-    how.follow(&front, accepted?.into_inner()).await
+    let accepted = patiently(|| {
+        let (mut api, request) = (front.provisioning.clone(), request.clone());
+        async move { api.undo_operation(request).await }
+    });
+    how.follow(&front, accepted.await?).await
 }
 
 /// Looks.
@@ -184,8 +198,11 @@ async fn verify_one(
         validate_only: how.plan,
         ticket: how.ticket.clone(),
     };
-    let accepted = front.provisioning.clone().verify_delegation(request).await;
-    Ok(accepted?.into_inner())
+    let accepted = patiently(|| {
+        let (mut api, request) = (front.provisioning.clone(), request.clone());
+        async move { api.verify_delegation(request).await }
+    });
+    Ok(accepted.await?)
 }
 
 /// The ids of a tenant's delegations.
@@ -197,8 +214,11 @@ async fn delegations(front: &Front, tenant: &str) -> anyhow::Result<Vec<String>>
             page_size: 1000,
             page_token,
         };
-        let answer = front.provisioning.clone().list_delegations(request).await;
-        let page = answer?.into_inner();
+        let answer = patiently(|| {
+            let (mut api, request) = (front.provisioning.clone(), request.clone());
+            async move { api.list_delegations(request).await }
+        });
+        let page = answer.await?;
         let found = page.delegations.into_iter();
         ids.extend(found.map(|delegation| delegation.id));
         page_token = page.next_page_token;

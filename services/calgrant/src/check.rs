@@ -34,7 +34,7 @@ use crate::{
     exit,
     front::{Front, tenant_spec},
     output::{Output, Rows},
-    setup_by_token::Lent,
+    setup_by_token::OwnArgs,
 };
 
 /// Whom to check.
@@ -53,10 +53,9 @@ pub(crate) struct CheckArgs {
     /// looked at with the site's account of the purpose setup.
     #[arg(long, value_name = "CLIENT_ID", conflicts_with = "account")]
     application: Option<Uuid>,
-    /// With --application: look with tokens of your own, on stdin: a line with one for Microsoft Graph and one with one for Exchange
-    /// Online. They are kept in memory alone.
-    #[arg(long, requires = "application")]
-    token_stdin: bool,
+    /// With --application.
+    #[command(flatten)]
+    own: OwnArgs,
     /// Address of status, which grants the calls that this takes from the accounts' budgets.
     #[arg(long, env = "CALGRANT_STATUS", default_value = "http://127.0.0.1:7102")]
     status: String,
@@ -89,6 +88,11 @@ pub(crate) async fn run(front: Front, args: &CheckArgs) -> anyhow::Result<ExitCo
         ])
     };
     match args.application {
+        None if args.own.is_given() => {
+            bail!(
+                "a credential of your own is for --application; accounts are looked at with theirs"
+            )
+        }
         None => look(&front, args, told).await?,
         Some(application) => {
             for finding in look_at_application(args, application).await? {
@@ -110,7 +114,7 @@ pub(crate) async fn after_apply(front: &Front, tenant: &str, status: &str) {
         account: None,
         mailbox: None,
         application: None,
-        token_stdin: false,
+        own: OwnArgs::none(),
         status: status.to_owned(),
         output: OutputArgs {
             output: Output::Table,
@@ -186,8 +190,6 @@ async fn look(
 
 /// Looks at an application that needs no accounts.
 async fn look_at_application(args: &CheckArgs, application: Uuid) -> anyhow::Result<Vec<Finding>> {
-    let lent = args.token_stdin.then(|| Lent::read(SiteKind::Online));
-    let lent = lent.transpose()?;
     let (tenant, budgets, held) = begin(args).await?;
     let site = tenant.site(SiteKind::Online);
     let (site, online) = site
@@ -201,14 +203,14 @@ async fn look_at_application(args: &CheckArgs, application: Uuid) -> anyhow::Res
                 tenant.name
             )
         })?;
-    let (hand, charged) = if let Some(lent) = lent {
+    let (hand, charged) = if let Some(lent) = args.own.lent(site).await? {
         let (graph, exchange) = lent.tokens();
         let hand = online::applications_with_tokens(online, graph, exchange, clock::now);
         (hand, Charged::Nobody)
     } else {
         let mut accounts = site.accounts.iter();
         let account = accounts.find(|account| account.is(Purpose::Setup)).with_context(|| {
-            format!("--application: no account of {}'s site online has the purpose setup; give tokens of your own with --token-stdin", tenant.name)
+            format!("--application: no account of {}'s site online has the purpose setup; sign in yourself with --device-code, or give tokens with --token-stdin", tenant.name)
         })?;
         let budget =
             |family| budgets.account(&keys::of_account(&tenant.name, site, account, family));

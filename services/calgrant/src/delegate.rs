@@ -1,6 +1,6 @@
 //! One request: a right on many calendars.
 
-use std::{io::Read, path::PathBuf, process::ExitCode, time::Duration};
+use std::{io::Read, path::PathBuf, process::ExitCode};
 
 use calgrant_contract::{
     pb::{
@@ -14,9 +14,12 @@ use calgrant_contract::{
 };
 use calgrant_domain::{Address, BadInput, SiteKind};
 use clap::Args;
-use tonic::{Code, Status};
 
-use crate::{front::Front, how::How, tenant_file::Faults};
+use crate::{
+    front::{Front, patiently},
+    how::How,
+    tenant_file::Faults,
+};
 
 /// Whose calendars, for whom.
 #[derive(Debug, Args)]
@@ -81,9 +84,6 @@ struct SelectorArgs {
     mailboxes: Option<PathBuf>,
 }
 
-/// How often a submission is tried while the api is away, and the pause in between.
-const ATTEMPTS: u32 = 5;
-const PAUSE: Duration = Duration::from_secs(1);
 /// Lines of one part of an upload.
 const PART: usize = 5000;
 
@@ -180,22 +180,6 @@ async fn trustees(front: &Front, tenant: &str, written: &[String]) -> anyhow::Re
         }));
     }
     Ok(trustees)
-}
-
-/// Asks, and again while the api is away. Only for what is harmless to repeat.
-async fn patiently<T, F: Future<Output = Result<tonic::Response<T>, Status>>>(
-    ask: impl Fn() -> F,
-) -> Result<T, Status> {
-    for left in (0..ATTEMPTS).rev() {
-        match ask().await {
-            Err(status) if status.code() == Code::Unavailable && left > 0 => {
-                eprintln!("{}; trying again", status.message());
-                tokio::time::sleep(PAUSE).await;
-            }
-            answer => return answer.map(tonic::Response::into_inner),
-        }
-    }
-    Err(Status::unavailable("the api is away"))
 }
 
 /// Every line that names no mailbox. The api looks too, but its answer has no room for many.

@@ -1,5 +1,7 @@
 //! The api, as the commands ask it.
 
+use std::time::Duration;
+
 use calgrant_contract::{
     fleet,
     pb::{
@@ -17,11 +19,15 @@ use calgrant_contract::{
 };
 use calgrant_domain::TenantSpec;
 use tonic::{
-    Request, Status,
+    Code, Request, Response, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
 };
+
+/// How often is asked while the api is away, and the pause in between.
+const ATTEMPTS: u32 = 5;
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Says who asks.
 #[derive(Debug, Clone)]
@@ -100,6 +106,23 @@ impl Front {
     }
 }
 
+/// Asks, and again while the api is away. Only for what is harmless to repeat: by its `request_id`, or as it changes nothing.
+pub(crate) async fn patiently<T, F: Future<Output = Result<Response<T>, Status>>>(
+    ask: impl Fn() -> F,
+) -> Result<T, Status> {
+    let mut left = ATTEMPTS;
+    loop {
+        left -= 1;
+        match ask().await {
+            Err(status) if status.code() == Code::Unavailable && left > 0 => {
+                eprintln!("{}; trying again", status.message());
+                tokio::time::sleep(PAUSE).await;
+            }
+            answer => return answer.map(Response::into_inner),
+        }
+    }
+}
+
 /// Reads a tenant.
 ///
 /// # Errors
@@ -109,4 +132,38 @@ pub(crate) fn tenant_spec(wire: PbTenantSpec) -> anyhow::Result<TenantSpec> {
         let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("this version can't read the tenant: {}", faults.join("; "))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_that_is_away_is_asked_again_and_a_refusal_is_not() {
+        let asked = Cell::new(0);
+        let after = async |failures: u32, status: fn(&'static str) -> Status| {
+            asked.set(0);
+            patiently(|| {
+                asked.set(asked.get() + 1);
+                let answer = if asked.get() > failures {
+                    Ok(Response::new(asked.get()))
+                } else {
+                    Err(status("why"))
+                };
+                async { answer }
+            })
+            .await
+        };
+        let answered = after(ATTEMPTS - 1, Status::unavailable).await;
+        assert_eq!(answered.unwrap(), ATTEMPTS);
+        let given_up = after(ATTEMPTS, Status::unavailable).await;
+        assert_eq!(given_up.unwrap_err().code(), Code::Unavailable);
+        let refused = after(1, Status::not_found).await;
+        assert_eq!(
+            (refused.unwrap_err().code(), asked.get()),
+            (Code::NotFound, 1)
+        );
+    }
 }

@@ -14,7 +14,14 @@ use calgrant_domain::{Setting, SiteKind, setup::script};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use crate::{cli::OutputArgs, exit, front::Front, operations::when, output::Rows, setup_by_token};
+use crate::{
+    cli::OutputArgs,
+    exit,
+    front::Front,
+    operations::when,
+    output::Rows,
+    setup_by_token::{self, Given, OwnArgs},
+};
 
 /// What to do about a site's set-up.
 #[derive(Debug, Subcommand)]
@@ -97,12 +104,10 @@ pub(crate) struct RunArgs {
     /// How to print.
     #[arg(long, value_enum, default_value_t = SetupOutput::Table)]
     output: SetupOutput,
-    /// Use a credential of your own for this run instead of the site's account, on stdin: a line with a token for Microsoft Graph and one
-    /// with a token for Exchange Online; on premises a line with a user's name and one with its password. It is kept in memory alone.
-    #[arg(long)]
-    token_stdin: bool,
-    /// With --token-stdin: a file with the key that passwords are sealed with; the variable `CALGRANT_SECRETS_KEY` otherwise.
-    #[arg(long, requires = "token_stdin")]
+    #[command(flatten)]
+    own: OwnArgs,
+    /// With a credential of your own: a file with the key that passwords are sealed with; the variable `CALGRANT_SECRETS_KEY` otherwise.
+    #[arg(long, requires = "own")]
     secrets_key_file: Option<PathBuf>,
     /// Wait until it is done, or waits for a person.
     #[arg(long)]
@@ -172,24 +177,30 @@ async fn begin(
     account: u32,
 ) -> anyhow::Result<ExitCode> {
     // Before anything is stored: what is wrong with the credential is said at once.
-    let given = args
-        .token_stdin
-        .then(|| setup_by_token::read(args.site, args.secrets_key_file.as_deref()))
-        .transpose()?;
+    let given = if args.own.is_given() {
+        let key = setup_by_token::key(args.secrets_key_file.as_deref())?;
+        let spec = front.tenant(&args.tenant).await?;
+        let site = spec.site(args.site);
+        let site = site.with_context(|| format!("{} has no {} site", args.tenant, args.site))?;
+        let lent = args.own.lent(site).await?;
+        lent.map(|lent| (Given::new(lent, key), spec.clone()))
+    } else {
+        None
+    };
     let request = RunSetupRequest {
         tenant: args.tenant.clone(),
         site: words::site_kind_to_wire(args.site),
         aim: aim.into(),
         account,
         validate_only: args.plan,
-        by_caller: args.token_stdin,
+        by_caller: args.own.is_given(),
         request_id: args.request_id.clone(),
         ticket: args.ticket.clone(),
     };
     let setup = front.setup.clone().run_setup(request).await?.into_inner();
     eprintln!("{} is accepted", setup.id);
     let watched = async {
-        if args.wait || args.plan || args.token_stdin {
+        if args.wait || args.plan || args.own.is_given() {
             watch(&front, &setup.id).await
         } else {
             Ok(setup.clone())
@@ -197,8 +208,7 @@ async fn begin(
     };
     let ended = match given {
         None => watched.await?,
-        Some(given) => {
-            let spec = front.tenant(&args.tenant).await?;
+        Some((given, spec)) => {
             let carried = setup_by_token::carry_out(&front, &spec, args.site, &setup.id, given);
             tokio::select! {
                 ended = watched => ended?,

@@ -1,4 +1,5 @@
-//! A set-up that is carried out here, with a credential that is given for this run: it is read from stdin and kept in memory alone.
+//! A set-up that is carried out here, with a credential that is given for this run: read from stdin, or of somebody who signs in now. It is
+//! kept in memory alone.
 
 use std::{
     io::{BufRead, stdin},
@@ -8,16 +9,18 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use calgrant_domain::{
-    AccountName, AccountSpec, Credential, Limits, Organisation, Purpose, SecretRef, Setting,
-    SetupId, SiteKind, TenantSpec,
+    AccountName, AccountSpec, Credential, Limits, OnlineSite, Organisation, Purpose, SecretRef,
+    Setting, SetupId, SiteKind, SiteSpec, TenantSpec,
 };
 use calgrant_exchange::secret;
 use calgrant_exchange_online::connect as online;
 use calgrant_exchange_onprem::connect as onprem;
-use calgrant_runtime::clock;
+use calgrant_runtime::{clock, tls};
 use calgrant_secrets::{Key, Sink};
 use calgrant_setup::{Hands, JournalError, Passwords, Run, wire};
-use secrecy::SecretString;
+use clap::Args;
+use secrecy::{ExposeSecret as _, SecretString};
+use uuid::Uuid;
 
 use crate::front::Front;
 
@@ -26,12 +29,26 @@ const KEY: &str = "CALGRANT_SECRETS_KEY";
 /// How often it is looked whether the set-up can go on.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Whose credential is lent for one run. Nothing of it is kept longer, or anywhere but in memory.
+#[derive(Debug, Args)]
+#[group(id = "own", multiple = false)]
+pub(crate) struct OwnArgs {
+    /// Use a credential of your own instead of the site's account, on stdin: a line with a token for Microsoft Graph and one with a token
+    /// for Exchange Online; on premises a line with a user's name and one with its password. It is kept in memory alone.
+    #[arg(long)]
+    token_stdin: bool,
+    /// Sign in yourself in a browser instead, with a code that is shown: the client id of an app registration that allows public client
+    /// flows. Online alone. The tokens are kept in memory alone.
+    #[arg(long, value_name = "CLIENT_ID")]
+    device_code: Option<Uuid>,
+}
+
 /// A credential that is lent for one run. It is shown nowhere.
 pub(crate) struct Lent {
     /// A token for Microsoft Graph; on premises the user's name.
-    first: String,
+    first: SecretString,
     /// A token for Exchange Online; on premises the password.
-    second: String,
+    second: SecretString,
 }
 
 /// What a run is carried out with.
@@ -40,20 +57,49 @@ pub(crate) struct Given {
     key: Key,
 }
 
-impl Lent {
-    /// Reads one from stdin.
+impl OwnArgs {
+    /// None is lent.
+    pub(crate) fn none() -> Self {
+        Self {
+            token_stdin: false,
+            device_code: None,
+        }
+    }
+
+    /// Whether one is.
+    pub(crate) fn is_given(&self) -> bool {
+        self.token_stdin || self.device_code.is_some()
+    }
+
+    /// Reads it, or waits until somebody has signed in; `None` where none is lent.
     ///
     /// # Errors
-    /// A line is missing: says what to give.
-    pub(crate) fn read(site: SiteKind) -> anyhow::Result<Self> {
+    /// A line is missing, or the sign-in failed: says what to do.
+    pub(crate) async fn lent(&self, site: &SiteSpec) -> anyhow::Result<Option<Lent>> {
+        match (self.device_code, &site.organisation) {
+            (Some(client_id), Organisation::Online(online)) => {
+                Lent::by_device(online, client_id).await.map(Some)
+            }
+            (Some(_), Organisation::Onprem(_)) => bail!(
+                "--device-code: servers on premises know no such sign-in; give a name and a password with --token-stdin"
+            ),
+            (None, _) if self.token_stdin => Lent::read(site.kind()).map(Some),
+            (None, _) => Ok(None),
+        }
+    }
+}
+
+impl Lent {
+    /// Reads one from stdin.
+    fn read(site: SiteKind) -> anyhow::Result<Self> {
         let mut lines = stdin().lock().lines();
-        let mut line = |what: &str| -> anyhow::Result<String> {
+        let mut line = |what: &str| -> anyhow::Result<SecretString> {
             let line = lines.next().transpose()?.unwrap_or_default();
             let line = line.trim().to_owned();
             if line.is_empty() {
                 bail!("--token-stdin: a line with {what} is needed on stdin");
             }
-            Ok(line)
+            Ok(line.into())
         };
         let (first, second) = match site {
             SiteKind::Online => ("a token for Microsoft Graph", "a token for Exchange Online"),
@@ -65,28 +111,44 @@ impl Lent {
         })
     }
 
+    /// Shows a code, and waits until somebody has signed in with it.
+    async fn by_device(site: &OnlineSite, client_id: Uuid) -> anyhow::Result<Self> {
+        tls::install_crypto();
+        let device = online::device(site, &client_id.to_string(), clock::now);
+        let device = device.map_err(|why| anyhow!(why))?;
+        let waiting = device.begin().await.context("--device-code")?;
+        eprintln!("{}", waiting.message());
+        let (first, second) = waiting.tokens().await.context("--device-code")?;
+        eprintln!("signed in");
+        Ok(Self { first, second })
+    }
+
     /// One for Graph and one for Exchange, as it was lent online.
     pub(crate) fn tokens(self) -> (SecretString, SecretString) {
-        (self.first.into(), self.second.into())
+        (self.first, self.second)
     }
 }
 
-/// Reads a credential from stdin, and the key.
+/// The key that passwords are sealed with, for a run with a credential of one's own.
 ///
 /// # Errors
-/// Something is missing: says what to give.
-pub(crate) fn read(site: SiteKind, key_file: Option<&Path>) -> anyhow::Result<Given> {
-    let at = match key_file {
+/// It is missing: says what to give.
+pub(crate) fn key(file: Option<&Path>) -> anyhow::Result<Key> {
+    let at = match file {
         Some(path) => SecretRef::File(path.display().to_string()),
         None => SecretRef::Env(KEY.to_owned()),
     };
     let key = secret::read(&at).map_err(|why| {
         anyhow!("passwords are sealed with a key, and there is none: {why}; or give --secrets-key-file. Use the key that api has")
     })?;
-    Ok(Given {
-        key: Key::parse(&key)?,
-        lent: Lent::read(site)?,
-    })
+    Ok(Key::parse(&key)?)
+}
+
+impl Given {
+    /// A credential, and the key.
+    pub(crate) fn new(lent: Lent, key: Key) -> Self {
+        Self { lent, key }
+    }
 }
 
 /// With what it is carried out.
@@ -104,8 +166,8 @@ fn prepare(
             online::administration_with_tokens(site, graph, exchange, clock::now)
         }
         Organisation::Onprem(site) => {
-            let account = account(lent.first)?;
-            onprem::administration_as(site, &account, &lent.second.into(), clock::now)
+            let account = account(lent.first.expose_secret().to_owned())?;
+            onprem::administration_as(site, &account, &lent.second, clock::now)
         }
     };
     let administration = administration.map_err(|why| anyhow!(why))?;

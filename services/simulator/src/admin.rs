@@ -39,6 +39,10 @@ pub(crate) fn router() -> Router<Arc<World>> {
         .route("/_simulator/dials", get(dials).put(turn))
         .route("/_simulator/outage", put(outage))
         .route("/_simulator/apps/{client_id}", put(change_app))
+        .route(
+            "/_simulator/device_codes/{user_code}",
+            post(crate::device::enter),
+        )
         .route("/_simulator/accounts/{name}", put(crate::onprem::change))
         .route("/_simulator/tenants/{tenant}", put(change_tenant))
         .route("/_simulator/mailboxes/{address}", put(change_mailbox))

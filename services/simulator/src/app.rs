@@ -17,6 +17,8 @@ pub(crate) struct App {
     pub(crate) client_id: String,
     /// Its place among the tenant's apps.
     pub(crate) number: usize,
+    /// People may sign in to it on other devices.
+    pub(crate) public: bool,
     registration: RwLock<Registration>,
     pub(crate) exchange: Arc<Limiter>,
     pub(crate) graph: Arc<Limiter>,
@@ -59,6 +61,7 @@ impl App {
         Self {
             client_id: spec.client_id.to_string(),
             number,
+            public: spec.public_client,
             registration: RwLock::new(registration),
             exchange: Arc::new(Limiter::new("app", spec.limits)),
             graph: Arc::new(Limiter::new("app, Graph", spec.graph_limits)),
@@ -77,6 +80,7 @@ impl App {
         Self {
             client_id: name,
             number,
+            public: false,
             registration: RwLock::new(registration),
             exchange: Arc::new(Limiter::new("account", Limits::default())),
             graph: Arc::new(Limiter::new("account", Limits::default())),

@@ -73,6 +73,7 @@
 //! | `GET`, `PUT /_simulator/dials` | [`Dials`]; those that are named change. A fault is a rate or [`Fault`] |
 //! | `PUT /_simulator/outage` `{on, mode, secs, retry_after}` | everything is down, for so long when `secs` is given: `mode` is `503` (default), `abort`, or `429`, a storm that says `retry_after` when it is given |
 //! | `PUT /_simulator/apps/{client_id}` | `secret`, `secret_expired`, `certificate`, `roles`, `cmdlets` and `management_roles` (together), `assignments` (as in the scenario), `limits`, `graph_limits` |
+//! | `POST /_simulator/device_codes/{user_code}` `{user, approve}` | a person enters the code that a device shows, and signs in or declines |
 //! | `PUT /_simulator/accounts/{name}` | of an account on premises: `password`, `disabled`, `remote_powershell`, `policy`, `cmdlets` and `management_roles` (together), `full_access`, `impersonation` |
 //! | `PUT /_simulator/tenants/{tenant}` | `admin_api`, `limits`, `graph_limits`, `mailbox_limits`, `graph_mailbox_limits` |
 //! | `PUT /_simulator/mailboxes/{address}` | `provisioned` (now, or gone), `provision_in_secs`, `licensed`, `licence_expired`, `deleted` |
@@ -129,6 +130,7 @@ mod calendar;
 mod clock;
 mod cmdlet;
 mod created;
+mod device;
 mod dials;
 mod dice;
 mod directory;
@@ -371,6 +373,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
 fn router(world: Arc<World>) -> Router {
     Router::new()
         .route("/{tenant}/oauth2/v2.0/token", post(token::handle))
+        .route("/{tenant}/oauth2/v2.0/devicecode", post(device::begin))
         .route(
             "/{tenant}/v2.0/.well-known/openid-configuration",
             get(token::discovery),

@@ -109,6 +109,8 @@ pub struct AppSpec {
     pub limits: Limits,
     /// Limits on its Graph calls.
     pub graph_limits: Limits,
+    /// People may sign in to it on other devices (a "public client flow"); a token then has the app's roles.
+    pub public_client: bool,
     /// The secret is the right one, but has expired.
     pub secret_expired: bool,
 }

@@ -331,6 +331,7 @@ fn apps(options: &SchoolOptions) -> Vec<AppSpec> {
             secret: Some("setup-secret".to_owned()),
             roles: roles.map(str::to_owned).to_vec(),
             management_roles: management.map(str::to_owned).to_vec(),
+            public_client: true,
             limits: limits.clone(),
             ..AppSpec::default()
         });

@@ -1,4 +1,4 @@
-//! The token endpoint: client credentials by secret or by signed assertion.
+//! The token endpoint: client credentials by secret or by signed assertion, and people with other devices (`device`).
 
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::clock::Clock;
+use crate::device;
 use crate::faults::About;
 use crate::password::check;
 use crate::query::base;
@@ -21,6 +22,7 @@ use crate::reply::Reply;
 use crate::tenant::Tenant;
 use crate::world::{Audience, World};
 
+const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 #[derive(Default, Deserialize)]
@@ -34,6 +36,17 @@ pub(crate) struct Request {
     client_assertion: Option<String>,
     username: Option<String>,
     password: Option<String>,
+    device_code: Option<String>,
+    refresh_token: Option<String>,
+}
+
+/// What is given out.
+pub(crate) struct Issued {
+    pub(crate) access: String,
+    /// How many seconds it lives.
+    pub(crate) life: u64,
+    /// With which another may be asked for.
+    pub(crate) refresh: Option<String>,
 }
 
 pub(crate) async fn handle(
@@ -60,11 +73,17 @@ pub(crate) async fn handle(
     world.work(about).await;
     let endpoint = format!("{}/{tenant}/oauth2/v2.0/token", base(&headers));
     match issue(&world, &tenant, &endpoint, &request) {
-        Ok((token, life)) => Reply::json(
-            200,
-            json!({"token_type": "Bearer", "expires_in": life, "ext_expires_in": life, "access_token": token}),
-        )
-        .with("cache-control", "no-store, no-cache"),
+        Ok(Issued {
+            access,
+            life,
+            refresh,
+        }) => {
+            let mut body = json!({"token_type": "Bearer", "expires_in": life, "ext_expires_in": life, "access_token": access});
+            if let Some(refresh) = refresh {
+                body["refresh_token"] = refresh.into();
+            }
+            Reply::json(200, body).with("cache-control", "no-store, no-cache")
+        }
         Err(refusal) => {
             world.judge.refused(&format!("AADSTS{}", refusal.code));
             refusal.into()
@@ -93,6 +112,7 @@ pub(crate) async fn discovery(
         json!({
             "issuer": format!("{base}/{id}/v2.0"),
             "token_endpoint": format!("{base}/{name}/oauth2/v2.0/token"),
+            "device_authorization_endpoint": format!("{base}/{name}/oauth2/v2.0/devicecode"),
             "authorization_endpoint": format!("{base}/{name}/oauth2/v2.0/authorize"),
             "jwks_uri": format!("{base}/{name}/discovery/v2.0/keys"),
             "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
@@ -103,14 +123,20 @@ pub(crate) async fn discovery(
     )
 }
 
-struct Refusal {
+/// Why nothing is.
+pub(crate) struct Refusal {
     status: u16,
     error: &'static str,
     code: u32,
     text: String,
 }
 
-fn refuse(status: u16, error: &'static str, code: u32, text: impl Into<String>) -> Refusal {
+pub(crate) fn refuse(
+    status: u16,
+    error: &'static str,
+    code: u32,
+    text: impl Into<String>,
+) -> Refusal {
     Refusal {
         status,
         error,
@@ -148,46 +174,30 @@ fn issue(
     tenant: &str,
     endpoint: &str,
     request: &Request,
-) -> Result<(String, u64), Refusal> {
-    if !tenant.contains('.') && Uuid::parse_str(tenant).is_err() {
-        let text = format!(
-            "Specified tenant identifier '{tenant}' is neither a valid DNS name, nor a valid external domain."
-        );
-        return Err(refuse(400, "invalid_request", 900_023, text));
-    }
-    let Some(tenant) = world.tenant(tenant) else {
-        let text = format!(
-            "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID."
-        );
-        return Err(refuse(400, "invalid_request", 90002, text));
-    };
-    if request.grant_type == "password" {
-        return by_password(world, tenant, request);
-    }
-    if request.grant_type != "client_credentials" {
-        let text = format!(
-            "The app requested an unsupported grant type '{}'.",
-            request.grant_type
-        );
-        return Err(refuse(400, "unsupported_grant_type", 70003, text));
-    }
-    let Some(app) = tenant.apps.get(&request.client_id.to_lowercase()) else {
-        let text = format!(
-            "Application with identifier '{}' was not found in the directory '{}'.",
-            request.client_id, tenant.domain
-        );
-        return Err(refuse(400, "unauthorized_client", 700_016, text));
-    };
-    let audience = match request.scope.as_str() {
-        "https://graph.microsoft.com/.default" => Audience::Graph,
-        "https://outlook.office365.com/.default" => Audience::Exchange,
-        other => {
-            let text = format!(
-                "The provided request must include a valid 'scope' input parameter, not '{other}'."
-            );
-            return Err(refuse(400, "invalid_scope", 70011, text));
+) -> Result<Issued, Refusal> {
+    let tenant = organisation(world, tenant)?;
+    let (client_id, scope) = (&request.client_id, &request.scope);
+    match request.grant_type.as_str() {
+        "client_credentials" => {}
+        "password" => return by_password(world, tenant, request),
+        DEVICE_CODE => {
+            let code = request.device_code.as_deref().unwrap_or_default();
+            return device::by_code(world, tenant, client_id, scope, code);
         }
-    };
+        "refresh_token" => {
+            let token = request.refresh_token.as_deref().unwrap_or_default();
+            return device::by_refresh(world, tenant, client_id, scope, token);
+        }
+        other => {
+            let text = format!("The app requested an unsupported grant type '{other}'.");
+            return Err(refuse(400, "unsupported_grant_type", 70003, text));
+        }
+    }
+    let app = application(tenant, client_id)?;
+    if scope.contains(' ') {
+        return Err(no_scope(scope));
+    }
+    let audience = audience(scope)?;
     match (&request.client_secret, &request.client_assertion) {
         (Some(secret), None) => {
             let known = app.registration();
@@ -226,30 +236,78 @@ fn issue(
             return Err(refuse(401, "invalid_client", 7_000_218, text));
         }
     }
-    Ok(world.issue(tenant, app, audience))
+    let (access, life) = world.issue(tenant, app, audience, None);
+    Ok(Issued {
+        access,
+        life,
+        refresh: None,
+    })
+}
+
+/// The tenant whose endpoint is asked.
+pub(crate) fn organisation<'w>(world: &'w World, name: &str) -> Result<&'w Arc<Tenant>, Refusal> {
+    if !name.contains('.') && Uuid::parse_str(name).is_err() {
+        let text = format!(
+            "Specified tenant identifier '{name}' is neither a valid DNS name, nor a valid external domain."
+        );
+        return Err(refuse(400, "invalid_request", 900_023, text));
+    }
+    world.tenant(name).ok_or_else(|| {
+        let text = format!(
+            "Tenant '{name}' not found. Check to make sure you have the correct tenant ID."
+        );
+        refuse(400, "invalid_request", 90002, text)
+    })
+}
+
+/// The app that is asked for.
+pub(crate) fn application<'t>(
+    tenant: &'t Tenant,
+    client_id: &str,
+) -> Result<&'t Arc<App>, Refusal> {
+    let app = tenant.apps.get(&client_id.to_lowercase());
+    app.ok_or_else(|| {
+        let text = format!(
+            "Application with identifier '{client_id}' was not found in the directory '{}'.",
+            tenant.domain
+        );
+        refuse(400, "unauthorized_client", 700_016, text)
+    })
+}
+
+/// Whom a token is asked for, besides what people are asked for with it.
+pub(crate) fn audience(scope: &str) -> Result<Audience, Refusal> {
+    let mut apis = scope
+        .split_whitespace()
+        .filter(|one| !["openid", "profile", "offline_access"].contains(one));
+    match (apis.next(), apis.next()) {
+        (Some("https://graph.microsoft.com/.default"), None) => Ok(Audience::Graph),
+        (Some("https://outlook.office365.com/.default"), None) => Ok(Audience::Exchange),
+        _ => Err(no_scope(scope)),
+    }
+}
+
+fn no_scope(scope: &str) -> Refusal {
+    let text = format!(
+        "The provided request must include a valid 'scope' input parameter, not '{scope}'."
+    );
+    refuse(400, "invalid_scope", 70011, text)
 }
 
 /// A user signs in by password. The token is one of a person's, which no front here takes: it proves the password alone.
-fn by_password(
-    world: &World,
-    tenant: &Tenant,
-    request: &Request,
-) -> Result<(String, u64), Refusal> {
-    if !tenant.apps.contains_key(&request.client_id.to_lowercase()) {
-        let text = format!(
-            "Application with identifier '{}' was not found in the directory '{}'.",
-            request.client_id, tenant.domain
-        );
-        return Err(refuse(400, "unauthorized_client", 700_016, text));
-    }
+fn by_password(world: &World, tenant: &Tenant, request: &Request) -> Result<Issued, Refusal> {
+    application(tenant, &request.client_id)?;
     let (Some(name), Some(password)) = (&request.username, &request.password) else {
         let text = "The request body must contain the following parameter: 'username', 'password'.";
         return Err(refuse(400, "invalid_request", 900_144, text));
     };
     check(tenant, name, password)
         .map_err(|why| refuse(400, "invalid_grant", why.code(), why.text()))?;
-    let token = URL_SAFE_NO_PAD.encode(Uuid::new_v4().as_bytes());
-    Ok((token, world.dials().token_life_secs))
+    Ok(Issued {
+        access: URL_SAFE_NO_PAD.encode(Uuid::new_v4().as_bytes()),
+        life: world.dials().token_life_secs,
+        refresh: None,
+    })
 }
 
 /// Checks a signed assertion; the error is Entra's code, and what is wrong.

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::clock::Clock;
+use crate::device::Devices;
 use crate::dials::Dials;
 use crate::dice::Dice;
 use crate::faults::About;
@@ -64,6 +65,8 @@ pub(crate) struct World {
     tokens: Mutex<HashMap<String, Token>>,
     /// Assertion ids that were used already, and when they stop mattering (Unix time).
     assertions: Mutex<HashMap<String, i64>>,
+    /// People who sign in with other devices.
+    pub(crate) devices: Devices,
     /// The outage there is, and until when.
     outage: Mutex<Option<(Outage, Duration)>>,
 }
@@ -74,7 +77,13 @@ fn is_time_to_sweep(len: usize) -> bool {
 }
 
 /// A token as it looks from outside, for clients that peep into theirs. Nobody checks its signature, which is random.
-fn bearer(tenant: &Tenant, app: &App, audience: Audience, life: u64) -> String {
+fn bearer(
+    tenant: &Tenant,
+    app: &App,
+    audience: Audience,
+    life: u64,
+    person: Option<&str>,
+) -> String {
     let issued = Clock::utc().unix_timestamp();
     let (audience, exchange) = match audience {
         Audience::Graph => ("https://graph.microsoft.com", false),
@@ -85,11 +94,18 @@ fn bearer(tenant: &Tenant, app: &App, audience: Audience, life: u64) -> String {
         .iter()
         .filter(|role| role.starts_with("Exchange.") == exchange)
         .collect();
-    let claims = json!({
+    let mut claims = json!({
         "aud": audience, "iss": format!("https://sts.windows.net/{}/", tenant.id), "tid": tenant.id,
         "appid": app.client_id, "idtyp": "app", "roles": roles, "ver": "1.0",
         "iat": issued, "nbf": issued, "exp": issued.saturating_add_unsigned(life),
     });
+    if let (Some(person), Some(claims)) = (person, claims.as_object_mut()) {
+        claims.remove("roles");
+        let scopes: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
+        claims.insert("scp".to_owned(), scopes.join(" ").into());
+        claims.insert("idtyp".to_owned(), "user".into());
+        claims.insert("upn".to_owned(), person.into());
+    }
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let signature: [[u8; 16]; 2] =
         [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()].map(uuid::Uuid::into_bytes);
@@ -132,6 +148,7 @@ impl World {
             dials: RwLock::new(Arc::new(scenario.dials)),
             tokens: Mutex::default(),
             assertions: Mutex::default(),
+            devices: Devices::default(),
             happened: Mutex::default(),
             outage: Mutex::default(),
         })
@@ -214,16 +231,17 @@ impl World {
         }
     }
 
-    /// Issues a token and says how many seconds it lives.
+    /// Issues a token, to an app or to a person by it, and says how many seconds it lives.
     pub(crate) fn issue(
         &self,
         tenant: &Arc<Tenant>,
         app: &Arc<App>,
         audience: Audience,
+        person: Option<&str>,
     ) -> (String, u64) {
         let life = self.dials().token_life_secs;
         let now = self.clock.now();
-        let text = bearer(tenant, app, audience, life);
+        let text = bearer(tenant, app, audience, life, person);
         let token = Token {
             tenant: Arc::clone(tenant),
             app: Arc::clone(app),

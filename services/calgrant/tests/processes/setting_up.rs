@@ -1,12 +1,12 @@
 //! A site is set up from the command line, with tokens that are given for one run.
 
 use std::{
-    io::Write,
+    io::{BufRead, BufReader, Read, Write},
     process::{Command, Output, Stdio},
 };
 
 use calgrant_simulator::{SETUP_APP, SchoolOptions, TENANT_ID, TRUSTEE};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::set::{SECRETS_KEY, Set, rows, said};
 
@@ -108,4 +108,57 @@ async fn tokens_of_ones_own_are_enough() {
         "{}",
         said(&missing)
     );
+}
+
+/// Runs a command that shows a code, and enters it as a person who signs in or declines; what it then says on stderr, and how it ends.
+async fn signed_in(set: &Set, mut command: Command, approve: bool) -> (String, Output) {
+    let mut child = command
+        .env("CALGRANT_SECRETS_KEY", SECRETS_KEY)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut shown = String::new();
+    while !shown.contains("enter the code ") {
+        assert_ne!(log.read_line(&mut shown).unwrap(), 0, "no code: {shown}");
+    }
+    let (_, code) = shown.rsplit_once("enter the code ").unwrap();
+    let code = code.split_whitespace().next().unwrap();
+    let url = format!("{}/_simulator/device_codes/{code}", set.school.url());
+    let entered = json!({"user": "admin@uni.example", "approve": approve});
+    let entered = reqwest::Client::new().post(url).json(&entered).send().await;
+    assert_eq!(entered.unwrap().status(), 200);
+    log.read_to_string(&mut shown).unwrap();
+    (shown, child.wait_with_output().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_may_sign_in_for_one_run() {
+    let set = Set::start(&SchoolOptions {
+        mailboxes: 20,
+        grantors: 2,
+        unprepared: true,
+        ..SchoolOptions::default()
+    })
+    .await;
+    set.apply(&format!(
+        "{}[site.setup]\ncount = 2\nname = \"sa-mytt-exch-{{n}}@uni.example\"\nusage_location = \"NL\"\nsku = \"EXCHANGESTANDARD_FACULTY\"\ngroup = \"{TRUSTEE}\"\ngroup_owners = [\"u000001@uni.example\"]\n",
+        set.tenant()
+    ));
+    let run = || {
+        let mut command = set.command(["setup", "run", "--tenant", "uni", "--plan"]);
+        command.args(["--output", "json", "--device-code", &SETUP_APP.to_string()]);
+        command
+    };
+    let (shown, declined) = signed_in(&set, run(), false).await;
+    assert!(shown.contains("declined"), "{shown}");
+    assert_eq!(declined.status.code(), Some(1), "{shown}");
+    let (shown, planned) = signed_in(&set, run(), true).await;
+    assert_eq!(planned.status.code(), Some(0), "{shown}");
+    assert_eq!(rows(&planned)[0]["state"], "planned", "{shown}");
+    let both = run().arg("--token-stdin").output().unwrap();
+    assert_eq!(both.status.code(), Some(2), "{}", said(&both));
+    let onprem = run().args(["--site", "onprem"]).output().unwrap();
+    assert!(!onprem.status.success(), "{}", said(&onprem));
 }
