@@ -30,8 +30,8 @@ const STORM: Duration = Duration::from_secs(30);
 /// For how long what held is remembered.
 const HELD_FOR: Duration = Duration::from_secs(600);
 /// A rate below which one refusal says nothing about how many calls are too many, in thousandths of a call a second: it is
-/// waited for, that is all. The search for a ceiling begins no lower.
-const FEW: u64 = 2000;
+/// waited for, that is all. The search for a ceiling begins no lower. One client that makes its calls one after the other makes so many.
+const FEW: u64 = 4000;
 /// The search ends when so little is between what held and what failed, in percent.
 const NEAR_PERCENT: u64 = 4;
 /// The first step of probes, in percent.
@@ -40,6 +40,9 @@ const FIRST_STEP_PERCENT: u64 = 3;
 const LARGEST_STEP_PERCENT: u64 = 50;
 /// A rate counts as used up from so much of it on, in percent.
 const RATE_USED_UP_PERCENT: u64 = 90;
+/// The same while calls wait for nothing else: shares of several replicas, and calls that are counted for longer than the server counts
+/// them, leave a part of it unused.
+const BINDING_RATE_USED_UP_PERCENT: u64 = 60;
 /// The same for slots.
 const USED_UP_PERCENT: u64 = 85;
 /// A wait, if the server named none; doubled while refusals go on.
@@ -125,14 +128,17 @@ impl Ceiling {
         self.lowered_at = now;
     }
 
-    /// So much was used for the last `passed`. Whether a level is still needed: not when it has reached `nominal`.
-    fn used(&mut self, used: u64, passed: Duration, smallest: u64, nominal: Option<u64>) -> bool {
+    /// So much was used for the last `passed`, and `used_up` percent count as all. Whether a level is still needed: not when it has
+    /// reached `nominal`.
+    fn used(
+        &mut self,
+        used: u64,
+        used_up: u64,
+        passed: Duration,
+        smallest: u64,
+        nominal: Option<u64>,
+    ) -> bool {
         let is_rate = smallest < SLOT;
-        let used_up = if is_rate {
-            RATE_USED_UP_PERCENT
-        } else {
-            USED_UP_PERCENT
-        };
         if used * 100 < self.level * used_up {
             return true;
         }
@@ -316,6 +322,8 @@ pub struct Usage {
     pub most_in_flight: Option<u32>,
     /// The most calls a second that windows allow, in thousandths; `None` for any number.
     pub most_rate: Option<u64>,
+    /// Calls wait since no more are allowed in the learned window.
+    pub rate_binds: bool,
 }
 
 /// The smallest step of slots.
@@ -414,12 +422,18 @@ impl Learned {
         self.most_calls.saw(self.meter.rate(), now);
         if let Some(ceiling) = &mut self.in_flight {
             let nominal = usage.most_in_flight.map(|most| u64::from(most) * SLOT);
-            if !ceiling.used(u64::from(usage.in_flight) * SLOT, passed, SLOT, nominal) {
+            let used = u64::from(usage.in_flight) * SLOT;
+            if !ceiling.used(used, USED_UP_PERCENT, passed, SLOT, nominal) {
                 self.in_flight = None;
             }
         }
+        let used_up = if usage.rate_binds {
+            BINDING_RATE_USED_UP_PERCENT
+        } else {
+            RATE_USED_UP_PERCENT
+        };
         if let Some(ceiling) = &mut self.rate
-            && !ceiling.used(self.meter.rate(), passed, 1, usage.most_rate)
+            && !ceiling.used(self.meter.rate(), used_up, passed, 1, usage.most_rate)
         {
             self.rate = None;
         }
@@ -502,6 +516,7 @@ mod tests {
             in_flight: 1,
             most_in_flight: None,
             most_rate: Some(rate),
+            rate_binds: false,
         };
         for second in 0..minutes * 60 {
             let now = Moment::from_secs(1000 + second);
@@ -549,6 +564,7 @@ mod tests {
             in_flight: 8,
             most_in_flight: Some(8),
             most_rate: None,
+            ..Usage::default()
         };
         let pushback = Pushback {
             overload: Overload::Unknown,
@@ -583,6 +599,7 @@ mod tests {
                 in_flight: 1,
                 most_in_flight: None,
                 most_rate: Some(40_000),
+                ..Usage::default()
             };
             let mut level = 0;
             for second in 0..420 {
@@ -614,12 +631,48 @@ mod tests {
     }
 
     #[test]
+    fn a_level_that_calls_wait_for_rises_though_a_part_of_it_stays_unused() {
+        // A server that takes anything, but for a storm right at the beginning; shares and margins cost a fifth.
+        let after = |rate_binds: bool| {
+            let mut learned = Learned::default();
+            let usage = Usage {
+                in_flight: 1,
+                rate_binds,
+                ..Usage::default()
+            };
+            for second in 0..300 {
+                let now = Moment::from_secs(1000 + second);
+                let level = learned.rate.map_or(20_000, |ceiling| ceiling.level);
+                if now >= learned.waited_until {
+                    let whole = level * 8 / 10 * (second + 1) / 1000;
+                    let before = level * 8 / 10 * second / 1000;
+                    let calls = u32::try_from(whole - before).unwrap();
+                    learned.worked(calls, calls, Duration::ZERO, usage, now);
+                }
+                if second < 20 && second % 5 == 4 {
+                    let pushback = Pushback {
+                        overload: Overload::Rate,
+                        wait: Some(Duration::from_secs(2)),
+                        cause: String::new(),
+                    };
+                    learned.refused(&pushback, usage, now);
+                }
+            }
+            learned.rate.map(|ceiling| ceiling.level)
+        };
+        let (waited_for, not) = (after(true).unwrap(), after(false).unwrap());
+        assert!(waited_for >= 14_000, "{waited_for}");
+        assert!(not < 5_000, "nobody wants more than there is: {not}");
+    }
+
+    #[test]
     fn one_refusal_of_a_few_calls_teaches_no_ceiling_and_many_do() {
         let mut learned = Learned::default();
         let usage = Usage {
             in_flight: 1,
             most_in_flight: Some(6),
             most_rate: None,
+            ..Usage::default()
         };
         let pushback = Pushback {
             overload: Overload::Unknown,
@@ -647,6 +700,7 @@ mod tests {
             in_flight: 8,
             most_in_flight: Some(8),
             most_rate: None,
+            ..Usage::default()
         };
         for second in 100..200 {
             let millis = if second < 130 { 200 } else { 900 };

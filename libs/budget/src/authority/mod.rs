@@ -338,10 +338,15 @@ impl KeyState {
 
     fn learn(&mut self, ask: &Ask, limits: &KeyLimits) {
         let now = self.seen;
-        let live = self
+        let live: Vec<_> = self
             .leases
             .iter()
-            .filter(|lease| lease.is_live(now) || lease.asked_at == now);
+            .filter(|lease| lease.is_live(now) || lease.asked_at == now)
+            .collect();
+        let learned = self.learned.window();
+        let waits_for = |window: &WindowLease| {
+            window.bound && learned.is_some_and(|learned| learned.length == window.length)
+        };
         let rates = limits.windows.iter().map(|window| {
             u64::from(window.calls) * 1_000_000
                 / u64::try_from(window.length.as_millis())
@@ -349,9 +354,10 @@ impl KeyState {
                     .max(1)
         });
         let usage = Usage {
-            in_flight: live.map(|lease| lease.in_flight).sum(),
+            in_flight: live.iter().map(|lease| lease.in_flight).sum(),
             most_in_flight: least(limits.in_flight, self.operator.workers),
             most_rate: rates.min(),
+            rate_binds: live.iter().any(|lease| lease.windows.iter().any(waits_for)),
         };
         self.learned
             .worked(ask.started, ask.answered, ask.took, usage, now);
