@@ -30,7 +30,7 @@ pub fn found(expires: Option<OffsetDateTime>, now: OffsetDateTime) -> Finding {
     match expires {
         None => Finding {
             todo: "write expires = \"…\" beside it in the tenant file, and an alert is raised 30 days before".to_owned(),
-            ..Finding::unknown(CAPABILITY, "nobody told when its secret expires")
+            ..Finding::unknown(CAPABILITY, "neither the tenant file nor a certificate that can be read here tells when it expires")
         },
         Some(at) if at <= now => Finding::no(CAPABILITY, format!("it expired on {}", at.date()), renew),
         Some(at) if is_soon(at, now) => Finding {

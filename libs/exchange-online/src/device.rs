@@ -165,3 +165,45 @@ fn polled(reply: &Reply) -> Result<Polled, CallError> {
         _ => answer(reply).map(Polled::SignedIn),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn asked(status: u16, body: &Value) -> Result<Polled, CallError> {
+        polled(&Reply {
+            status: Some(status),
+            body: body.to_string().into_bytes(),
+            ..Reply::default()
+        })
+    }
+
+    #[test]
+    fn what_a_question_came_to_is_told_apart() {
+        let refusal = |error: &str| json!({"error": error, "error_description": "AADSTS1: x", "error_codes": [1]});
+        let pending = asked(400, &refusal("authorization_pending"));
+        assert!(matches!(pending, Ok(Polled::Pending)));
+        let slower = asked(400, &refusal("slow_down"));
+        assert!(matches!(slower, Ok(Polled::SlowDown)));
+        let token = json!({"access_token": "t", "expires_in": 3599, "refresh_token": "r"});
+        let signed_in = asked(200, &token);
+        assert!(
+            matches!(signed_in, Ok(Polled::SignedIn(answer)) if answer.refresh_token.is_some())
+        );
+        for (status, error, meaning) in [
+            (400, "authorization_declined", Meaning::PauseAccount),
+            (400, "expired_token", Meaning::PauseAccount),
+            (401, "invalid_client", Meaning::PauseAccount),
+            (503, "temporarily_unavailable", Meaning::Retry),
+        ] {
+            let failed = asked(status, &refusal(error)).err();
+            assert_eq!(
+                failed.map(|failed| failed.meaning),
+                Some(meaning),
+                "{error}"
+            );
+        }
+    }
+}

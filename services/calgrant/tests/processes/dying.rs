@@ -1,13 +1,13 @@
 //! `kill -9` of the process that sets a site up, after every single step, in both worlds: whoever comes next makes nothing twice.
 
-use calgrant_simulator::{EVERYONE, SchoolOptions, TRUSTEE};
+use calgrant_simulator::{EVERYONE, SchoolOptions};
 use calgrant_testkit::eventually_within;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
 use crate::{
     checking::{check, held},
-    set::{LIMIT, Set, rows, said},
+    set::{LICENSED, LIMIT, Set, rows, said, wanted},
 };
 
 /// What a dead process had claimed is free three minutes later, and what it may have begun is begun again after two: these pass here at once.
@@ -27,13 +27,6 @@ fn school(on_premises_share: f64) -> SchoolOptions {
         on_premises_share,
         ..SchoolOptions::default()
     }
-}
-
-/// What both worlds are set up with.
-fn wanted(more: &str) -> String {
-    format!(
-        "[site.setup]\ncount = 2\nname = \"sa-mytt-exch-{{n}}@uni.example\"\ngroup = \"{TRUSTEE}\"\ngroup_owners = [\"u000001@uni.example\"]\n{more}\n"
-    )
 }
 
 async fn counted(client: &Client, sql: &str) -> i64 {
@@ -141,7 +134,7 @@ async fn survives(mut set: Set, tenant: &str, site: &str, steps: i64, licences: 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn online_after_every_step() {
     let set = Set::start(&school(0.0)).await;
-    let wanted = wanted("usage_location = \"NL\"\nsku = \"EXCHANGESTANDARD_FACULTY\"");
+    let wanted = wanted(LICENSED);
     let tenant = format!("{}{wanted}", set.tenant_with_setup());
     survives(set, &tenant, "online", 11, 2).await;
 }

@@ -1,10 +1,10 @@
 //! Secrets stay where they belong: a whole run, set-up included, emits none of those it used: not in logs, not in the database, not in
 //! messages, not on command lines.
 
-use calgrant_simulator::{EVERYONE, SETUP_APP, SchoolOptions, TRUSTEE};
+use calgrant_simulator::{EVERYONE, SchoolOptions, TRUSTEE};
 use lapin::{Connection, ConnectionProperties, options::BasicGetOptions};
 
-use crate::set::{SECRETS_KEY, Set, said};
+use crate::set::{LICENSED, SECRETS_KEY, Set, said, wanted};
 
 /// Every row of every table, as text.
 async fn database(set: &Set) -> String {
@@ -50,14 +50,9 @@ async fn a_whole_run_emits_none_of_the_secrets_it_used() {
         ..SchoolOptions::default()
     };
     let mut set = Set::start_logging(&school, "debug").await;
-    let (secret, passwords) = (set.write("set-up", "setup-secret"), set.folder("passwords"));
-    let wanted = format!(
-        "{}[[site.account]]\nname = \"set-up\"\npurpose = [\"setup\"]\nclient_id = \"{SETUP_APP}\"\nsecret = {{ file = \"{secret}\" }}\n\
-         [site.setup]\ncount = 2\nname = \"sa-mytt-exch-{{n}}@uni.example\"\nusage_location = \"NL\"\nsku = \"EXCHANGESTANDARD_FACULTY\"\n\
-         group = \"{TRUSTEE}\"\ngroup_owners = [\"u000001@uni.example\"]\npassword_folder = {:?}\n",
-        set.tenant(),
-        passwords.display().to_string()
-    );
+    let passwords = set.folder("passwords");
+    let folder = format!("{LICENSED}\npassword_folder = {passwords:?}");
+    let wanted = set.tenant_with_setup() + &wanted(&folder);
     let file = set.write("set-up.toml", &wanted);
     let mut printed = String::new();
     let mut run = |arguments: &[&str]| {

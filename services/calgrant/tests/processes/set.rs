@@ -15,7 +15,9 @@ use calgrant_contract::pb::{
     },
     status::v1::{OperationMailbox, status_service_client::StatusServiceClient},
 };
-use calgrant_simulator::{DEMO_CERTIFICATE_PEM, DEMO_KEY_PEM, SETUP_APP, SchoolOptions, TENANT_ID};
+use calgrant_simulator::{
+    DEMO_CERTIFICATE_PEM, DEMO_KEY_PEM, SETUP_APP, SchoolOptions, TENANT_ID, TRUSTEE,
+};
 use calgrant_testkit::{Database, School, Vhost, eventually_within, mailboxes};
 use tonic::transport::Channel;
 
@@ -24,6 +26,16 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// The key that passwords are sealed with.
 pub(crate) const SECRETS_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+/// What licences take, of a site online that is set up.
+pub(crate) const LICENSED: &str = "usage_location = \"NL\"\nsku = \"EXCHANGESTANDARD_FACULTY\"";
+
+/// What a site is set up with: two accounts, the group, and more.
+pub(crate) fn wanted(more: &str) -> String {
+    format!(
+        "[site.setup]\ncount = 2\nname = \"sa-mytt-exch-{{n}}@uni.example\"\ngroup = \"{TRUSTEE}\"\ngroup_owners = [\"u000001@uni.example\"]\n{more}\n"
+    )
+}
 
 /// Status, api and worker; killed with the test.
 pub(crate) struct Set {
@@ -237,7 +249,7 @@ impl Set {
         let output = self
             .command(["delegate", "--tenant", "uni", "--output", "json"])
             .args(arguments)
-            .args(["--trustee", calgrant_simulator::TRUSTEE])
+            .args(["--trustee", TRUSTEE])
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", said(&output));

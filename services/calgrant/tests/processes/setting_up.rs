@@ -5,10 +5,10 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use calgrant_simulator::{SETUP_APP, SchoolOptions, TENANT_ID, TRUSTEE};
+use calgrant_simulator::{SETUP_APP, SchoolOptions, TENANT_ID};
 use serde_json::{Value, json};
 
-use crate::set::{SECRETS_KEY, Set, rows, said};
+use crate::set::{LICENSED, SECRETS_KEY, Set, rows, said, wanted};
 
 /// A token of the app that may set up.
 pub(crate) async fn token(set: &Set, scope: &str) -> String {
@@ -50,11 +50,7 @@ async fn tokens_of_ones_own_are_enough() {
         ..SchoolOptions::default()
     })
     .await;
-    let wanted = format!(
-        "{}[site.setup]\ncount = 2\nname = \"sa-mytt-exch-{{n}}@uni.example\"\nusage_location = \"NL\"\nsku = \"EXCHANGESTANDARD_FACULTY\"\ngroup = \"{TRUSTEE}\"\ngroup_owners = [\"u000001@uni.example\"]\n",
-        set.tenant()
-    );
-    set.apply(&wanted);
+    set.apply(&(set.tenant() + &wanted(LICENSED)));
 
     // Nobody of the site may set it up.
     let waits = set
@@ -142,10 +138,7 @@ async fn a_person_may_sign_in_for_one_run() {
         ..SchoolOptions::default()
     })
     .await;
-    set.apply(&format!(
-        "{}[site.setup]\ncount = 2\nname = \"sa-mytt-exch-{{n}}@uni.example\"\nusage_location = \"NL\"\nsku = \"EXCHANGESTANDARD_FACULTY\"\ngroup = \"{TRUSTEE}\"\ngroup_owners = [\"u000001@uni.example\"]\n",
-        set.tenant()
-    ));
+    set.apply(&(set.tenant() + &wanted(LICENSED)));
     let run = || {
         let mut command = set.command(["setup", "run", "--tenant", "uni", "--plan"]);
         command.args(["--output", "json", "--device-code", &SETUP_APP.to_string()]);
