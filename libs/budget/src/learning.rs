@@ -324,6 +324,8 @@ pub struct Usage {
     pub most_rate: Option<u64>,
     /// Calls wait since no more are allowed in the learned window.
     pub rate_binds: bool,
+    /// Calls wait since no more slots are allowed than were learned: all were used of late.
+    pub slots_bind: bool,
 }
 
 /// The smallest step of slots.
@@ -422,7 +424,12 @@ impl Learned {
         self.most_calls.saw(self.meter.rate(), now);
         if let Some(ceiling) = &mut self.in_flight {
             let nominal = usage.most_in_flight.map(|most| u64::from(most) * SLOT);
-            let used = u64::from(usage.in_flight) * SLOT;
+            // A slot is free for a moment between two calls, and of few slots that is a large part.
+            let used = if usage.slots_bind {
+                ceiling.level
+            } else {
+                u64::from(usage.in_flight) * SLOT
+            };
             if !ceiling.used(used, USED_UP_PERCENT, passed, SLOT, nominal) {
                 self.in_flight = None;
             }
@@ -516,7 +523,7 @@ mod tests {
             in_flight: 1,
             most_in_flight: None,
             most_rate: Some(rate),
-            rate_binds: false,
+            ..Usage::default()
         };
         for second in 0..minutes * 60 {
             let now = Moment::from_secs(1000 + second);
@@ -663,6 +670,36 @@ mod tests {
         let (waited_for, not) = (after(true).unwrap(), after(false).unwrap());
         assert!(waited_for >= 14_000, "{waited_for}");
         assert!(not < 5_000, "nobody wants more than there is: {not}");
+    }
+
+    #[test]
+    fn a_single_slot_that_calls_wait_for_is_used_up_though_it_is_free_now_and_then() {
+        let after = |slots_bind: bool| {
+            let mut learned = Learned::default();
+            let usage = Usage {
+                in_flight: 1,
+                most_in_flight: Some(6),
+                slots_bind,
+                ..Usage::default()
+            };
+            let pushback = Pushback {
+                overload: Overload::Concurrency,
+                wait: None,
+                cause: "busy".into(),
+            };
+            learned.refused(&pushback, usage, Moment::from_secs(1000));
+            for second in 1003..1180 {
+                // Every other look finds nothing in flight.
+                let in_flight = u32::from(second % 2 == 0);
+                let usage = Usage { in_flight, ..usage };
+                let took = Duration::from_millis(300);
+                learned.worked(1, 1, took, usage, Moment::from_secs(second));
+            }
+            learned.most_in_flight()
+        };
+        let (waited_for, not) = (after(true), after(false));
+        assert!(waited_for.is_none_or(|most| most >= 4), "{waited_for:?}");
+        assert!(not.is_some_and(|most| most <= 2), "{not:?}");
     }
 
     #[test]

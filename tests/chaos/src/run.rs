@@ -156,8 +156,9 @@ impl Stage {
         let late = if over {
             Vec::new()
         } else {
-            operator::tell_pace(desk).await;
+            // At once: what is told besides takes its time, in which more ends.
             let (_, late) = self.judged(&wanted).await?;
+            operator::tell_pace(desk).await;
             self.wait_for_the_late().await;
             late.stuck
         };

@@ -344,6 +344,10 @@ impl KeyState {
             .filter(|lease| lease.is_live(now) || lease.asked_at == now)
             .collect();
         let learned = self.learned.window();
+        // Who waits for a first grant waits for it, not for a slot.
+        let peak: u32 = live.iter().map(|lease| lease.peak).sum();
+        let slots = self.learned.most_in_flight();
+        let were_all_used = slots.is_some_and(|slots| peak >= slots);
         let waits_for = |window: &WindowLease| {
             window.bound && learned.is_some_and(|learned| learned.length == window.length)
         };
@@ -357,6 +361,7 @@ impl KeyState {
             in_flight: live.iter().map(|lease| lease.in_flight).sum(),
             most_in_flight: least(limits.in_flight, self.operator.workers),
             most_rate: rates.min(),
+            slots_bind: live.iter().any(|lease| lease.bound) && were_all_used,
             rate_binds: live.iter().any(|lease| lease.windows.iter().any(waits_for)),
         };
         self.learned
