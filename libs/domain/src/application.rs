@@ -56,6 +56,10 @@ pub struct Consent {
     pub api: String,
 }
 
+/// What is found out by looking at roles in Exchange.
+pub const WORK: &str = "work in calendars";
+/// What is found out by looking at consents.
+pub const NO_CONSENT: &str = "no consent beside the scope";
 /// What a calendar product needs.
 const WANTED: &str = "Calendars.ReadWrite";
 /// What the others of a calendar product's permissions begin with.
@@ -98,10 +102,9 @@ pub fn authorized(all: &[Authorization], mailbox: Option<&Address>) -> Vec<Findi
 }
 
 fn work(wanted: &[&Authorization], mailbox: Option<&Address>) -> Finding {
-    const CAPABILITY: &str = "work in calendars";
     if wanted.is_empty() {
         return Finding::no(
-            CAPABILITY,
+            WORK,
             format!("no role in Exchange gives it {WANTED}"),
             "run what `calgrant setup scripts --site online` prints",
         );
@@ -110,21 +113,21 @@ fn work(wanted: &[&Authorization], mailbox: Option<&Address>) -> Finding {
     let scopes = scopes.join(", ");
     let Some(mailbox) = mailbox else {
         return Finding::yes(
-            CAPABILITY,
+            WORK,
             format!("in {scopes}; --mailbox tries whether one is in it"),
         );
     };
     if wanted.iter().any(|one| one.in_scope == Some(true)) {
-        Finding::yes(CAPABILITY, format!("{mailbox} is in {scopes}"))
+        Finding::yes(WORK, format!("{mailbox} is in {scopes}"))
     } else if wanted.iter().all(|one| one.in_scope == Some(false)) {
         Finding::no(
-            CAPABILITY,
+            WORK,
             format!("{mailbox} isn't in {scopes}"),
             "change the scope, if it should be",
         )
     } else {
         let why = format!("Exchange doesn't say whether {mailbox} is in {scopes}");
-        Finding::unknown(CAPABILITY, why)
+        Finding::unknown(WORK, why)
     }
 }
 
@@ -152,9 +155,6 @@ pub fn consented(all: &[Consent]) -> Vec<Finding> {
     }
 }
 
-/// What is found out by looking at consents.
-pub const NO_CONSENT: &str = "no consent beside the scope";
-
 /// The groups that a scope's recipient filter names, by distinguished name.
 pub fn groups_of(filter: &str) -> Vec<String> {
     let lower = filter.to_ascii_lowercase();
@@ -181,9 +181,14 @@ fn quoted(text: &str) -> Option<String> {
     None
 }
 
+/// What is found out by looking at a scope.
+pub fn scope_capability(scope: &str) -> String {
+    format!("scope {scope}")
+}
+
 /// What follows from the groups within a group that a scope is made of.
 pub fn scope_group(scope: &str, group: &str, nested: &[String]) -> Finding {
-    let capability = format!("scope {scope}");
+    let capability = scope_capability(scope);
     if nested.is_empty() {
         return Finding::yes(
             capability,

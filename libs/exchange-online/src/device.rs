@@ -11,13 +11,11 @@ use time::OffsetDateTime;
 use crate::{
     ConnectError, Endpoints, Now,
     http::{Http, Reply},
-    token::{ADMIN_SCOPE, GRAPH_SCOPE, answer},
+    token::{ADMIN_SCOPE, GRAPH_SCOPE, SIGN_IN_TIMEOUT, answer},
     wire::{DeviceAnswer, TokenAnswer, TokenRefusal},
 };
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
-/// One question takes no longer than this.
-const TIMEOUT: Duration = Duration::from_secs(30);
 /// What is waited longer after `slow_down`, as the RFC has it.
 const SLOWER: Duration = Duration::from_secs(5);
 /// Longest time between two questions, whatever the server says.
@@ -66,10 +64,7 @@ impl Device {
     /// # Errors
     /// The endpoint refuses, or doesn't answer.
     pub async fn begin(self) -> Result<Waiting, CallError> {
-        let form = [
-            ("client_id", self.client_id.clone()),
-            ("scope", format!("{GRAPH_SCOPE} offline_access")),
-        ];
+        let form = [("client_id", self.client_id.clone()), ("scope", staying())];
         let reply = self.post("devicecode", &form).await?;
         let begun: DeviceAnswer = answer(&reply)?;
         let life = Duration::from_secs(begun.expires_in);
@@ -89,14 +84,9 @@ impl Device {
     }
 
     async fn post(&self, path: &str, form: &[(&str, String)]) -> Result<Reply, CallError> {
-        let Endpoints {
-            login_url,
-            directory_id,
-            ..
-        } = &self.endpoints;
-        let url = format!("{login_url}/{directory_id}/oauth2/v2.0/{path}");
+        let url = self.endpoints.sign_in_url(path);
         let request = self.http.client.post(url).form(form);
-        self.http.send(request.timeout(TIMEOUT)).await
+        self.http.send(request.timeout(SIGN_IN_TIMEOUT)).await
     }
 }
 
@@ -114,7 +104,7 @@ impl Waiting {
         let form = [
             ("grant_type", GRANT.to_owned()),
             ("client_id", self.device.client_id.clone()),
-            ("scope", format!("{GRAPH_SCOPE} offline_access")),
+            ("scope", staying()),
             ("device_code", self.device_code.expose_secret().to_owned()),
         ];
         let graph = loop {
@@ -150,6 +140,11 @@ impl Waiting {
         let exchange: TokenAnswer = answer(&reply)?;
         Ok((graph.access_token, exchange.access_token))
     }
+}
+
+/// What is asked for first: Graph, and leave to ask for the other API afterwards.
+fn staying() -> String {
+    format!("{GRAPH_SCOPE} offline_access")
 }
 
 fn refused(code: &str, text: &str) -> CallError {

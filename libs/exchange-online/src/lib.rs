@@ -145,6 +145,16 @@ impl Endpoints {
             admin_url: base("admin_url", self.admin_url)?,
         })
     }
+
+    /// One of the directory's sign-in endpoints: `token`, or `devicecode`.
+    fn sign_in_url(&self, endpoint: &str) -> String {
+        let Self {
+            login_url,
+            directory_id,
+            ..
+        } = self;
+        format!("{login_url}/{directory_id}/oauth2/v2.0/{endpoint}")
+    }
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub(crate) const GRAPH_SCOPE: &str = "https://graph.microsoft.com/.default";
 pub(crate) const ADMIN_SCOPE: &str = "https://outlook.office365.com/.default";
 
 /// A sign-in takes no longer than this.
-const SIGN_IN_TIMEOUT: StdDuration = StdDuration::from_secs(30);
+pub(crate) const SIGN_IN_TIMEOUT: StdDuration = StdDuration::from_secs(30);
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 enum Proof {
@@ -66,10 +66,7 @@ impl TokenSource {
         };
         Ok(Self {
             http,
-            url: format!(
-                "{}/{}/oauth2/v2.0/token",
-                endpoints.login_url, endpoints.directory_id
-            ),
+            url: endpoints.sign_in_url("token"),
             client_id: account.client_id.clone(),
             proof,
             scope,

@@ -114,7 +114,7 @@ pub(crate) async fn after_apply(front: &Front, tenant: &str, status: &str) {
         account: None,
         mailbox: None,
         application: None,
-        own: OwnArgs::none(),
+        own: OwnArgs::default(),
         status: status.to_owned(),
         output: OutputArgs {
             output: Output::Table,

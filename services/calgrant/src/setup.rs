@@ -183,7 +183,7 @@ async fn begin(
         let site = spec.site(args.site);
         let site = site.with_context(|| format!("{} has no {} site", args.tenant, args.site))?;
         let lent = args.own.lent(site).await?;
-        lent.map(|lent| (Given::new(lent, key), spec.clone()))
+        lent.map(|lent| (Given::new(lent, key), spec))
     } else {
         None
     };

@@ -30,7 +30,7 @@ const KEY: &str = "CALGRANT_SECRETS_KEY";
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Whose credential is lent for one run. Nothing of it is kept longer, or anywhere but in memory.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[group(id = "own", multiple = false)]
 pub(crate) struct OwnArgs {
     /// Use a credential of your own instead of the site's account, on stdin: a line with a token for Microsoft Graph and one with a token
@@ -58,15 +58,7 @@ pub(crate) struct Given {
 }
 
 impl OwnArgs {
-    /// None is lent.
-    pub(crate) fn none() -> Self {
-        Self {
-            token_stdin: false,
-            device_code: None,
-        }
-    }
-
-    /// Whether one is.
+    /// Whether one is lent.
     pub(crate) fn is_given(&self) -> bool {
         self.token_stdin || self.device_code.is_some()
     }

@@ -305,10 +305,8 @@ async fn change_app(
         registration.allow(&cmdlets.unwrap_or_default(), &roles.unwrap_or_default());
     }
     if let Some(assignments) = change.assignments {
-        let assigned = assignments.into_iter();
-        let assigned = assigned.map(|one| Assignment::build(one, tenant));
-        let assignments: Result<_, _> = assigned.collect();
-        registration.assignments = assignments.map_err(|mistake: String| bad(&mistake))?;
+        let assignments = Assignment::all(assignments, tenant);
+        registration.assignments = assignments.map_err(|mistake| bad(&mistake))?;
     }
     limits_are_right(&[&change.limits, &change.graph_limits])?;
     app.register(registration);

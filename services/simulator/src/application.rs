@@ -32,7 +32,13 @@ enum Within {
 }
 
 impl Assignment {
-    pub(crate) fn build(spec: AssignmentSpec, tenant: &Tenant) -> Result<Self, String> {
+    /// All of an app's.
+    pub(crate) fn all(specs: Vec<AssignmentSpec>, tenant: &Tenant) -> Result<Vec<Self>, String> {
+        let specs = specs.into_iter();
+        specs.map(|spec| Self::build(spec, tenant)).collect()
+    }
+
+    fn build(spec: AssignmentSpec, tenant: &Tenant) -> Result<Self, String> {
         let AssignmentSpec { role, scope, unit } = spec;
         if !role.starts_with("Application ") {
             return Err(format!(

@@ -177,9 +177,7 @@ impl Tenant {
             tenant.manage(principal);
         }
         for (number, mut spec) in spec.apps.into_iter().enumerate() {
-            let assigned = std::mem::take(&mut spec.assignments).into_iter();
-            let assigned = assigned.map(|one| Assignment::build(one, &tenant));
-            let assignments = assigned.collect::<Result<_, _>>();
+            let assignments = Assignment::all(std::mem::take(&mut spec.assignments), &tenant);
             let app = App::build(spec, number);
             app.register(Registration {
                 assignments: assignments.map_err(anyhow::Error::msg)?,

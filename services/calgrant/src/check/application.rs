@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use calgrant_domain::{
     Address, ApplicationScope, Authorization, Consent, Finding,
-    application::{NO_CONSENT, authorized, consented, groups_of, scope_group},
+    application::{
+        NO_CONSENT, WORK, authorized, consented, groups_of, scope_capability, scope_group,
+    },
 };
 use calgrant_exchange::{Administered, Administration as _, AdministrationError};
 use calgrant_exchange_online::OnlineAdministration;
@@ -51,7 +53,6 @@ impl Looking {
 
     /// Its roles in Exchange, and what their scopes leave out.
     async fn roles(&self, application: Uuid, mailbox: Option<&Address>) -> Vec<Finding> {
-        const WORK: &str = "work in calendars";
         let asked = self.hand.authorizations(application, None);
         let roles = match self.ask(To::Exchange, asked).await {
             Ok(roles) => roles,
@@ -86,7 +87,7 @@ impl Looking {
         });
         let mut findings = Vec::new();
         for scope in scopes.collect::<BTreeSet<_>>() {
-            let capability = format!("scope {scope}");
+            let capability = scope_capability(scope);
             let filter = self.hand.scope_filter(scope);
             let filter = match self.ask(To::Exchange, filter).await {
                 Ok(filter) => filter,

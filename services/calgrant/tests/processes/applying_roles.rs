@@ -1,12 +1,12 @@
 //! An application that works by roles of Exchange's own: what the command finds of its scope, and of what undoes it.
 
-use calgrant_simulator::{SETUP_APP, SchoolOptions};
+use calgrant_simulator::SETUP_APP;
 use serde_json::{Value, json};
 
 use crate::{
-    checking::held,
+    checking::{checked, held},
     set::{Set, rows, said},
-    setting_up::{given, token},
+    setting_up::{given, tokens},
 };
 
 /// One of the school's grantors stands for the calendar product.
@@ -34,25 +34,12 @@ async fn assign(set: &Set, assignments: Value, consents: &[&str]) {
 }
 
 fn check(set: &Set, more: &[&str]) -> (Vec<Value>, Option<i32>) {
-    let output = set
-        .command(["check", "--tenant", "uni", "--output", "json"])
-        .args(["--application", PRODUCT])
-        .args(more)
-        .output()
-        .unwrap();
-    eprintln!("{}", said(&output));
-    (rows(&output), output.status.code())
+    checked(set, &[&["--application", PRODUCT], more].concat())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_check_of_an_application_finds_what_undoes_its_scope() {
-    let set = Set::start(&SchoolOptions {
-        mailboxes: 20,
-        grantors: 2,
-        unprepared: true,
-        ..SchoolOptions::default()
-    })
-    .await;
+    let set = Set::start_unprepared().await;
     let nobody = set
         .command(["check", "--tenant", "uni", "--application", PRODUCT])
         .output()
@@ -117,11 +104,7 @@ async fn a_check_of_an_application_finds_what_undoes_its_scope() {
     assert_eq!(held(&told, "Calendars.ReadWrite"), "beyond");
 
     // With tokens of somebody's own.
-    let lines = format!(
-        "{}\n{}\n",
-        token(&set, "https://graph.microsoft.com/.default").await,
-        token(&set, "https://outlook.office365.com/.default").await
-    );
+    let lines = tokens(&set).await;
     set.apply(&set.tenant());
     let mut lent = set.command(["check", "--tenant", "uni", "--output", "json"]);
     lent.args(["--application", PRODUCT, "--token-stdin"]);

@@ -26,11 +26,16 @@ fn without(all: &[&str], one: &str) -> Vec<String> {
     rest.map(|name| (*name).to_owned()).collect()
 }
 
-/// What the check says, and how it exits.
+/// What the check of an account says, and how it exits.
 pub(crate) fn check(set: &Set, account: &str) -> (Vec<Value>, Option<i32>) {
+    checked(set, &["--account", account])
+}
+
+/// The same for what these arguments name.
+pub(crate) fn checked(set: &Set, of: &[&str]) -> (Vec<Value>, Option<i32>) {
     let output = set
         .command(["check", "--tenant", "uni", "--output", "json"])
-        .args(["--account", account])
+        .args(of)
         .output()
         .unwrap();
     eprintln!("{}", said(&output));
@@ -134,13 +139,7 @@ fn all_held<'r>(rows: &'r [Value], held: &str) -> Vec<&'r str> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_check_tells_what_a_set_up_credential_may_do() {
-    let set = Set::start(&SchoolOptions {
-        mailboxes: 20,
-        grantors: 2,
-        unprepared: true,
-        ..SchoolOptions::default()
-    })
-    .await;
+    let set = Set::start_unprepared().await;
     set.apply(&set.tenant_with_setup());
     let right = json!({"roles": SETUP_ROLES, "management_roles": MANAGEMENT_ROLES});
     set.school.put(SETUP, &right).await;

@@ -68,7 +68,18 @@ impl Set {
         Self::start_logging(school, "info").await
     }
 
-    /// The same, with services that log so.
+    /// The same at a small school where nothing is prepared.
+    pub(crate) async fn start_unprepared() -> Self {
+        Self::start(&SchoolOptions {
+            mailboxes: 20,
+            grantors: 2,
+            unprepared: true,
+            ..SchoolOptions::default()
+        })
+        .await
+    }
+
+    /// As [`Set::start`], with services that log so.
     pub(crate) async fn start_logging(school: &SchoolOptions, log: &'static str) -> Self {
         let folder =
             std::env::temp_dir().join(format!("calgrant-set-{}", uuid::Uuid::new_v4().simple()));

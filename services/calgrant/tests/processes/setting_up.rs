@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::set::{LICENSED, SECRETS_KEY, Set, rows, said, wanted};
 
 /// A token of the app that may set up.
-pub(crate) async fn token(set: &Set, scope: &str) -> String {
+async fn token(set: &Set, scope: &str) -> String {
     let url = format!("{}/{TENANT_ID}/oauth2/v2.0/token", set.school.url());
     let form = [
         ("grant_type", "client_credentials"),
@@ -22,6 +22,15 @@ pub(crate) async fn token(set: &Set, scope: &str) -> String {
     let answer = reqwest::Client::new().post(url).form(&form).send().await;
     let answer: Value = answer.unwrap().json().await.unwrap();
     answer["access_token"].as_str().unwrap().to_owned()
+}
+
+/// A line with one for Graph, and one with one for Exchange.
+pub(crate) async fn tokens(set: &Set) -> String {
+    format!(
+        "{}\n{}\n",
+        token(set, "https://graph.microsoft.com/.default").await,
+        token(set, "https://outlook.office365.com/.default").await
+    )
 }
 
 /// What the command says to these lines.
@@ -67,11 +76,7 @@ async fn tokens_of_ones_own_are_enough() {
     let cancelled = set.command(["setup", "cancel", id]).output().unwrap();
     assert!(cancelled.status.success(), "{}", said(&cancelled));
 
-    let lines = format!(
-        "{}\n{}\n",
-        token(&set, "https://graph.microsoft.com/.default").await,
-        token(&set, "https://outlook.office365.com/.default").await
-    );
+    let lines = tokens(&set).await;
     let run = ["setup", "run", "--tenant", "uni", "--token-stdin"];
     let mut plan = set.command(run);
     plan.args(["--plan", "--output", "powershell"]);
@@ -131,13 +136,7 @@ async fn signed_in(set: &Set, mut command: Command, approve: bool) -> (String, O
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_person_may_sign_in_for_one_run() {
-    let set = Set::start(&SchoolOptions {
-        mailboxes: 20,
-        grantors: 2,
-        unprepared: true,
-        ..SchoolOptions::default()
-    })
-    .await;
+    let set = Set::start_unprepared().await;
     set.apply(&(set.tenant() + &wanted(LICENSED)));
     let run = || {
         let mut command = set.command(["setup", "run", "--tenant", "uni", "--plan"]);
