@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use anyhow::anyhow;
@@ -26,6 +27,9 @@ use crate::{desk::AGAIN, school::TENANTS, work::Event};
 
 /// Its exchange.
 pub(crate) const ROUTE: &str = "identity";
+
+/// Longest wait until the broker has a message. A connection that breaks at a bad moment may leave its user without any answer.
+const TAKEN: Duration = Duration::from_secs(10);
 
 /// What a message that can't be read is known by afterwards, before its number.
 const GARBLED: &str = "garbled-";
@@ -139,7 +143,11 @@ impl Identity {
     }
 
     async fn say(&self, telling: &Telling) {
-        while let Err(_or_away) = self.publish(telling).await {
+        // What was taken without our hearing of it is told twice, as identity management does.
+        while !matches!(
+            tokio::time::timeout(TAKEN, self.publish(telling)).await,
+            Ok(Ok(()))
+        ) {
             pass(AGAIN).await;
         }
     }

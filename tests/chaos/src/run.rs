@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -80,6 +80,7 @@ impl Stage {
         let (troubles, work, watching) =
             (TaskTracker::new(), TaskTracker::new(), TaskTracker::new());
         let failed: Arc<Mutex<Vec<String>>> = Arc::default();
+        let under_way: Arc<Mutex<BTreeMap<usize, Work>>> = Arc::default();
         let watched: Arc<Watched> = Arc::default();
         let start = clock::instant();
         for (at, trouble) in plan.troubles {
@@ -92,14 +93,16 @@ impl Stage {
                 }
             }));
         }
-        for (at, item) in plan.work {
+        for (number, (at, item)) in plan.work.into_iter().enumerate() {
             let (asks, identity) = (Arc::clone(&self.asks), Arc::clone(&self.identity));
-            let failed = Arc::clone(&failed);
+            let (failed, under_way) = (Arc::clone(&failed), Arc::clone(&under_way));
             work.spawn_local(stop.clone().run_until_cancelled_owned(async move {
                 pass(at).await;
+                lock(&under_way).insert(number, item.clone());
                 if let Err(cause) = carry_out(&asks, &identity, item).await {
                     note(&failed, format!("asking: {cause:#}"));
                 }
+                lock(&under_way).remove(&number);
             }));
         }
         {
@@ -133,10 +136,9 @@ impl Stage {
             .await
             .is_err()
         {
-            note(
-                &failed,
-                format!("{} clients never got an answer", work.len()),
-            );
+            for item in lock(&under_way).values() {
+                note(&failed, format!("a client never got an answer: {item:?}"));
+            }
         }
         let mut over = self.are_over().await;
         while !over && calm.elapsed() < SETTLE {
@@ -186,10 +188,7 @@ impl Stage {
             released: watched.released.load(Relaxed),
             length: plan.end,
             settled,
-            failed: failed
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
+            failed: lock(&failed).clone(),
             refused,
             told,
         })
@@ -298,8 +297,9 @@ async fn carry_out(asks: &Asks, identity: &Identity, work: Work) -> anyhow::Resu
 
 fn note(failed: &Mutex<Vec<String>>, what: String) {
     eprintln!("chaos: {what}");
-    failed
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(what);
+    lock(failed).push(what);
+}
+
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
