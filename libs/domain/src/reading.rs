@@ -240,7 +240,7 @@ fn proven(known: &Known, before: Observed, seen: Observed, wrote: bool) -> Next 
         && known.phase == Phase::Grant
         && known.aim.write(seen).is_none()
     {
-        // Begun, and then found changed: nothing was written.
+        // Begun, and then found changed: this try has written nothing. Whatever one before it did, what is there now is somebody else's.
         return end(Outcome::LeftChangedSince, drift(left, seen));
     }
     match delays::PROOF.get(known.proofs as usize) {

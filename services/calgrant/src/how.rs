@@ -27,11 +27,16 @@ pub(crate) struct How {
     output: Output,
 }
 
+/// The one that was given, or a new one.
+pub(crate) fn request_id(given: Option<&String>) -> String {
+    let new = || uuid::Uuid::new_v4().to_string();
+    given.cloned().unwrap_or_else(new)
+}
+
 impl How {
     /// The one that was given, or a new one.
     pub(crate) fn request_id(&self) -> String {
-        let new = || uuid::Uuid::new_v4().to_string();
-        self.request_id.clone().unwrap_or_else(new)
+        request_id(self.request_id.as_ref())
     }
 
     /// Says what was accepted, and waits for it if asked to.

@@ -30,11 +30,18 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     calgrant_runtime::tls::install_crypto();
-    match cli::run(cli::Cli::parse()).await {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::explain(&error.into()),
+    };
+    let code = match runtime.block_on(cli::run(cli::Cli::parse())) {
         Ok(code) => code,
         Err(error) => exit::explain(&error),
-    }
+    };
+    // What is to end in order has ended. The rest ends with the process: taken down before that, lapin's thread for a connection that
+    // broke just now would panic about its task.
+    std::mem::forget(runtime);
+    code
 }

@@ -17,7 +17,8 @@ use serde_json::json;
 use crate::{
     cli::OutputArgs,
     exit,
-    front::Front,
+    front::{Front, patiently},
+    how::request_id,
     operations::when,
     output::Rows,
     setup_by_token::{self, Given, OwnArgs},
@@ -112,9 +113,9 @@ pub(crate) struct RunArgs {
     /// Wait until it is done, or waits for a person.
     #[arg(long)]
     wait: bool,
-    /// Makes a repeat harmless.
-    #[arg(long, default_value = "")]
-    request_id: String,
+    /// Makes a repeat harmless; new for each run by default.
+    #[arg(long)]
+    request_id: Option<String>,
     /// Reference to a ticket.
     #[arg(long, default_value = "")]
     ticket: String,
@@ -194,10 +195,15 @@ async fn begin(
         account,
         validate_only: args.plan,
         by_caller: args.own.is_given(),
-        request_id: args.request_id.clone(),
+        request_id: request_id(args.request_id.as_ref()),
         ticket: args.ticket.clone(),
     };
-    let setup = front.setup.clone().run_setup(request).await?.into_inner();
+    // Its request_id makes a repeat harmless.
+    let setup = patiently(|| {
+        let (mut api, request) = (front.setup.clone(), request.clone());
+        async move { api.run_setup(request).await }
+    })
+    .await?;
     eprintln!("{} is accepted", setup.id);
     let watched = async {
         if args.wait || args.plan || args.own.is_given() {
@@ -221,8 +227,11 @@ async fn begin(
 }
 
 async fn get(front: &Front, id: &str) -> anyhow::Result<Setup> {
-    let request = GetSetupRequest { id: id.to_owned() };
-    Ok(front.setup.clone().get_setup(request).await?.into_inner())
+    let got = patiently(|| {
+        let (mut api, id) = (front.setup.clone(), id.to_owned());
+        async move { api.get_setup(GetSetupRequest { id }).await }
+    });
+    Ok(got.await?)
 }
 
 /// Waits until it has ended, or waits for a person; says what happens on stderr.

@@ -68,6 +68,15 @@ impl Part<'_> {
         wrote(self.job) || doubtful(self.job)
     }
 
+    /// It says that what is there is somebody else's. If its own write was done before without its hearing of it, and then undone by
+    /// the owner of the mailbox, it can't know better.
+    fn was_overwritten(&self, to: &str, steps: &[Step]) -> bool {
+        let overwritten = |two: &[Step]| !two[0].by_user && two[0].to == to && two[1].by_user;
+        self.job.outcome == Outcome::LeftChangedSince
+            && !self.job.before.is_empty()
+            && steps.windows(2).any(overwritten)
+    }
+
     fn wants(&self, entry: &str) -> bool {
         self.wants.as_deref().is_none_or(|wants| wants == entry)
     }
@@ -200,11 +209,10 @@ fn owned(entry: &Entry, story: &Story<'_>, surely: bool, wrong: &mut Vec<String>
         *made.entry(&step.to).or_default() += 1;
     }
     for (to, times) in made {
-        let owners = story
-            .parts
-            .iter()
-            .filter(|part| part.may_have_written() && part.wants(to));
-        let owners = owners.count();
+        let owns = |part: &&Part<'_>| {
+            (part.may_have_written() || part.was_overwritten(to, &entry.steps)) && part.wants(to)
+        };
+        let owners = story.parts.iter().filter(owns).count();
         if owners == 0 || (surely && owners < times) {
             wrong.push(format!(
                 "it was made {to} {times} times, and {owners} own up to it: {:?}; {:?}",

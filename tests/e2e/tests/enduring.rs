@@ -124,7 +124,8 @@ async fn each_service_stopped_and_started_in_the_middle() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restarted_worker_keeps_to_the_windows() {
     let mut setup = Setup::mailboxes(120);
-    setup.windows = vec![(40, 2000)];
+    // The server's window is shorter than ours by what a busy machine may hold a call up; a process that began anew would still show.
+    setup.windows = vec![(40, 2500)];
     setup.school.windows = vec![(40, 2)];
     let mut house = House::start(setup).await;
     let operation = house.submit(group(EVERYONE)).await;
