@@ -14,7 +14,14 @@ use crate::pb::bus::v1 as pb;
 
 /// What this version understands of jobs and results. Grows when a reader must know something new: a message says which version it
 /// needs, and waits where that isn't reached yet.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// Content type of a job.
+pub const JOB: &str = "application/x-protobuf; type=calgrant.bus.v1.Job";
+/// Content type of a result by itself.
+pub const RESULT: &str = "application/x-protobuf; type=calgrant.bus.v1.Result";
+/// Content type of several results.
+pub const RESULTS: &str = "application/x-protobuf; type=calgrant.bus.v1.Results";
 
 /// Why a message can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,18 +84,51 @@ pub fn read_job(body: &[u8]) -> Result<Job, UnreadableJob> {
         .map_err(|bad: BadInput| wrong(Unreadable::of("Job", &bad)))
 }
 
+/// One message for these results: its content type and its body. A result by itself travels as every version reads it.
+pub fn results_message<'r>(
+    results: impl ExactSizeIterator<Item = &'r JobResult>,
+) -> (&'static str, Vec<u8>) {
+    let mut results: Vec<_> = results.map(pb::Result::from).collect();
+    if let [alone] = results.as_mut_slice() {
+        return (RESULT, alone.encode_to_vec());
+    }
+    let wire = pb::Results {
+        results,
+        needs_version: 2,
+    };
+    (RESULTS, wire.encode_to_vec())
+}
+
+/// The results of a message, each as it would travel by itself.
+///
+/// # Errors
+/// The message can't be read. Whether each of them can, [`read_result`] finds out.
+pub fn results_of(content_type: &str, body: &[u8]) -> Result<Vec<pb::Result>, Unreadable> {
+    if content_type != RESULTS {
+        let wire = pb::Result::decode(body);
+        return Ok(vec![wire.map_err(|bad| Unreadable::of("Result", &bad))?]);
+    }
+    let wire = pb::Results::decode(body).map_err(|bad| Unreadable::of("Results", &bad))?;
+    readable(wire.needs_version)?;
+    Ok(wire.results)
+}
+
 /// Reads a result.
 ///
 /// # Errors
 /// It can't be read.
-pub fn read_result(body: &[u8]) -> Result<JobResult, Unreadable> {
-    let wire = pb::Result::decode(body).map_err(|bad| Unreadable::of("Result", &bad))?;
-    let needs = wire.needs_version;
-    if needs > VERSION {
-        return Err(Unreadable::Newer { needs });
-    }
+pub fn read_result(wire: pb::Result) -> Result<JobResult, Unreadable> {
+    readable(wire.needs_version)?;
     wire.try_into()
         .map_err(|bad: BadInput| Unreadable::of("Result", &bad))
+}
+
+fn readable(needs: u32) -> Result<(), Unreadable> {
+    if needs > VERSION {
+        Err(Unreadable::Newer { needs })
+    } else {
+        Ok(())
+    }
 }
 
 /// A result as status receives it.
@@ -461,14 +501,43 @@ mod tests {
             needs_version: VERSION + 1,
             ..Default::default()
         };
-        assert_eq!(
-            read_result(&result.encode_to_vec()),
-            Err(Unreadable::Newer { needs: VERSION + 1 })
-        );
-        assert!(matches!(
-            read_result(b"junk"),
-            Err(Unreadable::Malformed(_))
-        ));
+        let newer = Unreadable::Newer { needs: VERSION + 1 };
+        assert_eq!(read_result(result), Err(newer.clone()));
+        let several = pb::Results {
+            needs_version: VERSION + 1,
+            ..Default::default()
+        };
+        let several = several.encode_to_vec();
+        assert_eq!(results_of(RESULTS, &several), Err(newer));
+        for kind in [RESULT, RESULTS] {
+            let junk = results_of(kind, b"junk");
+            assert!(matches!(junk, Err(Unreadable::Malformed(_))), "{kind}");
+        }
+    }
+
+    #[test]
+    fn results_travel_together_and_by_themselves() {
+        let result = |job: u128| JobResult {
+            job: JobId::from_uuid(Uuid::from_u128(job)),
+            operation: OperationId::from_uuid(Uuid::from_u128(7)),
+            delivery: 1,
+            report: None,
+            calendar: None,
+            account: String::new(),
+            calls: 0,
+            read_at: OffsetDateTime::UNIX_EPOCH,
+        };
+        for count in 1..4 {
+            let results: Vec<_> = (0..count).map(result).collect();
+            let (kind, body) = results_message(results.iter());
+            assert_eq!(kind == RESULT, count == 1);
+            let wire = results_of(kind, &body).unwrap();
+            let read: Result<Vec<_>, _> = wire.into_iter().map(read_result).collect();
+            assert_eq!(read.unwrap(), results);
+        }
+        // A version that knows of no such message takes it for a result, and sees that it is too old for it.
+        let (_, body) = results_message([result(1), result(2)].iter());
+        assert_eq!(pb::Result::decode(&*body).unwrap().needs_version, 2);
     }
 
     #[test]

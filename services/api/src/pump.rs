@@ -3,8 +3,11 @@
 use std::{collections::HashMap, time::Duration};
 
 use calgrant_bus::{Bus, Message, Queue};
-use calgrant_contract::pb::ledger::v1::{
-    ClaimReadyRequest, GiveBackRequest, ReadyJob, ledger_service_client::LedgerServiceClient,
+use calgrant_contract::{
+    bus::JOB,
+    pb::ledger::v1::{
+        ClaimReadyRequest, GiveBackRequest, ReadyJob, ledger_service_client::LedgerServiceClient,
+    },
 };
 use calgrant_domain::JobId;
 use prost::Message as _;
@@ -109,7 +112,7 @@ async fn pump(
             message_id: uuid::Uuid::from_slice(&job.id)
                 .map(|id| JobId::from_uuid(id).to_string())
                 .unwrap_or_default(),
-            kind: "application/x-protobuf; type=calgrant.bus.v1.Job",
+            kind: JOB,
             traceparent: (!traceparent.is_empty()).then(|| traceparent.clone()),
         });
         let stored = publisher.publish_all(&queue, messages.collect()).await;

@@ -1,16 +1,24 @@
-//! Results from the broker: a batch in one transaction, acked after the commit. One bad item fails alone.
+//! Results from the broker: a batch in one transaction, acked after the commit. One bad item fails alone: a message of several that
+//! can't all be recorded is taken apart.
 
 use std::time::Duration;
 
-use calgrant_bus::{Bus, Delivery, Queue};
-use calgrant_contract::bus::{JobResult, Unreadable, VERSION, read_result};
-use calgrant_domain::DeadCause;
+use calgrant_bus::{Bus, Delivery, Message, Queue};
+use calgrant_contract::{
+    bus::{JobResult, RESULT, Unreadable, VERSION, read_result, results_of},
+    pb,
+};
+use calgrant_domain::{DeadCause, JobId};
 use calgrant_runtime::{clock, waiting};
 use calgrant_store::{Applied, ReportedResult, Store, StoreError};
+use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+/// Messages of a batch.
 const BATCH: usize = 200;
+/// Results of a transaction, from which on no further message is added.
+const ENOUGH: usize = 300;
 const LINGER: Duration = Duration::from_millis(10);
 const PREFETCH: u16 = 1000;
 
@@ -35,29 +43,54 @@ pub(crate) async fn run(store: Store, bus: Bus, stop: CancellationToken) {
     consumer.stop().await;
 }
 
+/// A message that can be read, and what it says.
+struct Told {
+    results: Vec<ReportedResult>,
+    delivery: Delivery,
+}
+
 async fn handle(store: &Store, bus: &Bus, stop: &CancellationToken, batch: Vec<Delivery>) {
-    let mut readable = Vec::with_capacity(batch.len());
+    let (mut part, mut size) = (Vec::with_capacity(batch.len()), 0);
     for delivery in batch {
         match read(&delivery) {
-            Ok(result) => readable.push((result, delivery)),
-            Err(why) => {
-                dead_letter(bus, delivery, why.cause(), &why.to_string()).await;
+            Ok(results) => {
+                size += results.len();
+                part.push(Told { results, delivery });
             }
+            Err(why) => refuse(bus, delivery, why.cause(), &why.to_string()).await,
+        }
+        if size >= ENOUGH {
+            record(store, bus, stop, std::mem::take(&mut part)).await;
+            size = 0;
         }
     }
-    let results: Vec<_> = readable.iter().map(|(result, _)| result.clone()).collect();
+    if !part.is_empty() {
+        record(store, bus, stop, part).await;
+    }
+}
+
+async fn record(store: &Store, bus: &Bus, stop: &CancellationToken, part: Vec<Told>) {
+    let results: Vec<_> = part.iter().flat_map(|told| told.results.clone()).collect();
     match apply(store, stop, &results).await {
-        Ok(Some(applied)) => settle(bus, readable, applied).await,
+        Ok(Some(applied)) => {
+            let mut applied = applied.as_slice();
+            for told in part {
+                let (its, others) = applied.split_at(told.results.len());
+                applied = others;
+                settle(bus, told, its).await;
+            }
+        }
         // Stopping: unacked, they are delivered again.
         Ok(None) => {}
         Err(cause) => {
-            warn!(error = %cause, "a batch of results failed; trying each alone");
-            for (result, delivery) in readable {
-                match apply(store, stop, std::slice::from_ref(&result)).await {
-                    Ok(Some(applied)) => settle(bus, vec![(result, delivery)], applied).await,
+            warn!(error = %cause, "a batch of results failed; trying each message alone");
+            for told in part {
+                match apply(store, stop, &told.results).await {
+                    Ok(Some(applied)) => settle(bus, told, &applied).await,
                     Ok(None) => return,
                     Err(cause) => {
-                        dead_letter(bus, delivery, DeadCause::Refused, &cause.to_string()).await;
+                        let why = cause.to_string();
+                        refuse(bus, told.delivery, DeadCause::Refused, &why).await;
                     }
                 }
             }
@@ -80,42 +113,76 @@ async fn apply(
     answered.await.transpose()
 }
 
-async fn settle(bus: &Bus, readable: Vec<(ReportedResult, Delivery)>, applied: Vec<Applied>) {
-    for ((result, delivery), applied) in readable.into_iter().zip(applied) {
-        match applied {
-            Applied::Recorded => {
-                if let Err(cause) = delivery.ack().await {
-                    // It comes again, and changes nothing then.
-                    warn!(error = %cause, job.id = %result.job, "a result is recorded but couldn't be acked");
-                }
+async fn settle(bus: &Bus, told: Told, applied: &[Applied]) {
+    let all = told.results.iter().zip(applied);
+    let unknown = all.filter(|(_, applied)| **applied == Applied::Unknown);
+    match unknown.map(|(result, _)| result.job).next() {
+        None => {
+            if let Err(cause) = told.delivery.ack().await {
+                // It comes again, and changes nothing then.
+                warn!(error = %cause, results = told.results.len(), "results are recorded but couldn't be acked");
             }
-            Applied::Unknown => {
-                let why = format!("there is no {}", result.job);
-                dead_letter(bus, delivery, DeadCause::Unknown, &why).await;
-            }
+        }
+        Some(job) => {
+            let why = format!("there is no {job}");
+            refuse(bus, told.delivery, DeadCause::Unknown, &why).await;
         }
     }
 }
 
-async fn dead_letter(bus: &Bus, delivery: Delivery, cause: DeadCause, why: &str) {
-    error!(
-        reason = why,
-        message.id = delivery.message_id,
-        "a result can't be handled; it is dead-lettered"
-    );
-    bus.put_aside(delivery, cause.as_str(), why, VERSION).await;
+/// Dead-letters a message of one result. One of several is taken apart, for whatever is wrong may be wrong with one of them.
+async fn refuse(bus: &Bus, delivery: Delivery, cause: DeadCause, why: &str) {
+    match results_of(delivery.content_type(), &delivery.body) {
+        Ok(several) if several.len() > 1 => take_apart(bus, delivery, several).await,
+        _ => {
+            error!(
+                reason = why,
+                message.id = delivery.message_id,
+                "a result can't be handled; it is dead-lettered"
+            );
+            bus.put_aside(delivery, cause.as_str(), why, VERSION).await;
+        }
+    }
 }
 
-fn read(delivery: &Delivery) -> Result<ReportedResult, Unreadable> {
-    let result: JobResult = read_result(&delivery.body)?;
-    Ok(ReportedResult {
-        job: result.job,
-        operation: result.operation,
-        delivery: result.delivery,
-        report: result.report,
-        calendar: result.calendar,
-        account: result.account,
-        calls: result.calls,
-        read_at: result.read_at,
-    })
+/// Has each of several results delivered by itself. What of them is recorded by now, or comes twice, changes nothing.
+async fn take_apart(bus: &Bus, delivery: Delivery, several: Vec<pb::bus::v1::Result>) {
+    let messages = several.iter().map(|alone| Message {
+        body: alone.encode_to_vec(),
+        message_id: uuid::Uuid::from_slice(&alone.job)
+            .map(|job| JobId::from_uuid(job).to_string())
+            .unwrap_or_default(),
+        kind: RESULT,
+        traceparent: delivery.traceparent.clone(),
+    });
+    let (publisher, queue) = (bus.publisher(), Queue::results());
+    let stored = publisher.publish_all(&queue, messages.collect()).await;
+    match stored.into_iter().collect::<Result<Vec<()>, _>>() {
+        Ok(_) => {
+            if let Err(error) = delivery.ack().await {
+                warn!(%error, "results were taken apart but couldn't be acked; they are delivered again");
+            }
+        }
+        Err(error) => {
+            warn!(%error, "results couldn't be taken apart; they are delivered again");
+        }
+    }
+}
+
+fn read(delivery: &Delivery) -> Result<Vec<ReportedResult>, Unreadable> {
+    let wire = results_of(delivery.content_type(), &delivery.body)?;
+    let read = wire.into_iter().map(|result| {
+        let result: JobResult = read_result(result)?;
+        Ok(ReportedResult {
+            job: result.job,
+            operation: result.operation,
+            delivery: result.delivery,
+            report: result.report,
+            calendar: result.calendar,
+            account: result.account,
+            calls: result.calls,
+            read_at: result.read_at,
+        })
+    });
+    read.collect()
 }

@@ -9,13 +9,12 @@ use std::{
 };
 
 use calgrant_bus::{Bus, Delivery, Message, Publisher, Queue};
-use calgrant_contract::{bus::JobResult, pb};
+use calgrant_contract::bus::{JobResult, results_message};
 use calgrant_domain::{AccountSpec, Detail, Job, Lane, SiteSpec};
 use calgrant_exchange::{Calendars, secret};
 use calgrant_leases::Account;
 use calgrant_runtime::clock;
 use calgrant_runtime::shutdown::Tasks;
-use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -431,7 +430,10 @@ async fn working(state: &mut watch::Receiver<State>) -> Arc<dyn Calendars> {
     }
 }
 
-/// Publishes results and acks their jobs, in that order; tries again while the broker is away.
+/// Most results of one message: few enough that status takes them in one transaction with others.
+const TOGETHER: usize = 50;
+
+/// Publishes results, those of one trace together, and acks their jobs, in that order; tries again while the broker is away.
 pub async fn report(
     bus: &Bus,
     publisher: &Publisher,
@@ -439,27 +441,20 @@ pub async fn report(
     mut results: Vec<(JobResult, Delivery)>,
 ) {
     while !results.is_empty() {
-        let messages = results.iter().map(|(result, delivery)| Message {
-            body: pb::bus::v1::Result::from(result).encode_to_vec(),
-            message_id: result.job.to_string(),
-            kind: "application/x-protobuf; type=calgrant.bus.v1.Result",
-            traceparent: delivery.traceparent.clone(),
-        });
-        let stored = publisher
-            .publish_all(&Queue::results(), messages.collect())
-            .await;
-        let mut left = Vec::new();
-        for (item, stored) in results.into_iter().zip(stored) {
+        let parts = results
+            .chunk_by(|(_, one), (_, next)| one.traceparent == next.traceparent)
+            .flat_map(|of_a_trace| of_a_trace.chunks(TOGETHER));
+        let (sizes, messages): (Vec<_>, Vec<_>) =
+            parts.map(|part| (part.len(), message(part))).unzip();
+        let stored = publisher.publish_all(&Queue::results(), messages).await;
+        let (mut left, mut items) = (Vec::new(), results.into_iter());
+        for (size, stored) in sizes.into_iter().zip(stored) {
+            let part = items.by_ref().take(size);
             match stored {
-                Ok(()) => {
-                    if let Err(cause) = item.1.ack().await {
-                        // It will be delivered again, and its repeat changes nothing.
-                        warn!(error = %cause, job.id = %item.0.job, "a job was done but couldn't be acked");
-                    }
-                }
+                Ok(()) => done(part).await,
                 Err(cause) => {
-                    error!(error = %cause, job.id = %item.0.job, "a result couldn't be published; trying again");
-                    left.push(item);
+                    error!(error = %cause, results = size, "results couldn't be published; trying again");
+                    left.extend(part);
                 }
             }
         }
@@ -470,6 +465,28 @@ pub async fn report(
                 // Unacked, they are delivered again.
                 () = stop.cancelled() => return,
             }
+        }
+    }
+}
+
+/// Results that are of one trace, as a message.
+fn message(part: &[(JobResult, Delivery)]) -> Message {
+    let (kind, body) = results_message(part.iter().map(|(result, _)| result));
+    let first = part.first();
+    Message {
+        body,
+        message_id: first.map_or_else(String::new, |(result, _)| result.job.to_string()),
+        kind,
+        traceparent: first.and_then(|(_, delivery)| delivery.traceparent.clone()),
+    }
+}
+
+/// Acks jobs whose results are stored.
+async fn done(part: impl Iterator<Item = (JobResult, Delivery)>) {
+    for (result, delivery) in part {
+        if let Err(cause) = delivery.ack().await {
+            // It will be delivered again, and its repeat changes nothing.
+            warn!(error = %cause, job.id = %result.job, "a job was done but couldn't be acked");
         }
     }
 }

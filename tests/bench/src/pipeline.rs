@@ -264,6 +264,8 @@ async fn while_ready(program: &Path, ready: usize, jobs: usize) -> anyhow::Resul
         .await?;
     // What is refused is so when it is listed.
     let refused = ended(&listed);
+    // Of what is measured only what is left to do for those many that are ready.
+    set.tidy_database().await?;
     set.service("worker", "worker")?;
     let usage = set.all().await?;
     let before = usage.look()?;

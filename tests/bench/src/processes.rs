@@ -242,6 +242,15 @@ impl Processes {
         usage::peak_kib(pid)
     }
 
+    /// Has the database do now what new rows leave it to do sometime: statistics, marking what all may see, writing to disk.
+    pub(crate) async fn tidy_database(&self) -> anyhow::Result<()> {
+        let client = self.database.client().await;
+        for sql in ["VACUUM (ANALYZE)", "CHECKPOINT"] {
+            client.batch_execute(sql).await?;
+        }
+        Ok(())
+    }
+
     /// Our processes, and the servers' where they run on this machine.
     pub(crate) async fn all(&self) -> anyhow::Result<Usage> {
         let ours = self.running.iter();

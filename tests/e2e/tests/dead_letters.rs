@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use calgrant_bus::{Bus, Message, Queue};
 use calgrant_contract::{
-    bus::VERSION,
+    bus::{RESULTS, VERSION},
     pb::{
-        bus::v1::{Job, Result as JobResult, result::Reading},
+        bus::v1::{Job, Result as JobResult, Results, result::Reading},
         status::v1::{
             DeadLetterFilter, DeadLetterState, DiscardDeadLettersRequest, ReplayDeadLettersRequest,
         },
@@ -88,6 +88,57 @@ async fn junk_holds_nothing_up_and_is_explained() {
         .await;
     assert_eq!(of_tenant.len(), 2, "{of_tenant:?}");
     house.done(group(STAFF)).await;
+}
+
+/// Of several results in one message those that are right count, and each of the others is put aside by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_result_of_several_fails_alone() {
+    let mut house = House::start(Setup::mailboxes(20)).await;
+    house.stop(Service::Worker).await;
+    let operation = house.submit(group(STAFF)).await;
+    let bus = bus(&house).await;
+    let taken = take_one(&house, &bus).await;
+    let job = Job::decode(taken.body.as_slice()).unwrap();
+    taken.ack().await.unwrap();
+    let good = JobResult {
+        job: job.id.clone(),
+        operation: job.operation,
+        delivery: job.delivery,
+        reading: Some(Reading::GaveUp("ambiguous".to_owned())),
+        ..JobResult::default()
+    };
+    let unknown = JobResult {
+        job: vec![7; 16],
+        ..good.clone()
+    };
+    let malformed = JobResult {
+        operation: Vec::new(),
+        ..good.clone()
+    };
+    for results in [vec![good, unknown.clone()], vec![malformed, unknown]] {
+        let several = Results {
+            results,
+            needs_version: 2,
+        };
+        let several = Message {
+            kind: RESULTS,
+            ..message(several.encode_to_vec())
+        };
+        publish(&bus, &Queue::results(), several).await;
+    }
+    let letters = house.dead(3).await;
+    let mut causes: Vec<_> = letters.iter().map(|letter| letter.cause.as_str()).collect();
+    causes.sort_unstable();
+    assert_eq!(causes, ["malformed", "unknown", "unknown"]);
+    assert!(letters.iter().all(|letter| letter.queue == "results"));
+    let mailboxes = house.mailboxes(&operation.id).await;
+    let ended = mailboxes
+        .iter()
+        .find(|mailbox| job_id(&mailbox.job_id) == job.id)
+        .unwrap();
+    assert_eq!(ended.reason, "ambiguous");
+    house.restart(Service::Worker).await;
+    house.ended(&operation.id).await;
 }
 
 /// A job that ends the workers that take it is tried alone, put aside, and shown at its operation; the others are done.
