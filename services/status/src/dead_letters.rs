@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use calgrant_bus::{Bus, DeadLetter, Delivery, Queue, Whole};
 use calgrant_contract::{
-    bus::VERSION,
+    bus::{RESULTS, VERSION},
     cloud_event::CloudEvent,
     onboarding::OnboardingEvent,
     pb::{bus::v1 as wire, status::v1 as pb},
@@ -148,6 +148,22 @@ fn about(queue: &str, message: &Whole, now: OffsetDateTime) -> About {
             operation: id(&job.operation).map(OperationId::from_uuid),
             job: id(&job.id).map(JobId::from_uuid),
             is_job: true,
+        };
+    }
+    if queue == Queue::results().name() && message.content_type == RESULTS {
+        let several = wire::Results::decode(message.body.as_slice()).ok();
+        let results = several.map(|several| several.results).unwrap_or_default();
+        return match results.first() {
+            None => unreadable("results"),
+            Some(first) => About {
+                text: format!(
+                    "what account {:?} read for {} jobs",
+                    first.account,
+                    results.len()
+                ),
+                operation: id(&first.operation).map(OperationId::from_uuid),
+                ..About::default()
+            },
         };
     }
     if queue == Queue::results().name() {
@@ -376,5 +392,40 @@ pub(crate) fn to_wire(letter: DeadLetterView) -> pb::DeadLetter {
         ticket: letter.ticket,
         size: u64::try_from(letter.body.len()).unwrap_or(u64::MAX),
         text: if is_event { text } else { String::new() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_results_are_told_from_one() {
+        let about = |content_type: &str, body: Vec<u8>| {
+            let message = Whole {
+                body,
+                message_id: String::new(),
+                content_type: content_type.to_owned(),
+                headers: Vec::new(),
+            };
+            about(Queue::results().name(), &message, clock::now())
+        };
+        let result = wire::Result {
+            job: vec![1; 16],
+            operation: vec![2; 16],
+            account: "sa-1".to_owned(),
+            ..wire::Result::default()
+        };
+        let alone = about("", result.encode_to_vec());
+        assert!(alone.job.is_some());
+        let several = wire::Results {
+            results: vec![result; 3],
+            needs_version: VERSION + 1,
+        };
+        let several = about(RESULTS, several.encode_to_vec());
+        assert_eq!(several.text, "what account \"sa-1\" read for 3 jobs");
+        assert_eq!((several.operation, several.job), (alone.operation, None));
+        let junk = about(RESULTS, Vec::new());
+        assert!(junk.text.contains("unreadable") && junk.operation.is_none());
     }
 }
