@@ -23,6 +23,12 @@ pub const RESULT: &str = "application/x-protobuf; type=calgrant.bus.v1.Result";
 /// Content type of several results.
 pub const RESULTS: &str = "application/x-protobuf; type=calgrant.bus.v1.Results";
 
+/// By what readers know a job, or its result, that they have had already; empty if those bytes are no id.
+pub fn message_id(job: &[u8]) -> String {
+    let id = Uuid::from_slice(job).map(|id| JobId::from_uuid(id).to_string());
+    id.unwrap_or_default()
+}
+
 /// Why a message can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
@@ -67,8 +73,7 @@ pub struct UnreadableJob {
 pub fn read_job(body: &[u8]) -> Result<Job, UnreadableJob> {
     let wrong = |why| UnreadableJob { why, named: None };
     let wire = pb::Job::decode(body).map_err(|bad| wrong(Unreadable::of("Job", &bad)))?;
-    let needs = wire.needs_version;
-    if needs > VERSION {
+    if let Err(why) = readable(wire.needs_version) {
         let ids = uuid("id", &wire.id).and_then(|id| Ok((id, uuid("operation", &wire.operation)?)));
         let named = ids.ok().map(|(job, operation)| {
             (
@@ -77,7 +82,6 @@ pub fn read_job(body: &[u8]) -> Result<Job, UnreadableJob> {
                 wire.delivery,
             )
         });
-        let why = Unreadable::Newer { needs };
         return Err(UnreadableJob { why, named });
     }
     wire.try_into()
@@ -86,10 +90,10 @@ pub fn read_job(body: &[u8]) -> Result<Job, UnreadableJob> {
 
 /// One message for these results: its content type and its body. A result by itself travels as every version reads it.
 pub fn results_message<'r>(
-    results: impl ExactSizeIterator<Item = &'r JobResult>,
+    results: impl Iterator<Item = &'r JobResult>,
 ) -> (&'static str, Vec<u8>) {
-    let mut results: Vec<_> = results.map(pb::Result::from).collect();
-    if let [alone] = results.as_mut_slice() {
+    let results: Vec<_> = results.map(pb::Result::from).collect();
+    if let [alone] = results.as_slice() {
         return (RESULT, alone.encode_to_vec());
     }
     let wire = pb::Results {

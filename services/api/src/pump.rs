@@ -4,12 +4,11 @@ use std::{collections::HashMap, time::Duration};
 
 use calgrant_bus::{Bus, Message, Queue};
 use calgrant_contract::{
-    bus::JOB,
+    bus::{JOB, message_id},
     pb::ledger::v1::{
         ClaimReadyRequest, GiveBackRequest, ReadyJob, ledger_service_client::LedgerServiceClient,
     },
 };
-use calgrant_domain::JobId;
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, transport::Channel};
@@ -109,9 +108,7 @@ async fn pump(
             .collect();
         let messages = jobs.iter().map(|(job, traceparent)| Message {
             body: job.encode_to_vec(),
-            message_id: uuid::Uuid::from_slice(&job.id)
-                .map(|id| JobId::from_uuid(id).to_string())
-                .unwrap_or_default(),
+            message_id: message_id(&job.id),
             kind: JOB,
             traceparent: (!traceparent.is_empty()).then(|| traceparent.clone()),
         });

@@ -122,6 +122,16 @@ fn explained(letter: DeadLetter, now: OffsetDateTime) -> NewDeadLetter {
     }
 }
 
+/// What one result says of a message that holds it, and perhaps others.
+fn about_results(result: &wire::Result, jobs: &str) -> About {
+    let operation = Uuid::from_slice(&result.operation).ok();
+    About {
+        text: format!("what account {:?} read for {jobs}", result.account),
+        operation: operation.map(OperationId::from_uuid),
+        ..About::default()
+    }
+}
+
 fn about(queue: &str, message: &Whole, now: OffsetDateTime) -> About {
     let id = |bytes: &[u8]| Uuid::from_slice(bytes).ok();
     let unreadable = |what: &str| About {
@@ -150,31 +160,21 @@ fn about(queue: &str, message: &Whole, now: OffsetDateTime) -> About {
             is_job: true,
         };
     }
-    if queue == Queue::results().name() && message.content_type == RESULTS {
-        let several = wire::Results::decode(message.body.as_slice()).ok();
-        let results = several.map(|several| several.results).unwrap_or_default();
-        return match results.first() {
-            None => unreadable("results"),
-            Some(first) => About {
-                text: format!(
-                    "what account {:?} read for {} jobs",
-                    first.account,
-                    results.len()
-                ),
-                operation: id(&first.operation).map(OperationId::from_uuid),
-                ..About::default()
-            },
-        };
-    }
     if queue == Queue::results().name() {
+        if message.content_type == RESULTS {
+            let several = wire::Results::decode(message.body.as_slice()).ok();
+            let results = several.map(|several| several.results).unwrap_or_default();
+            return results.first().map_or_else(
+                || unreadable("results"),
+                |first| about_results(first, &format!("{} jobs", results.len())),
+            );
+        }
         let result = wire::Result::decode(message.body.as_slice()).ok();
         return match result.filter(|result| id(&result.job).is_some()) {
             None => unreadable("a result"),
             Some(result) => About {
-                text: format!("what account {:?} read for a job", result.account),
-                operation: id(&result.operation).map(OperationId::from_uuid),
                 job: id(&result.job).map(JobId::from_uuid),
-                ..About::default()
+                ..about_results(&result, "a job")
             },
         };
     }

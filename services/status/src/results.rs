@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use calgrant_bus::{Bus, Delivery, Message, Queue};
 use calgrant_contract::{
-    bus::{JobResult, RESULT, Unreadable, VERSION, read_result, results_of},
+    bus::{JobResult, RESULT, Unreadable, VERSION, message_id, read_result, results_of},
     pb,
 };
-use calgrant_domain::{DeadCause, JobId};
+use calgrant_domain::DeadCause;
 use calgrant_runtime::{clock, waiting};
 use calgrant_store::{Applied, ReportedResult, Store, StoreError};
 use prost::Message as _;
@@ -149,9 +149,7 @@ async fn refuse(bus: &Bus, delivery: Delivery, cause: DeadCause, why: &str) {
 async fn take_apart(bus: &Bus, delivery: Delivery, several: Vec<pb::bus::v1::Result>) {
     let messages = several.iter().map(|alone| Message {
         body: alone.encode_to_vec(),
-        message_id: uuid::Uuid::from_slice(&alone.job)
-            .map(|job| JobId::from_uuid(job).to_string())
-            .unwrap_or_default(),
+        message_id: message_id(&alone.job),
         kind: RESULT,
         traceparent: delivery.traceparent.clone(),
     });

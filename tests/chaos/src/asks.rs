@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -17,6 +17,7 @@ use tonic::{Code, Status, transport::Channel};
 
 use crate::{
     desk::{AGAIN, Desk, timely},
+    lock::lock,
     school::{TENANTS, Tenant, Wish},
     work::What,
 };
@@ -101,7 +102,7 @@ impl Asks {
 
     /// What was asked for, by number.
     pub(crate) fn asked(&self) -> MutexGuard<'_, BTreeMap<usize, Asked>> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.asked)
     }
 
     /// Asks for something, however long it takes.

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -19,6 +19,8 @@ use calgrant_contract::pb::{
 };
 use calgrant_testkit::pass;
 use tonic::{Code, Request, Status, transport::Channel};
+
+use crate::lock::lock;
 
 /// How long a client waits for an answer.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -133,8 +135,7 @@ impl Desk {
 
     /// Answers that no client should get.
     pub(crate) fn refused(&self) -> Vec<String> {
-        let refused = self.refused.lock();
-        refused.unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.refused).clone()
     }
 
     pub(crate) fn channel(&self) -> Channel {
@@ -152,8 +153,7 @@ impl Desk {
                 Ok(answer) => return Some(answer),
                 Err(status) if may_be_asked_again(&status) => pass(AGAIN).await,
                 Err(status) => {
-                    let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-                    refused.push(format!("{:?}: {}", status.code(), status.message()));
+                    lock(&self.refused).push(format!("{:?}: {}", status.code(), status.message()));
                     return None;
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex as Plain, PoisonError},
+    sync::{Arc, Mutex as Plain},
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use tokio::{net::TcpStream, sync::Mutex};
 use crate::{
     database::Database,
     exchange::Exchange,
+    lock::lock,
     plan::{Link, Service, Trouble},
     servers::Servers,
     set::Set,
@@ -129,14 +130,11 @@ impl Hands {
     }
 
     pub(crate) fn note(&self, note: impl FnOnce(&mut Tally)) {
-        note(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner));
+        note(&mut lock(&self.tally));
     }
 
     pub(crate) fn tally(&self) -> Tally {
-        self.tally
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.tally).clone()
     }
 
     async fn kill_broker(&self, down: Duration) -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -23,7 +23,7 @@ use lapin::{
 use serde_json::json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::{desk::AGAIN, school::TENANTS, work::Event};
+use crate::{desk::AGAIN, lock::lock, school::TENANTS, work::Event};
 
 /// Its exchange.
 pub(crate) const ROUTE: &str = "identity";
@@ -128,13 +128,13 @@ impl Identity {
             }
         };
         self.say(&telling).await;
-        let mut garbled = self.garbled.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut garbled = lock(&self.garbled);
         garbled.push(number);
     }
 
     /// Which of what was garbled none of these reasons tells of, in words.
     pub(crate) fn missed(&self, reasons: &[String]) -> Vec<String> {
-        let garbled = self.garbled.lock().unwrap_or_else(PoisonError::into_inner);
+        let garbled = lock(&self.garbled);
         let is_told =
             |number: &&usize| reasons.iter().any(|told| number_in(told) == Some(**number));
         let missed = garbled.iter().filter(|number| !is_told(number));
@@ -201,7 +201,7 @@ impl Identity {
 
     /// What was told.
     pub(crate) fn told(&self) -> MutexGuard<'_, Vec<Event>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.told)
     }
 }
 

@@ -12,6 +12,7 @@ mod exchange;
 mod hands;
 mod history;
 mod identity;
+mod lock;
 mod operator;
 mod plan;
 mod report;

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -16,6 +16,7 @@ use crate::{
     Args,
     asks::Asks,
     identity::{Identity, number_in, ticket},
+    lock::lock,
     operator,
     plan::{Plan, Process, processes},
     report::{self, Findings},
@@ -298,8 +299,4 @@ async fn carry_out(asks: &Asks, identity: &Identity, work: Work) -> anyhow::Resu
 fn note(failed: &Mutex<Vec<String>>, what: String) {
     eprintln!("chaos: {what}");
     lock(failed).push(what);
-}
-
-fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
-    what.lock().unwrap_or_else(PoisonError::into_inner)
 }

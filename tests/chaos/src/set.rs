@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     process::{ExitStatus, Stdio},
-    sync::{Mutex as Plain, PoisonError},
+    sync::Mutex as Plain,
     time::{Duration, Instant},
 };
 
@@ -21,6 +21,7 @@ use tokio::{
 
 use crate::{
     identity::ROUTE,
+    lock::lock,
     plan::{FAST, Process, Service},
 };
 
@@ -263,10 +264,6 @@ impl Set {
     pub(crate) fn fallen(&self) -> Vec<String> {
         lock(&self.fallen).clone()
     }
-}
-
-fn lock<T>(what: &Plain<T>) -> std::sync::MutexGuard<'_, T> {
-    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A command for a program that ends with us, even if we are killed.

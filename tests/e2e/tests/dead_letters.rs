@@ -7,13 +7,15 @@
 
 use std::time::Duration;
 
-use calgrant_bus::{Bus, Message, Queue};
+use calgrant_bus::{Bus, Delivery, Message, Queue};
 use calgrant_contract::{
     bus::{RESULTS, VERSION},
     pb::{
         bus::v1::{Job, Result as JobResult, Results, result::Reading},
+        provisioning::v1::Operation,
         status::v1::{
-            DeadLetterFilter, DeadLetterState, DiscardDeadLettersRequest, ReplayDeadLettersRequest,
+            DeadLetterFilter, DeadLetterState, DiscardDeadLettersRequest, OperationMailbox,
+            ReplayDeadLettersRequest,
         },
     },
 };
@@ -50,8 +52,12 @@ fn job_id(id: &str) -> Vec<u8> {
     id.parse::<JobId>().unwrap().as_uuid().into_bytes().to_vec()
 }
 
-/// One job of the operation, as a message of the broker; the workers are away.
-async fn take_one(house: &House, bus: &Bus) -> calgrant_bus::Delivery {
+/// An operation whose workers are away, and one of its jobs as a message of the broker.
+async fn one_taken() -> (House, Operation, Bus, Delivery) {
+    let mut house = House::start(Setup::mailboxes(20)).await;
+    house.stop(Service::Worker).await;
+    let operation = house.submit(group(STAFF)).await;
+    let bus = bus(&house).await;
     let mut jobs = bus.consumer(&Queue::jobs(TENANT, "bulk"), 1).await.unwrap();
     let delivery = tokio::time::timeout(LONG, jobs.next())
         .await
@@ -60,7 +66,16 @@ async fn take_one(house: &House, bus: &Bus) -> calgrant_bus::Delivery {
     jobs.stop().await;
     let job = Job::decode(delivery.body.as_slice()).unwrap();
     assert_eq!(job.tenant, house.tenant().name);
-    delivery
+    (house, operation, bus, delivery)
+}
+
+/// The mailbox of a job, as status tells of it.
+async fn mailbox_of(house: &House, operation: &Operation, job: &[u8]) -> OperationMailbox {
+    let mailboxes = house.mailboxes(&operation.id).await;
+    let mut of_job = mailboxes
+        .into_iter()
+        .filter(|mailbox| job_id(&mailbox.job_id) == job);
+    of_job.next().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,11 +108,7 @@ async fn junk_holds_nothing_up_and_is_explained() {
 /// Of several results in one message those that are right count, and each of the others is put aside by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_result_of_several_fails_alone() {
-    let mut house = House::start(Setup::mailboxes(20)).await;
-    house.stop(Service::Worker).await;
-    let operation = house.submit(group(STAFF)).await;
-    let bus = bus(&house).await;
-    let taken = take_one(&house, &bus).await;
+    let (mut house, operation, bus, taken) = one_taken().await;
     let job = Job::decode(taken.body.as_slice()).unwrap();
     taken.ack().await.unwrap();
     let good = JobResult {
@@ -131,11 +142,7 @@ async fn a_bad_result_of_several_fails_alone() {
     causes.sort_unstable();
     assert_eq!(causes, ["malformed", "unknown", "unknown"]);
     assert!(letters.iter().all(|letter| letter.queue == "results"));
-    let mailboxes = house.mailboxes(&operation.id).await;
-    let ended = mailboxes
-        .iter()
-        .find(|mailbox| job_id(&mailbox.job_id) == job.id)
-        .unwrap();
+    let ended = mailbox_of(&house, &operation, &job.id).await;
     assert_eq!(ended.reason, "ambiguous");
     house.restart(Service::Worker).await;
     house.ended(&operation.id).await;
@@ -144,11 +151,7 @@ async fn a_bad_result_of_several_fails_alone() {
 /// A job that ends the workers that take it is tried alone, put aside, and shown at its operation; the others are done.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_ends_workers_is_put_aside_and_its_job_waits_for_a_person() {
-    let mut house = House::start(Setup::mailboxes(20)).await;
-    house.stop(Service::Worker).await;
-    let operation = house.submit(group(STAFF)).await;
-    let bus = bus(&house).await;
-    let mut taken = take_one(&house, &bus).await;
+    let (mut house, operation, bus, mut taken) = one_taken().await;
     let poison = taken.body.clone();
     let job = Job::decode(poison.as_slice()).unwrap();
     taken.ack().await.unwrap();
@@ -211,11 +214,7 @@ async fn what_ends_workers_is_put_aside_and_its_job_waits_for_a_person() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_discarded_job_ends_as_failed() {
-    let mut house = House::start(Setup::mailboxes(20)).await;
-    house.stop(Service::Worker).await;
-    let operation = house.submit(group(STAFF)).await;
-    let bus = bus(&house).await;
-    let taken = take_one(&house, &bus).await;
+    let (mut house, operation, bus, taken) = one_taken().await;
     let job = Job::decode(taken.body.as_slice()).unwrap();
     let publisher = bus.publisher();
     let put = taken.put_aside(&publisher, "crashes", "for the test", VERSION, "one");
@@ -237,11 +236,7 @@ async fn a_discarded_job_ends_as_failed() {
         .unwrap();
     assert_eq!(discarded.into_inner().discarded, 1);
     house.ended(&operation.id).await;
-    let mailboxes = house.mailboxes(&operation.id).await;
-    let ended = mailboxes
-        .iter()
-        .find(|mailbox| job_id(&mailbox.job_id) == job.id)
-        .unwrap();
+    let ended = mailbox_of(&house, &operation, &job.id).await;
     assert_eq!(
         (ended.reason.as_str(), ended.server_text.as_str()),
         ("discarded", "for the test")
@@ -251,11 +246,7 @@ async fn a_discarded_job_ends_as_failed() {
 /// Messages of a later version wait: a job as a row, a result with the dead letters.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_later_version_sends_waits_for_the_upgrade() {
-    let mut house = House::start(Setup::mailboxes(20)).await;
-    house.stop(Service::Worker).await;
-    let operation = house.submit(group(STAFF)).await;
-    let bus = bus(&house).await;
-    let taken = take_one(&house, &bus).await;
+    let (mut house, operation, bus, taken) = one_taken().await;
     let job = Job {
         needs_version: VERSION + 1,
         phase: "of the future".to_owned(),
