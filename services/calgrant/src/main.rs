@@ -29,6 +29,12 @@ mod windows;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tikv_jemallocator::Jemalloc;
+
+/// A call to Exchange is many small pieces of JSON or XML on both sides: with this one they cost a tenth less processor time in all
+/// (`cargo xtask bench pipeline`), and no more than a tenth more memory.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     calgrant_runtime::tls::install_crypto();

@@ -1,12 +1,15 @@
-//! Leave to write, asked for together: what rounds ask while a call to status is under way goes into the next one. A call costs status a
-//! transaction, however many mailboxes it is about.
+//! Leave to write, asked for together: what rounds ask while a call to status is under way, or shortly after one, goes into the next
+//! one. A call costs status a transaction, however many mailboxes it is about.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use calgrant_contract::pb::ledger::v1::{
     Begin, BeginAnswer, BeginWritesRequest, ledger_service_client::LedgerServiceClient,
 };
-use calgrant_runtime::waiting;
+use calgrant_runtime::{clock, waiting};
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +17,9 @@ use tonic::transport::Channel;
 
 /// Calls under way: while one waits for a row that somebody holds, another may go.
 const CALLS: usize = 2;
+/// From the start of a call to that of the next one, so that there is something to go together: little beside what a call to Exchange
+/// takes. Whoever asks for the first time in a while doesn't wait.
+const EVERY: Duration = Duration::from_millis(25);
 /// Rounds in a call.
 const TOGETHER: usize = 64;
 /// Rounds that may wait.
@@ -62,15 +68,22 @@ impl Asked {
         let mut under_way = FuturesUnordered::new();
         let mut waiting = Vec::new();
         let mut open = true;
+        let mut last: Option<Instant> = None;
         while open || !waiting.is_empty() || !under_way.is_empty() {
-            if under_way.len() < CALLS && !waiting.is_empty() {
+            let due = under_way.len() < CALLS && !waiting.is_empty();
+            let early = last.map_or(Duration::ZERO, |last| {
+                EVERY.saturating_sub(clock::instant().saturating_duration_since(last))
+            });
+            if due && (early.is_zero() || waiting.len() >= TOGETHER) {
                 let together = apart(&mut waiting);
                 under_way.push(call(client.clone(), together, &stop));
+                last = Some(clock::instant());
                 continue;
             }
             tokio::select! {
                 Some(()) = under_way.next() => {}
                 received = self.0.recv_many(&mut waiting, TOGETHER), if open && waiting.len() < TOGETHER => open = received > 0,
+                () = tokio::time::sleep(early), if due => {}
             }
         }
     }
