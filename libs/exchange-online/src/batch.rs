@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use calgrant_exchange::{CallError, Meaning};
 
 use crate::{
+    body::Body,
     http::Reply,
     wire::{BatchAnswer, BatchResponse},
 };
@@ -72,9 +73,9 @@ fn reply(response: BatchResponse, now: OffsetDateTime) -> Reply {
         })
         .collect();
     let body = match response.body {
-        Value::Null => Vec::new(),
-        Value::String(text) => text.into_bytes(),
-        other => other.to_string().into_bytes(),
+        Value::Null => Body::default(),
+        Value::String(text) => Body::read(text.into_bytes()),
+        other => Body::Json(other),
     };
     let status = match &response.status {
         Value::String(text) => text.parse().ok(),

@@ -167,7 +167,7 @@ impl OnlineCalendars {
     ) -> Result<Answer, CallError> {
         let (mut reply, mut rows) = (first, Vec::new());
         for left in (0..PAGES).rev() {
-            let output = reply.and_then(|reply| classify(&reply, command::asked(&call.ask)));
+            let output = reply.and_then(|reply| classify(reply, command::asked(&call.ask)));
             let mut page = match output {
                 Ok(page) => page,
                 Err(error) => return command::answer(&call.ask, Err(error)),
@@ -215,7 +215,7 @@ impl OnlineCalendars {
                 }
             }
         }
-        let replies = if requests.is_empty() {
+        let mut replies = if requests.is_empty() {
             Ok(vec![None; calls.len()])
         } else {
             match self.try_batch(token, requests, calls.len(), tally).await {
@@ -227,10 +227,10 @@ impl OnlineCalendars {
         };
         let mut answers = Vec::with_capacity(calls.len());
         for (at, call) in calls.iter().enumerate() {
-            let reply = match (unnamed.remove(&at), &replies) {
+            let reply = match (unnamed.remove(&at), &mut replies) {
                 (Some(error), _) => Err(error),
                 (None, Err(error)) => Err(error.clone()),
-                (None, Ok(replies)) => replies[at].clone().ok_or_else(batch::missing),
+                (None, Ok(replies)) => replies[at].take().ok_or_else(batch::missing),
             };
             answers.push(
                 self.whole(token, call, Path::InvokeCommand, reply, tally)
@@ -287,9 +287,10 @@ impl OnlineCalendars {
             );
             return Ok(None);
         }
-        let body = classify(&reply, Asked::Directory).map_err(|error| of_many(error, "batch"))?;
+        let request_id = reply.request_id.clone();
+        let body = classify(reply, Asked::Directory).map_err(|error| of_many(error, "batch"))?;
         let now = (self.http.now)();
-        Ok(Some(batch::replies(body, count, &reply.request_id, now)))
+        Ok(Some(batch::replies(body, count, &request_id, now)))
     }
 
     fn inner(

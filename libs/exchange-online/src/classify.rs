@@ -5,7 +5,7 @@ use calgrant_exchange::{CallError, Meaning, Scope, one_line};
 use serde_json::Value;
 
 use crate::{
-    fault::{Fault, fault, parsed},
+    fault::{Fault, fault},
     http::Reply,
 };
 
@@ -116,19 +116,24 @@ fn row(name: &str) -> Option<Class> {
 }
 
 /// Reads an answer: the value, or what its failure means.
-pub(crate) fn classify(reply: &Reply, asked: Asked) -> Result<Value, CallError> {
-    let body = parsed(&reply.body);
-    let fault = body.as_ref().and_then(fault);
+pub(crate) fn classify(reply: Reply, asked: Asked) -> Result<Value, CallError> {
+    match failure(&reply, asked) {
+        Some(error) => Err(error),
+        None => Ok(reply.body.into_value()),
+    }
+}
+
+/// What the failure means that an answer tells of; `None` if it tells of none.
+pub(crate) fn failure(reply: &Reply, asked: Asked) -> Option<CallError> {
+    let fault = reply.body.json().and_then(fault);
     let good = reply.status.is_none_or(|s| (200..300).contains(&s));
-    match (good, &fault, body) {
-        (true, None, Some(value)) => return Ok(value),
-        (true, None, None) if reply.body.is_empty() => return Ok(Value::Null),
-        (true, None, None) => {
-            let mut error = CallError::new(Meaning::Retry, "not_json", "the answer is not JSON");
-            error.detail.request_id.clone_from(&reply.request_id);
-            return Err(error);
+    if good && fault.is_none() {
+        if reply.body.json().is_some() || reply.body.is_empty() {
+            return None;
         }
-        _ => {}
+        let mut error = CallError::new(Meaning::Retry, "not_json", "the answer is not JSON");
+        error.detail.request_id.clone_from(&reply.request_id);
+        return Some(error);
     }
     let said_why = fault.is_some();
     let fault = fault.unwrap_or_default();
@@ -150,7 +155,7 @@ pub(crate) fn classify(reply: &Reply, asked: Asked) -> Result<Value, CallError> 
     } else {
         reply.request_id.clone()
     };
-    Err(CallError {
+    Some(CallError {
         meaning,
         detail: Detail {
             server_code,
@@ -227,7 +232,7 @@ fn by_status(status: Option<u16>, said_why: bool) -> Meaning {
 }
 
 fn is_transient(reply: &Reply) -> bool {
-    let body = String::from_utf8_lossy(&reply.body);
+    let body = reply.body.text();
     TRANSIENT.iter().any(|word| body.contains(word))
 }
 
@@ -236,7 +241,7 @@ pub(crate) fn is_no_endpoint(reply: &Reply) -> bool {
     if !matches!(reply.status, Some(403 | 404 | 405 | 501)) || is_transient(reply) {
         return false;
     }
-    let fault = parsed(&reply.body).and_then(|body| fault(&body));
+    let fault = reply.body.json().and_then(fault);
     fault.is_none_or(|fault| {
         !fault.from_cmdlet && row(&fault.code).is_none_or(|class| class == Class::NotAllowed)
     })
@@ -246,8 +251,10 @@ pub(crate) fn is_no_endpoint(reply: &Reply) -> bool {
 pub(crate) fn is_no_batch(reply: &Reply) -> bool {
     matches!(reply.status, Some(400 | 404 | 405 | 413 | 501))
         && !is_transient(reply)
-        && parsed(&reply.body)
-            .and_then(|body| fault(&body))
+        && reply
+            .body
+            .json()
+            .and_then(fault)
             .is_none_or(|fault| row(&fault.code).is_none())
 }
 

@@ -153,7 +153,7 @@ fn refused(code: &str, text: &str) -> CallError {
 
 /// Reads what a question came to.
 fn polled(reply: &Reply) -> Result<Polled, CallError> {
-    let refusal: Option<TokenRefusal> = serde_json::from_slice(&reply.body).ok();
+    let refusal: Option<TokenRefusal> = reply.body.holds().ok();
     match refusal.as_ref().map(|refusal| refusal.error.as_str()) {
         Some("authorization_pending") => Ok(Polled::Pending),
         Some("slow_down") => Ok(Polled::SlowDown),
@@ -166,11 +166,12 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::body::Body;
 
     fn asked(status: u16, body: &Value) -> Result<Polled, CallError> {
         polled(&Reply {
             status: Some(status),
-            body: body.to_string().into_bytes(),
+            body: Body::Json(body.clone()),
             ..Reply::default()
         })
     }

@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::{
     Account, ConnectError, Endpoints, Now,
     calendars::{JSON, PREFER, anchor, system_anchor},
-    classify::{Asked, classify, next_link, rows},
+    classify::{Asked, classify, failure, next_link, rows},
     command,
     dn::Dn,
     graph::{self, quoted},
@@ -78,7 +78,7 @@ impl OnlineDirectory {
     ) -> Result<(Reply, Token), CallError> {
         let token = tokens.token().await?;
         let reply = self.http.send(request.bearer_auth(token.expose())).await?;
-        if let Err(error) = classify(&reply, Asked::Directory)
+        if let Some(error) = failure(&reply, Asked::Directory)
             && error.meaning == Meaning::SignInAgain
         {
             tokens.invalidate(&token);
@@ -113,7 +113,7 @@ impl OnlineDirectory {
             request = request.header("ConsistencyLevel", "eventual");
         }
         let (reply, _) = self.graph(request).await?;
-        let page: wire::Page<wire::Object> = read(&reply)?;
+        let page: wire::Page<wire::Object> = read(reply)?;
         Ok(page.value)
     }
 
@@ -206,7 +206,7 @@ impl OnlineDirectory {
             .header("Content-Type", JSON)
             .json(&command::envelope("Get-Mailbox", &parameters));
         let (reply, _) = self.send(&self.admin_tokens, request).await?;
-        let answer = followed(&reply, following)?;
+        let answer = followed(reply, following)?;
         let next = next_link(&answer).map(str::to_owned);
         let mut listed = Vec::new();
         for row in rows(answer) {
@@ -239,7 +239,7 @@ impl OnlineDirectory {
             .header("Content-Type", JSON)
             .json(&command::envelope(name, &parameters));
         let sent = self.send(&self.admin_tokens, request).await;
-        let answer = sent.and_then(|(reply, _)| classify(&reply, Asked::Directory));
+        let answer = sent.and_then(|(reply, _)| classify(reply, Asked::Directory));
         let row = match answer {
             Ok(answer) => rows(answer).into_iter().next(),
             Err(CallError {
@@ -280,7 +280,7 @@ impl OnlineDirectory {
             tracing::info!("the directory lists members of this group by type only: listing users");
             (reply, _) = get(&cast).await?;
         }
-        let answer = followed(&reply, following).map_err(|error| hint(error, selection))?;
+        let answer = followed(reply, following).map_err(|error| hint(error, selection))?;
         let page: wire::Page<wire::Object> = serde_json::from_value(answer)
             .map_err(|e| CallError::new(Meaning::Retry, "unexpected_answer", e.to_string()))?;
         if let Some(hidden) = page.value.iter().find(|object| object.is_hidden_user()) {

@@ -20,11 +20,6 @@ pub(crate) struct Fault {
     pub(crate) request_id: String,
 }
 
-/// A body as JSON; a byte order mark before it does no harm.
-pub(crate) fn parsed(body: &[u8]) -> Option<Value> {
-    serde_json::from_slice(body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body)).ok()
-}
-
 /// Reads the `error` of a body, if it has one.
 pub(crate) fn fault(body: &Value) -> Option<Fault> {
     let error = body.get("error").filter(|error| !error.is_null())?;

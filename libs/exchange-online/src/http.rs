@@ -8,7 +8,7 @@ use reqwest::{Client, RequestBuilder, header::HeaderMap, redirect::Policy};
 use time::{OffsetDateTime, format_description::well_known::Rfc2822};
 use uuid::Uuid;
 
-use crate::{ConnectError, Now, first_byte::FirstByte};
+use crate::{ConnectError, Now, body::Body, first_byte::FirstByte};
 
 /// A call takes no longer than this, its answer included, unless it is given less.
 const TIMEOUT: Duration = Duration::from_secs(100);
@@ -33,7 +33,7 @@ pub(crate) struct Reply {
     /// The server's id of the request.
     pub(crate) request_id: String,
     /// The body.
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Body,
 }
 
 /// What came of a request that was sent.
@@ -114,25 +114,25 @@ impl Http {
         let status = response.status();
         let mut reply = Reply {
             status: Some(status.as_u16()),
-            body: Vec::new(),
             ..head(response.headers(), (self.now)())
         };
+        let mut body = Vec::new();
         loop {
             match response.chunk().await {
-                Ok(Some(chunk)) if reply.body.len() + chunk.len() > LARGEST_BODY => {
+                Ok(Some(chunk)) if body.len() + chunk.len() > LARGEST_BODY => {
                     return Err(CallError::new(
                         Meaning::Retry,
                         "answer_too_long",
                         format!("the answer has more than {LARGEST_BODY} bytes"),
                     ));
                 }
-                Ok(Some(chunk)) => reply.body.extend_from_slice(&chunk),
-                Ok(None) => return Ok(reply),
-                // Refusals by role come as one NUL byte labelled gzip: status and headers tell enough.
-                Err(_) if !status.is_success() => {
-                    reply.body.clear();
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) => {
+                    reply.body = Body::read(body);
                     return Ok(reply);
                 }
+                // Refusals by role come as one NUL byte labelled gzip: status and headers tell enough.
+                Err(_) if !status.is_success() => return Ok(reply),
                 Err(e) => {
                     let mut error = unreachable(&e);
                     error.detail.request_id = reply.request_id;
@@ -172,7 +172,7 @@ impl Reply {
             retry_after: retry_after(&text("retry-after"), now),
             diagnostics: text("x-ms-diagnostics"),
             request_id: request_id.unwrap_or_default(),
-            body: Vec::new(),
+            body: Body::default(),
         }
     }
 }

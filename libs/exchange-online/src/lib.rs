@@ -13,6 +13,7 @@
 mod administration;
 mod assertion;
 mod batch;
+mod body;
 mod calendars;
 mod classify;
 mod command;

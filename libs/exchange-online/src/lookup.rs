@@ -134,12 +134,13 @@ async fn together<T: DeserializeOwned>(
         .post(directory.url("$batch", &[]))
         .json(&wire::Batch { requests });
     let (reply, token) = directory.graph(request).await?;
-    let body = classify(&reply, Asked::Directory).map_err(|error| of_many(error, "batch"))?;
+    let request_id = reply.request_id.clone();
+    let body = classify(reply, Asked::Directory).map_err(|error| of_many(error, "batch"))?;
     let now = (directory.http.now)();
-    let answers: Vec<_> = batch::replies(body, count, &reply.request_id, now)
+    let answers: Vec<_> = batch::replies(body, count, &request_id, now)
         .into_iter()
         .map(|reply| {
-            let page: wire::Page<T> = read(&reply.ok_or_else(batch::missing)?)?;
+            let page: wire::Page<T> = read(reply.ok_or_else(batch::missing)?)?;
             Ok(page.value)
         })
         .collect();

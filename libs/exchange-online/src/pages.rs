@@ -7,20 +7,20 @@ use serde_json::Value;
 
 use crate::{
     calendars::of_many,
-    classify::{Asked, classify},
+    classify::{Asked, classify, failure},
     http::Reply,
 };
 
 /// Reads an answer of Graph.
-pub(crate) fn read<T: DeserializeOwned>(reply: &Reply) -> Result<T, CallError> {
+pub(crate) fn read<T: DeserializeOwned>(reply: Reply) -> Result<T, CallError> {
     let value = classify(reply, Asked::Directory)?;
     serde_json::from_value(value)
         .map_err(|e| CallError::new(Meaning::Retry, "unexpected_answer", e.to_string()))
 }
 
 /// Reads a page, which may have been reached by a link that expired meanwhile.
-pub(crate) fn followed(reply: &Reply, following: bool) -> Result<Value, ListingError> {
-    if following && expired(reply) {
+pub(crate) fn followed(reply: Reply, following: bool) -> Result<Value, ListingError> {
+    if following && expired(&reply) {
         return Err(ListingError::Expired);
     }
     classify(reply, Asked::Directory)
@@ -38,8 +38,8 @@ pub(crate) fn followed(reply: &Reply, following: bool) -> Result<Value, ListingE
 fn expired(reply: &Reply) -> bool {
     matches!(reply.status, Some(400 | 404 | 410))
         && matches!(
-            classify(reply, Asked::Directory),
-            Err(CallError {
+            failure(reply, Asked::Directory),
+            Some(CallError {
                 meaning: Meaning::GiveUp(_),
                 ..
             })
@@ -53,8 +53,8 @@ pub(crate) fn is_unsupported(reply: &Reply) -> bool {
         return false;
     }
     !matches!(
-        classify(reply, Asked::Directory),
-        Err(error) if error.meaning != Meaning::GiveUp(Reason::Rejected)
+        failure(reply, Asked::Directory),
+        Some(error) if error.meaning != Meaning::GiveUp(Reason::Rejected)
             || error.detail.server_code == "Request_ResourceNotFound"
     )
 }

@@ -1,6 +1,7 @@
 //! Pages and their links.
 
 use super::*;
+use crate::body::Body;
 
 #[test]
 fn links_expire() {
@@ -21,7 +22,7 @@ fn links_expire() {
     ] {
         let reply = Reply {
             status: Some(status),
-            body: body.into(),
+            body: Body::read(body.into()),
             ..Reply::default()
         };
         assert_eq!(expired(&reply), want, "{status} {body}");
@@ -52,7 +53,7 @@ fn a_question_refused_for_its_form_is_asked_by_type() {
     ] {
         let reply = Reply {
             status: Some(status),
-            body: body.into(),
+            body: Body::read(body.into()),
             ..Reply::default()
         };
         assert_eq!(is_unsupported(&reply), want, "{status} {body}");

@@ -197,10 +197,12 @@ fn read(reply: &Reply) -> Result<(SecretString, Duration), CallError> {
 pub(crate) fn answer<T: DeserializeOwned>(reply: &Reply) -> Result<T, CallError> {
     let status = reply.status.unwrap_or_default();
     if (200..300).contains(&status) {
-        return serde_json::from_slice(&reply.body)
+        return reply
+            .body
+            .holds()
             .map_err(|e| CallError::new(Meaning::Retry, "sign_in", e.to_string()));
     }
-    let refused: Option<wire::TokenRefusal> = serde_json::from_slice(&reply.body).ok();
+    let refused: Option<wire::TokenRefusal> = reply.body.holds().ok();
     match refused {
         Some(refused)
             if (400..500).contains(&status)
@@ -219,16 +221,14 @@ pub(crate) fn answer<T: DeserializeOwned>(reply: &Reply) -> Result<T, CallError>
             error.detail.request_id = refused.trace_id;
             Err(error)
         }
-        _ => Err(
-            match classify::classify(reply, classify::Asked::Directory) {
-                Err(error) if matches!(error.meaning, Meaning::WaitUntil { .. }) => error,
-                Err(error) => CallError {
-                    meaning: Meaning::Retry,
-                    ..error
-                },
-                Ok(_) => CallError::new(Meaning::Retry, "sign_in", "the answer holds no token"),
+        _ => Err(match classify::failure(reply, classify::Asked::Directory) {
+            Some(error) if matches!(error.meaning, Meaning::WaitUntil { .. }) => error,
+            Some(error) => CallError {
+                meaning: Meaning::Retry,
+                ..error
             },
-        ),
+            None => CallError::new(Meaning::Retry, "sign_in", "the answer holds no token"),
+        }),
     }
 }
 

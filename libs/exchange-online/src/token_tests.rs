@@ -3,11 +3,12 @@
 use calgrant_exchange::Scope;
 
 use super::*;
+use crate::body::Body;
 
 fn reply(status: u16, body: &str) -> Reply {
     Reply {
         status: Some(status),
-        body: body.into(),
+        body: Body::read(body.into()),
         ..Reply::default()
     }
 }

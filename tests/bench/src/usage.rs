@@ -101,18 +101,19 @@ fn seconds(ticks: u64) -> f64 {
     ticks as f64 / TICKS
 }
 
-/// The most memory a process ever took, in KiB.
+/// The most memory a process ever took, in KiB, but for what it shares with others: Postgres' cache has a size that is set, and counts in
+/// full for each of its processes that has touched all of it.
 ///
 /// # Errors
 /// There is no such process.
 pub(crate) fn peak_kib(pid: u32) -> anyhow::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    Ok(line
-        .context("no VmHWM")?
-        .trim()
-        .trim_end_matches(" kB")
-        .parse()?)
+    let kib = |name: &str| -> anyhow::Result<u64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.with_context(|| format!("no {name}"))?.trim();
+        Ok(number.trim_end_matches(" kB").parse()?)
+    };
+    Ok(kib("VmHWM:")?.saturating_sub(kib("RssShmem:")?))
 }
 
 fn stat(pid: u32) -> anyhow::Result<Stat> {

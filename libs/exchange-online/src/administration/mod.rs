@@ -139,7 +139,7 @@ impl OnlineAdministration {
         request: RequestBuilder,
     ) -> Result<Value, Failed> {
         let reply = self.http.send(request.bearer_auth(token.expose())).await?;
-        match classify(&reply, Asked::Directory) {
+        match classify(reply, Asked::Directory) {
             Ok(value) => Ok(value),
             Err(error) if error.meaning == Meaning::SignInAgain => {
                 Err(tokens.refused(token, error).into())

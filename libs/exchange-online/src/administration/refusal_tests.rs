@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
+    body::Body,
     classify::{Asked, classify},
     http::Reply,
 };
@@ -53,10 +54,10 @@ fn things() -> Things {
 fn error(status: u16, body: &serde_json::Value) -> CallError {
     let reply = Reply {
         status: Some(status),
-        body: body.to_string().into_bytes(),
+        body: Body::Json(body.clone()),
         ..Reply::default()
     };
-    classify(&reply, Asked::Directory).unwrap_err()
+    classify(reply, Asked::Directory).unwrap_err()
 }
 
 fn graph(status: u16, code: &str, text: &str) -> CallError {
@@ -320,10 +321,10 @@ fn what_may_not_be_done_is_said_with_what_to_grant() {
     let not_in_the_role = Reply {
         status: Some(403),
         diagnostics: "2000003;reason=\"The cmdlet isn't available\"".into(),
-        body: vec![0],
+        body: Body::read(vec![0]),
         ..Reply::default()
     };
-    let not_in_the_role = classify(&not_in_the_role, Asked::Directory).unwrap_err();
+    let not_in_the_role = classify(not_in_the_role, Asked::Directory).unwrap_err();
     let no_parameter = cmdlet(
         "ParameterBindingException",
         "A parameter cannot be found that matches parameter name 'BypassSecurityGroupManagerCheck'.",
@@ -404,7 +405,7 @@ fn what_passes_is_left_to_the_caller_who_looks_before_it_makes_something_again()
         retry_after: Some(std::time::Duration::from_secs(9)),
         ..Reply::default()
     };
-    let troubled = || classify(&troubled, Asked::Directory).unwrap_err();
+    let troubled = || classify(troubled.clone(), Asked::Directory).unwrap_err();
     let site = Meaning::WaitUntil {
         scope: Scope::Site,
         after: Some(std::time::Duration::from_secs(9)),
