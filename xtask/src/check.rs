@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context as _, Result, bail};
 
 use crate::clock::Stopwatch;
-use crate::process::run;
+use crate::process::{run, run_quietly};
 use crate::workspace::{cargo, on_path, root, target};
 
 /// How one check went.
@@ -19,6 +19,9 @@ enum Outcome {
 }
 
 type Check = fn() -> Result<Outcome>;
+
+/// What contracts are checked with; npm has it for every platform.
+const BUF: &str = "@bufbuild/buf@1.75.0";
 
 /// Run all of them, whatever the first ones say. Success if none failed.
 pub(crate) fn run_all() -> Result<ExitCode> {
@@ -151,7 +154,7 @@ fn skipped(why: &str) -> Outcome {
 }
 
 fn no_buf() -> Outcome {
-    skipped("no buf here: `npm install --prefix target/buf @bufbuild/buf`")
+    skipped("no buf here, and npm can't install it")
 }
 
 /// Whether this cargo has that subcommand.
@@ -161,16 +164,24 @@ fn has(subcommand: &str) -> bool {
         .is_ok_and(|output| output.status.success())
 }
 
+/// The one that is named, or is here; else it is installed under the target folder.
 fn buf() -> Option<PathBuf> {
     if let Some(named) = env::var_os("BUF") {
         return Some(named.into());
     }
-    let local = root().join("node_modules/.bin/buf");
-    if local.is_file() {
-        Some(local)
-    } else {
-        on_path("buf")
-    }
+    let folder = target().join("buf");
+    let own = folder.join("node_modules/.bin/buf");
+    let here = || own.is_file().then(|| own.clone());
+    here().or_else(|| on_path("buf")).or_else(|| {
+        let mut npm = Command::new(on_path("npm")?);
+        npm.args(["install", "--no-audit", "--no-fund", "--prefix"])
+            .arg(&folder)
+            .arg(BUF);
+        if let Err(error) = run_quietly(&mut npm, &target().join("npm.log")) {
+            eprintln!("check: {error:#}");
+        }
+        here()
+    })
 }
 
 /// The first of the usual names of the default branch that holds contracts.
