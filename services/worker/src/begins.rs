@@ -70,11 +70,9 @@ impl Asked {
         let mut open = true;
         let mut last: Option<Instant> = None;
         while open || !waiting.is_empty() || !under_way.is_empty() {
-            let due = under_way.len() < CALLS && !waiting.is_empty();
-            let early = last.map_or(Duration::ZERO, |last| {
-                EVERY.saturating_sub(clock::instant().saturating_duration_since(last))
-            });
-            if due && (early.is_zero() || waiting.len() >= TOGETHER) {
+            let since = last.map(|last| clock::instant().saturating_duration_since(last));
+            let next = until_next(under_way.len(), waiting.len(), since);
+            if next == Some(Duration::ZERO) {
                 let together = apart(&mut waiting);
                 under_way.push(call(client.clone(), together, &stop));
                 last = Some(clock::instant());
@@ -83,9 +81,21 @@ impl Asked {
             tokio::select! {
                 Some(()) = under_way.next() => {}
                 received = self.0.recv_many(&mut waiting, TOGETHER), if open && waiting.len() < TOGETHER => open = received > 0,
-                () = tokio::time::sleep(early), if due => {}
+                () = tokio::time::sleep(next.unwrap_or_default()), if next.is_some() => {}
             }
         }
+    }
+}
+
+/// How long until the next call may start, the last one having started so long ago; `None` while there is nothing to ask, or too many
+/// are under way.
+fn until_next(under_way: usize, waiting: usize, since_last: Option<Duration>) -> Option<Duration> {
+    if under_way >= CALLS || waiting == 0 {
+        None
+    } else if waiting >= TOGETHER {
+        Some(Duration::ZERO)
+    } else {
+        Some(since_last.map_or(Duration::ZERO, |since| EVERY.saturating_sub(since)))
     }
 }
 
@@ -147,6 +157,26 @@ mod tests {
                 .collect()
         };
         asks.iter().map(jobs).collect()
+    }
+
+    #[test]
+    fn calls_leave_time_for_others_to_join() {
+        let millis = |millis| Some(Duration::from_millis(millis));
+        for (under_way, waiting, since_last, next) in [
+            (0, 0, None, None),
+            // The first one in a while.
+            (0, 1, None, millis(0)),
+            (0, 1, millis(1000), millis(0)),
+            (0, 1, millis(5), millis(20)),
+            (1, 1, millis(5), millis(20)),
+            (1, 1, millis(25), millis(0)),
+            // A full one.
+            (1, TOGETHER, millis(5), millis(0)),
+            (CALLS, TOGETHER, millis(1000), None),
+        ] {
+            let found = until_next(under_way, waiting, since_last);
+            assert_eq!(found, next, "{under_way} {waiting} {since_last:?}");
+        }
     }
 
     #[test]

@@ -234,21 +234,26 @@ impl Stage {
     /// Says how far it is. Answers the operations as they stand.
     async fn progress(&self, doing: &str, elapsed: Duration) -> Vec<Operation> {
         let looked = tokio::time::timeout(LOOK, self.desk.operations()).await;
-        let operations = looked.unwrap_or_default();
-        let counts = operations
-            .iter()
-            .filter_map(|operation| operation.counts.as_ref());
-        let (accepted, outstanding) = counts.fold((0, 0), |(accepted, outstanding), counts| {
-            (accepted + counts.accepted, outstanding + counts.outstanding)
-        });
         let troubles: u64 = self.hands.tally().done.values().sum();
-        eprintln!(
-            "chaos: {:4.0} s, {doing}: {troubles} troubles, {} operations, {} of {accepted} mailboxes ended",
-            elapsed.as_secs_f64(),
-            operations.len(),
-            accepted - outstanding
+        let done = looked.as_ref().map_or_else(
+            |_| "nobody says how far it is".to_owned(),
+            |operations| {
+                let counts = operations
+                    .iter()
+                    .filter_map(|operation| operation.counts.as_ref());
+                let (accepted, outstanding) =
+                    counts.fold((0, 0), |(accepted, outstanding), counts| {
+                        (accepted + counts.accepted, outstanding + counts.outstanding)
+                    });
+                let (all, ended) = (operations.len(), accepted - outstanding);
+                format!("{all} operations, {ended} of {accepted} mailboxes ended")
+            },
         );
-        operations
+        eprintln!(
+            "chaos: {:4.0} s, {doing}: {troubles} troubles, {done}",
+            elapsed.as_secs_f64()
+        );
+        looked.unwrap_or_default()
     }
 
     /// Whether every operation has ended, or waits for nothing but mailboxes that aren't ready, and every event was acted on.
