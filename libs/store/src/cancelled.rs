@@ -37,7 +37,7 @@ impl Store {
             .connection()
             .await?
             .query(
-                "SELECT id FROM job WHERE id = ANY($1) AND state <> 'ended'",
+                "SELECT id FROM job WHERE id = ANY($1) AND state || '' <> 'ended'",
                 &[&ids],
             )
             .await?;

@@ -126,7 +126,7 @@ async fn end_page(
     // Locked in the order of ids, as begins and results are. What begins meanwhile is left out by the lock's second look.
     let ended = rows(
         transaction,
-        "WITH page AS (SELECT id FROM job WHERE id >= $2 AND id <= $3 AND id > $4 AND operation_id = $1 AND state <> 'ended' AND begun_at IS NULL
+        "WITH page AS (SELECT id FROM job WHERE id >= $2 AND id <= $3 AND id > $4 AND operation_id = $1 AND state || '' <> 'ended' AND begun_at IS NULL
             ORDER BY id LIMIT $5 FOR UPDATE)
         UPDATE job SET state = 'ended', outcome = 'cancelled', reason = $6, waiting = '', ended_at = $7 FROM page WHERE job.id = page.id RETURNING job.id",
         &[&id.as_uuid(), &first, &last, &after, &PAGE, &reason.as_str(), &now],

@@ -53,12 +53,16 @@ pub(crate) async fn wanting(
     let found = rows(
         transaction,
         "WITH page AS (SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[]) AS page (tenant, mailbox, trustee))
-         SELECT c.tenant, c.mailbox, c.trustee, c.delegation_id, c.operation_id, c.role FROM page JOIN coverage c USING (tenant, mailbox, trustee)
+         SELECT c.tenant, c.mailbox, c.trustee, c.delegation_id, c.operation_id, c.role FROM page CROSS JOIN LATERAL (
+            SELECT tenant, mailbox, trustee, delegation_id, operation_id, role, state FROM coverage
+            WHERE coverage.tenant = page.tenant AND coverage.mailbox = page.mailbox AND coverage.trustee = page.trustee OFFSET 0) c
          WHERE c.state = 'wanted'
          UNION ALL
-         SELECT j.tenant, j.mailbox, j.trustee, o.delegation_id, o.id, j.role FROM page JOIN job j USING (tenant, mailbox, trustee)
+         SELECT j.tenant, j.mailbox, j.trustee, o.delegation_id, o.id, j.role FROM page CROSS JOIN LATERAL (
+            SELECT tenant, mailbox, trustee, operation_id, role, aim, validate_only FROM job
+            WHERE job.tenant = page.tenant AND job.mailbox = page.mailbox AND job.state <> 'ended' OFFSET 0) j
             JOIN operation o ON o.id = j.operation_id
-         WHERE j.state <> 'ended' AND j.aim = 'grant' AND NOT j.validate_only",
+         WHERE j.trustee = page.trustee AND j.aim = 'grant' AND NOT j.validate_only",
         &[&tenants, &mailboxes, &trustees],
     )
     .await?;

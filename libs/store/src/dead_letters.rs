@@ -201,7 +201,7 @@ impl Store {
         )
         .await?;
         if first == 1 && letter.is_job {
-            let sql = "UPDATE job SET state = 'ready', waiting = 'set_aside', not_before = $2 WHERE id = $1 AND state = 'published'";
+            let sql = "UPDATE job SET state = 'ready', waiting = 'set_aside', not_before = $2 WHERE id = $1 AND state || '' = 'published'";
             let job = letter.job.map(|id| id.as_uuid());
             run(&transaction, sql, &[&job, &(letter.at + FOR_EVER)]).await?;
         }
@@ -312,7 +312,7 @@ impl Store {
     /// # Errors
     /// Postgres is away.
     pub async fn take_up_again(&self, job: JobId, now: OffsetDateTime) -> Result<bool, StoreError> {
-        let sql = "UPDATE job SET waiting = '', not_before = $2 WHERE id = $1 AND state = 'ready' AND waiting = 'set_aside'";
+        let sql = "UPDATE job SET waiting = '', not_before = $2 WHERE id = $1 AND state || '' = 'ready' AND waiting = 'set_aside'";
         let client = self.connection().await?;
         Ok(client.execute(sql, &[&job.as_uuid(), &now]).await? == 1)
     }
@@ -324,8 +324,7 @@ impl Store {
     pub async fn set_aside(&self, job: JobId) -> Result<Option<u32>, StoreError> {
         let mut connection = self.connection().await?;
         let transaction = connection.transaction().await?;
-        let sql =
-            "SELECT delivery FROM job WHERE id = $1 AND state = 'ready' AND waiting = 'set_aside'";
+        let sql = "SELECT delivery FROM job WHERE id = $1 AND state || '' = 'ready' AND waiting = 'set_aside'";
         let found = rows(&transaction, sql, &[&job.as_uuid()]).await?;
         found.first().map(|row| small(row, "delivery")).transpose()
     }

@@ -72,7 +72,7 @@ impl Store {
                 "SELECT id, mailbox, name, site, state, outcome, reason, server_code, server_text, request_id, begun_at, before_rights, attempts, waiting,
                     not_before, ended_at, account, lines, kept_by
                  FROM job WHERE id >= $6 AND id <= $7 AND operation_id = $1 AND id > $2
-                    AND (cardinality($3::text[]) = 0 OR outcome = ANY($3)) AND (NOT $4 OR state <> 'ended') ORDER BY id LIMIT $5",
+                    AND (cardinality($3::text[]) = 0 OR outcome = ANY($3)) AND (NOT $4 OR state || '' <> 'ended') ORDER BY id LIMIT $5",
                 &[
                     &operation.as_uuid(), &after.unwrap_or(Uuid::nil()), &words, &outstanding_only, &limit, &first, &last,
                 ],

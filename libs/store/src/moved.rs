@@ -120,7 +120,7 @@ impl Store {
         // What has begun may have been written: it ends by being read.
         let waits = rows(
             &transaction,
-            "SELECT 1 FROM job WHERE id = $1 AND operation_id = $2 AND state <> 'ended' AND begun_at IS NULL FOR UPDATE",
+            "SELECT 1 FROM job WHERE id = $1 AND operation_id = $2 AND state || '' <> 'ended' AND begun_at IS NULL FOR UPDATE",
             &[&job.as_uuid(), &operation.as_uuid()],
         )
         .await?;

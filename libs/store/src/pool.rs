@@ -21,6 +21,10 @@ const MIGRATION_LOCK: i64 = 0x63_61_6c_67;
 /// millions of rows, faster than statistics follow. Where it matters a statement looks rows up one by one (`LATERAL`), which is planned the same
 /// way whatever the statistics say; and a page of rows is looked up by an index, where Postgres would rather read a whole table of tens of
 /// thousands for it. A transaction of a process that hangs doesn't hold its locks for ever.
+///
+/// Statistics that were made while nothing was ready say that an index of what is ready is empty, and that reading all of it costs
+/// nothing. So a statement that looks jobs up by their ids says `state || ''`, for which no such index is taken; one that is about
+/// what is ready says in which order, which one index alone has.
 const SESSION: &str =
     "SET synchronous_commit = on; SET plan_cache_mode = force_custom_plan; SET jit = off; SET enable_seqscan = off;
     SET idle_in_transaction_session_timeout = '60s'";

@@ -95,9 +95,10 @@ impl Store {
         // Of what a brake has stopped, only what has begun. Of what is listed from records nothing before it is known how much it is.
         let sql = "SELECT tenant, lane, id, keeping = 'verify' AS in_background FROM operation o
             WHERE state IN ('listing', 'running', 'cancelling') AND (kind = 'delegate' OR state <> 'listing') AND CASE WHEN hold = ''
-                THEN EXISTS (SELECT 1 FROM job WHERE operation_id = o.id AND state = 'ready' AND not_before <= $1
-                    AND not_before > CASE WHEN o.held_back > 0 THEN 'epoch' ELSE '-infinity' END::timestamptz)
-                ELSE EXISTS (SELECT 1 FROM job WHERE operation_id = o.id AND state = 'ready' AND begun_at IS NOT NULL AND not_before <= $1) END";
+                THEN (SELECT id FROM job WHERE operation_id = o.id AND state = 'ready' AND not_before <= $1
+                    AND not_before > CASE WHEN o.held_back > 0 THEN 'epoch' ELSE '-infinity' END::timestamptz ORDER BY not_before, id LIMIT 1)
+                ELSE (SELECT id FROM job WHERE operation_id = o.id AND state = 'ready' AND begun_at IS NOT NULL AND not_before <= $1
+                    ORDER BY not_before, id LIMIT 1) END IS NOT NULL";
         let connection = self.connection().await?;
         let statement = connection.prepare_cached(sql).await?;
         let mut lanes: BTreeMap<_, Waiting> = BTreeMap::new();
@@ -148,7 +149,7 @@ impl Store {
             "WITH page AS (
                 SELECT j.id, o.traceparent, m.folder_id, m.folder_path FROM unnest($1::uuid[]) AS chosen (id)
                     CROSS JOIN LATERAL (SELECT job.id, job.operation_id, job.tenant, job.mailbox FROM job
-                        WHERE job.id = chosen.id AND job.state = 'ready' AND job.not_before <= $2 FOR UPDATE SKIP LOCKED) j
+                        WHERE job.id = chosen.id AND job.state || '' = 'ready' AND job.not_before <= $2 FOR UPDATE SKIP LOCKED) j
                     CROSS JOIN LATERAL (SELECT operation.traceparent FROM operation WHERE operation.id = j.operation_id OFFSET 0) o
                     LEFT JOIN LATERAL (SELECT mailbox.folder_id, mailbox.folder_path FROM mailbox
                         WHERE mailbox.tenant = j.tenant AND mailbox.id = j.mailbox OFFSET 0) m ON true
@@ -204,7 +205,7 @@ impl Store {
         let sql = "WITH old AS (DELETE FROM claim WHERE claimed_at < $1 RETURNING claimed_at, jobs),
                 named AS (SELECT unnest(jobs) AS id, claimed_at FROM old),
                 page AS (SELECT j.id FROM job j JOIN named ON named.id = j.id AND named.claimed_at = j.published_at
-                    WHERE j.state = 'published' ORDER BY j.id FOR UPDATE OF j)
+                    WHERE j.state || '' = 'published' ORDER BY j.id FOR UPDATE OF j)
             UPDATE job SET state = 'ready', not_before = $2 FROM page WHERE job.id = page.id";
         let client = self.connection().await?;
         Ok(client.execute(sql, &[&(now - limit), &now]).await?)
@@ -224,7 +225,7 @@ impl Store {
         let transaction = connection.transaction().await?;
         run(
             &transaction,
-            "WITH page AS (SELECT id FROM job WHERE id = ANY($1) AND state = 'published' ORDER BY id FOR UPDATE)
+            "WITH page AS (SELECT id FROM job WHERE id = ANY($1) AND state || '' = 'published' ORDER BY id FOR UPDATE)
              UPDATE job SET state = 'ready' FROM page WHERE job.id = page.id",
             &[&ids],
         )
@@ -278,8 +279,9 @@ async fn offers(
 ) -> Result<(Vec<Offer>, usize), StoreError> {
     let published = rows(
         transaction,
-        "SELECT p.operation_id, p.published, o.keeping = 'verify' AS in_background FROM (SELECT operation_id, count(*) AS published FROM job
-            WHERE tenant = $1 AND lane = $2 AND state = 'published' GROUP BY operation_id) p JOIN operation o ON o.id = p.operation_id",
+        "SELECT p.operation_id, p.published, o.keeping = 'verify' AS in_background FROM (SELECT operation_id, count(*) AS published FROM
+            (SELECT operation_id FROM job WHERE tenant = $1 AND lane = $2 AND state = 'published' ORDER BY operation_id OFFSET 0) each
+            GROUP BY operation_id) p JOIN operation o ON o.id = p.operation_id",
         &[&tenant, &lane.as_str()],
     )
     .await?;

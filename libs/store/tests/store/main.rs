@@ -18,6 +18,7 @@ mod lists;
 mod mailbox_log;
 mod migrating;
 mod operating;
+mod plans;
 mod ready;
 mod results;
 mod retention;
