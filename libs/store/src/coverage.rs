@@ -95,7 +95,7 @@ pub(crate) async fn leave(
         "UPDATE coverage c SET state = 'leaving', operation_id = page.operation_id
          FROM unnest($1::text[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[]) AS page (tenant, mailbox, trustee, operation_id, delegation_id)
          WHERE c.tenant = page.tenant AND c.mailbox = page.mailbox AND c.trustee = page.trustee AND c.operation_id < page.operation_id
-            AND (c.delegation_id = page.delegation_id OR page.delegation_id = '00000000-0000-0000-0000-000000000000') AND c.state <> 'released'",
+            AND (c.delegation_id = page.delegation_id OR page.delegation_id = '00000000-0000-0000-0000-000000000000') AND c.state || '' <> 'released'",
         &[&tenants, &mailboxes, &trustees, &operations, &delegations],
     )
     .await?;

@@ -278,7 +278,7 @@ async fn delegations(
         found
     } else if event.moment.kind == EventKind::Left {
         let sql = "SELECT id FROM delegation WHERE tenant = $1 AND policy = 'keep'
-            UNION SELECT delegation_id FROM coverage WHERE tenant = $1 AND mailbox = $2 AND state <> 'released' ORDER BY id";
+            UNION SELECT delegation_id FROM coverage WHERE tenant = $1 AND mailbox = $2 AND state || '' <> 'released' ORDER BY id";
         rows(
             transaction,
             sql,

@@ -23,7 +23,7 @@ const MIGRATION_LOCK: i64 = 0x63_61_6c_67;
 /// thousands for it. A transaction of a process that hangs doesn't hold its locks for ever.
 ///
 /// Statistics that were made while nothing was ready say that an index of what is ready is empty, and that reading all of it costs
-/// nothing. So a statement that looks jobs up by their ids says `state || ''`, for which no such index is taken; one that is about
+/// nothing. So a statement that looks jobs or coverage up by their keys says `state || ''`, for which no such index is taken; one that is about
 /// what is ready says in which order, which one index alone has.
 const SESSION: &str =
     "SET synchronous_commit = on; SET plan_cache_mode = force_custom_plan; SET jit = off; SET enable_seqscan = off;
