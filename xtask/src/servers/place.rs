@@ -283,6 +283,11 @@ mod tests {
         };
         let (mut ours, mut stranger) = (spawn(&dir), spawn(&dir.join("x")));
         let _open = ours.stdin.take(); // or waiting for it would close it, and end it
+        // A process that was started a moment ago may not show its environment yet.
+        let mark = format!("{MARK}={}", dir.display());
+        while marked(&mark).is_empty() {
+            thread::yield_now();
+        }
         let reaper = thread::spawn(move || ours.wait());
         end_marked(&dir);
         assert!(!reaper.join().expect("joined").expect("waited").success());
