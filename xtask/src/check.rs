@@ -4,6 +4,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::LazyLock;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -20,7 +21,7 @@ enum Outcome {
 
 type Check = fn() -> Result<Outcome>;
 
-/// What contracts are checked with; npm has it for every platform.
+/// Its name at npm, which has it for every platform.
 const BUF: &str = "@bufbuild/buf@1.75.0";
 
 /// Run all of them, whatever the first ones say. Success if none failed.
@@ -115,7 +116,7 @@ fn dependencies() -> Result<Outcome> {
 }
 
 fn contracts() -> Result<Outcome> {
-    let Some(buf) = buf() else {
+    let Some(buf) = &*FOUND_BUF else {
         return Ok(no_buf());
     };
     verdict(Command::new(buf).arg("lint").current_dir(root()))
@@ -123,7 +124,7 @@ fn contracts() -> Result<Outcome> {
 
 /// Whether clients of the default branch's contracts still understand ours.
 fn compatibility() -> Result<Outcome> {
-    let Some(buf) = buf() else {
+    let Some(buf) = &*FOUND_BUF else {
         return Ok(no_buf());
     };
     let Some(before) = default_branch() else {
@@ -163,8 +164,11 @@ fn has(subcommand: &str) -> bool {
         .is_ok_and(|output| output.status.success())
 }
 
+/// What contracts are checked with, looked for once.
+static FOUND_BUF: LazyLock<Option<PathBuf>> = LazyLock::new(find_buf);
+
 /// The one that is named, or is here; else it is installed under the target folder.
-fn buf() -> Option<PathBuf> {
+fn find_buf() -> Option<PathBuf> {
     if let Some(named) = env::var_os("BUF") {
         return Some(named.into());
     }

@@ -9,18 +9,29 @@ use calgrant_exchange::{CallError, Meaning};
 
 use crate::{
     body::Body,
+    calendars::of_many,
+    classify::{Asked, classify},
     http::Reply,
     wire::{BatchAnswer, BatchResponse},
 };
 
+/// What a batch came to: one reply for each of its `count` requests, as [`replies`] tells them apart.
+///
+/// # Errors
+/// The batch as a whole failed.
+pub(crate) fn parts(
+    whole: Reply,
+    count: usize,
+    now: OffsetDateTime,
+) -> Result<Vec<Option<Reply>>, CallError> {
+    let request_id = whole.request_id.clone();
+    let body = classify(whole, Asked::Directory).map_err(|error| of_many(error, "batch"))?;
+    Ok(replies(body, count, &request_id, now))
+}
+
 /// One reply for each of the ids `0` to `count - 1`; `None` where the answer lacks it, or has two. A reply that
 /// names no request id of its own has that of the whole, `request_id`.
-pub(crate) fn replies(
-    body: Value,
-    count: usize,
-    request_id: &str,
-    now: OffsetDateTime,
-) -> Vec<Option<Reply>> {
+fn replies(body: Value, count: usize, request_id: &str, now: OffsetDateTime) -> Vec<Option<Reply>> {
     let mut replies: Vec<Option<Reply>> = vec![None; count];
     let mut seen = vec![false; count];
     let Ok(answer) = serde_json::from_value::<BatchAnswer>(body) else {

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::{
     Account, ConnectError, Endpoints, Now, batch,
-    classify::{self, Asked, classify, is_no_batch, is_no_endpoint, next_link},
+    classify::{self, classify, is_no_batch, is_no_endpoint, next_link},
     command::{self, Path},
     http::{Http, Reply, Sent},
     link,
@@ -287,10 +287,7 @@ impl OnlineCalendars {
             );
             return Ok(None);
         }
-        let request_id = reply.request_id.clone();
-        let body = classify(reply, Asked::Directory).map_err(|error| of_many(error, "batch"))?;
-        let now = (self.http.now)();
-        Ok(Some(batch::replies(body, count, &request_id, now)))
+        batch::parts(reply, count, (self.http.now)()).map(Some)
     }
 
     fn inner(

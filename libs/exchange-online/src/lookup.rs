@@ -12,15 +12,7 @@ use calgrant_exchange::{
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::{
-    OnlineDirectory, batch,
-    calendars::of_many,
-    classify::{Asked, classify},
-    directory::refused,
-    graph,
-    pages::read,
-    wire,
-};
+use crate::{OnlineDirectory, batch, directory::refused, graph, pages::read, wire};
 
 /// Requests that Graph takes in one batch.
 pub(crate) const BATCH: usize = 20;
@@ -134,10 +126,8 @@ async fn together<T: DeserializeOwned>(
         .post(directory.url("$batch", &[]))
         .json(&wire::Batch { requests });
     let (reply, token) = directory.graph(request).await?;
-    let request_id = reply.request_id.clone();
-    let body = classify(reply, Asked::Directory).map_err(|error| of_many(error, "batch"))?;
     let now = (directory.http.now)();
-    let answers: Vec<_> = batch::replies(body, count, &request_id, now)
+    let answers: Vec<_> = batch::parts(reply, count, now)?
         .into_iter()
         .map(|reply| {
             let page: wire::Page<T> = read(reply.ok_or_else(batch::missing)?)?;

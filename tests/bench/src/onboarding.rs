@@ -23,7 +23,6 @@ use calgrant_contract::{
 };
 use calgrant_domain::EventKind;
 use calgrant_runtime::clock;
-use calgrant_testkit::School;
 use serde_json::{Value, json};
 use tonic::Streaming;
 
@@ -74,11 +73,7 @@ struct Person {
 
 /// All of them, those first who come last in a listing.
 async fn people(set: &Processes) -> Vec<Person> {
-    let school = School::at(set.url("simulator"));
-    let members = school.members(&format!("group={EVERYONE}")).await;
-    let suits = |member: &&Value| {
-        member["state"] == "mailbox" && !member["calendar"].is_null() && member["before"].is_null()
-    };
+    let members = school::with_calendars(set).await;
     let known = |member: &Value| {
         let id = member["object_id"].as_str()?.replace('-', "");
         Some(Person {
@@ -89,7 +84,7 @@ async fn people(set: &Processes) -> Vec<Person> {
     members
         .iter()
         .rev()
-        .filter(suits)
+        .filter(|member| member["before"].is_null())
         .filter_map(known)
         .collect()
 }

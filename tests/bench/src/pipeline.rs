@@ -15,7 +15,6 @@ use calgrant_contract::pb::{
     },
 };
 use calgrant_runtime::clock;
-use calgrant_testkit::School;
 use prost::Message;
 use serde_json::{Value, json};
 
@@ -180,23 +179,12 @@ async fn whole(program: &Path, mailboxes: usize, batch: usize) -> anyhow::Result
     let set = Processes::start(program, &scenario).await?;
     set.apply(school::tenant(&set, &ACCOUNTS)?).await?;
     warm_up(&set).await?;
-    let client = ProvisioningServiceClient::new(set.api()?);
     let usage = set.all().await?;
     let before = usage.look()?;
-    let everyone = request(By::Group(EVERYONE.to_owned()));
     let start = clock::instant();
-    let id = client
-        .clone()
-        .run_delegation(everyone)
-        .await?
-        .into_inner()
-        .id;
-    let operation = set
-        .operation(&id, LIMIT, |operation| operation.end_time.is_some())
-        .await?;
+    let operation = carried_out(&set, request(By::Group(EVERYONE.to_owned()))).await?;
     let seconds = (clock::instant() - start).as_secs_f64();
     let used = usage.look()?;
-    ensure!(operation.state() == OperationState::Done, "{operation:?}");
     Ok(Measured {
         jobs: ended(&operation),
         operation,
@@ -209,24 +197,24 @@ async fn whole(program: &Path, mailboxes: usize, batch: usize) -> anyhow::Result
 
 /// One mailbox first: a worker hears of a tenant within a second, which is no part of what jobs take.
 async fn warm_up(set: &Processes) -> anyhow::Result<()> {
-    let school = School::at(set.url("simulator"));
-    let members = school.members(&format!("group={EVERYONE}")).await;
-    let suits = |member: &&Value| member["state"] == "mailbox" && !member["calendar"].is_null();
-    let first = members.iter().find(suits).context("nobody has a mailbox")?;
+    let members = school::with_calendars(set).await;
+    let first = members.first().and_then(|first| first["address"].as_str());
     let one = RunDelegationRequest {
-        mailboxes: first["address"]
-            .as_str()
-            .map(ToOwned::to_owned)
-            .into_iter()
-            .collect(),
+        mailboxes: vec![first.context("nobody has a mailbox")?.to_owned()],
         ..request(By::Group(EVERYONE.to_owned()))
     };
+    carried_out(set, one).await?;
+    Ok(())
+}
+
+/// Has a run done, until the last outcome is recorded.
+async fn carried_out(set: &Processes, run: RunDelegationRequest) -> anyhow::Result<Operation> {
     let mut client = ProvisioningServiceClient::new(set.api()?);
-    let id = client.run_delegation(one).await?.into_inner().id;
+    let id = client.run_delegation(run).await?.into_inner().id;
     let over = |operation: &Operation| operation.end_time.is_some();
     let operation = set.operation(&id, LIMIT, over).await?;
     ensure!(operation.state() == OperationState::Done, "{operation:?}");
-    Ok(())
+    Ok(operation)
 }
 
 /// The same number of jobs done while few and while many are ready: neither processor time nor memory may grow with them.

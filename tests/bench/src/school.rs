@@ -10,6 +10,8 @@ use calgrant_contract::pb::{
         run_delegation_request::What, selector::By,
     },
 };
+use calgrant_testkit::School;
+use serde_json::Value;
 
 use crate::processes::Processes;
 
@@ -59,6 +61,14 @@ pub(crate) fn scenario_with(
         accounts.max_in_flight,
         windows.join(", "),
     )
+}
+
+/// Members of the group who have a mailbox with a calendar, as the simulator tells of them, in the order in which they are listed.
+pub(crate) async fn with_calendars(set: &Processes) -> Vec<Value> {
+    let school = School::at(set.url("simulator"));
+    let mut members = school.members(&format!("group={EVERYONE}")).await;
+    members.retain(|member| member["state"] == "mailbox" && !member["calendar"].is_null());
+    members
 }
 
 /// A delegation of what `by` selects.

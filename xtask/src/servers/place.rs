@@ -205,10 +205,9 @@ fn is_owned(dir: &Path) -> bool {
 /// End every process that carries the mark of that place: first asked, then killed, until none is left, because those
 /// that end may be starting others.
 fn end_marked(dir: &Path) {
-    let mark = format!("{MARK}={}", dir.display());
     let watch = Stopwatch::start();
     while watch.elapsed() < SWEEP_LIMIT {
-        let left = marked(&mark);
+        let left = marked(dir);
         if left.is_empty() {
             return;
         }
@@ -226,8 +225,9 @@ fn end_marked(dir: &Path) {
     eprintln!("servers: processes of {} could not be ended", dir.display());
 }
 
-/// The processes whose environment holds this mark. One that has ended, and waits for its parent, has none.
-fn marked(mark: &str) -> Vec<Pid> {
+/// The processes whose environment holds the mark of that place. One that has ended, and waits for its parent, has none.
+fn marked(dir: &Path) -> Vec<Pid> {
+    let mark = format!("{MARK}={}", dir.display());
     let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
     numbers
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
@@ -284,8 +284,7 @@ mod tests {
         let (mut ours, mut stranger) = (spawn(&dir), spawn(&dir.join("x")));
         let _open = ours.stdin.take(); // or waiting for it would close it, and end it
         // A process that was started a moment ago may not show its environment yet.
-        let mark = format!("{MARK}={}", dir.display());
-        while marked(&mark).is_empty() {
+        while marked(&dir).is_empty() {
             thread::yield_now();
         }
         let reaper = thread::spawn(move || ours.wait());
